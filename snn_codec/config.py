@@ -1,0 +1,237 @@
+"""One path from preset or JSON and `--set key=value` to frozen dataclasses, constructors and checkpoints.
+
+A part that can be exchanged is a dataclass with a `kind`; `snn_codec.codec.build` turns it into a module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from snn_codec.errors import UserError
+
+
+@dataclass(frozen=True)
+class Spectral:
+    """Frame-rate encoder and decoder between an STFT and its inverse (`snn_codec.models.spectral`)."""
+
+    kind: Literal["spectral"] = "spectral"
+    window: int = 2048
+    width: int = 256
+    blocks: int = 4
+    kernel: int = 7
+    expansion: int = 3
+    compression: float = 0.5
+
+
+@dataclass(frozen=True)
+class SEANet:
+    """The paper's convolutional encoder and decoder on the waveform (`snn_codec.models.seanet`)."""
+
+    kind: Literal["seanet"] = "seanet"
+    filters: int = 32
+    width: int = 128
+    ratios: tuple[int, ...] = (8, 8, 4, 2)
+    residual_blocks: int = 1
+    lstm_layers: int = 2
+
+
+@dataclass(frozen=True)
+class Spiking:
+    """Binary units in `groups`, each coding what those before it left over (`snn_codec.models.spiking`).
+
+    One group is the paper's bottleneck, `z = H(BN(L x))`.
+    """
+
+    kind: Literal["spiking"] = "spiking"
+    groups: int = 1
+    surrogate: str = "fast_sigmoid"
+    slope: float = 2.0
+    beta: float = 0.0
+    reset: Literal["none", "zero", "subtract"] = "none"
+    threshold: float = 0.0
+
+
+Coder = Union[Spectral, SEANet]
+KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking)}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A codec: three interchangeable parts and the grid that they share."""
+
+    sample_rate: int = 22050
+    hop: int = 512
+    units: int = 80
+    encoder: Coder = field(default_factory=Spectral)
+    bottleneck: Spiking = field(default_factory=Spiking)
+    decoder: Coder = field(default_factory=Spectral)
+    context_steps: int = 32
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training crops are varied, so that one sampled piano stands for many (`training.augmentation`)."""
+
+    probability: float = 0.5
+    tuning_cents: float = 50.0
+    equaliser_db: float = 9.0
+    reverb: float = 0.3
+    noise_db: float = -50.0
+    attenuation_db: float = 18.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Weights of the terms of the training loss (`training.losses`)."""
+
+    stft: float = 1.0
+    waveform: float = 5.0
+    si_snr: float = 0.3
+    residual: float = 0.25
+
+
+@dataclass(frozen=True)
+class Training:
+    """Optimisation of a codec (`training.trainer`)."""
+
+    steps: int = 5000
+    batch: int = 8
+    seconds: float = 2.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 2e-3
+    muon_learning_rate: float = 5e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 1e-2
+    warmup: int = 300
+    clip: float = 1.0
+    ema: float = 0.999
+    seed: int = 0
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    validate_every: int = 1000
+    validation_clips: int = 34
+    checkpoint_minutes: float = 3.0
+    loss: Loss = field(default_factory=Loss)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that determines a training run, besides its data."""
+
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+
+
+_CPU = Training(steps=7000, batch=8, optimizer="muon")
+
+PRESETS: dict[str, Config] = {
+    "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
+    "cpu-free-plain": Config(Model(), _CPU),
+    "paper-free": Config(
+        Model(encoder=SEANet(), decoder=SEANet()),
+        Training(
+            steps=500_000,
+            batch=32,
+            seconds=2**17 / 22050,
+            learning_rate=1e-4,
+            betas=(0.95, 0.99),
+            weight_decay=1e-3,
+        ),
+    ),
+}
+
+
+def from_dict(cls: type, data: Any, where: str = "config") -> Any:
+    """`data`, as read from JSON, as an instance of the dataclass `cls`; unknown keys and wrong types fail.
+
+    Raises:
+        UserError: A key is unknown or a value has the wrong type; the message names its place.
+    """
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where}: expected an object, found {data!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise UserError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(hints)}")
+    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)
+    if origin in (Union, types.UnionType):
+        kinds = {option.kind: option for option in arguments}
+        kind = value.get("kind") if isinstance(value, Mapping) else None
+        if kind not in kinds:
+            raise UserError(f"{where}.kind: must be one of {', '.join(kinds)}, not {kind!r}")
+        return from_dict(kinds[kind], value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise UserError(f"{where}: must be one of {', '.join(map(str, arguments))}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UserError(f"{where}: expected a list, found {value!r}")
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{where}: expected {hint.__name__}, found {value!r}")
+    return value
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The JSON form of a config dataclass; `from_dict` is its inverse."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def load(name: str, settings: Iterable[str] = ()) -> Config:
+    """The preset of this name or the JSON file at this path, changed by settings like `training.steps=100`.
+
+    Raises:
+        UserError: No such preset or file, or a setting that does not fit.
+    """
+    if name in PRESETS:
+        data = to_dict(PRESETS[name])
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"{name}: no such preset or file; presets are {', '.join(PRESETS)}")
+        try:
+            data = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{name}: is not JSON ({error})") from error
+        data = to_dict(from_dict(Config, data, name))
+    for setting in settings:
+        _apply(data, setting)
+    return from_dict(Config, data)
+
+
+def _apply(data: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise UserError(f"--set {setting}: write it as key=value, as in training.steps=100")
+    *path, last = key.split(".")
+    place: Any = data
+    for part in path:
+        place = place.get(part) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or last not in place:
+        raise UserError(f"--set {setting}: there is no setting {key!r}")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if last == "kind" and value != place["kind"]:
+        if value not in KINDS:
+            raise UserError(f"--set {setting}: kinds are {', '.join(KINDS)}")
+        place.clear()  # the other kind has other settings; start from its defaults
+        place |= to_dict(KINDS[value]())
+    place[last] = value

@@ -1,0 +1,1 @@
+"""Measuring a codec: metrics, and their means over a data set."""

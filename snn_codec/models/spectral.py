@@ -1,0 +1,95 @@
+"""Encoder and decoder that work at the step rate (43 Hz) between an STFT and its inverse.
+
+One step is one hop. Step t's frame is centred on the samples [t hop, (t + 1) hop), and its spectrum's
+magnitude is compressed to |X|^c. Between the transform and the bottleneck stand ConvNeXt blocks over steps.
+
+Departs: the paper codes the waveform with SEANet (`snn_codec.models.seanet`), which needs some hundred times
+the arithmetic.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from snn_codec import config
+
+
+class Block(nn.Module):
+    """ConvNeXt block over steps: depthwise convolution, layer norm, two-layer perceptron, layer scale."""
+
+    def __init__(self, width: int, kernel: int, expansion: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, (kernel, 1), padding=(kernel // 2, 0), groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, step, width]` -> the same shape."""
+        # as an image of height T and width 1 in channels-last layout: the same memory, the fastest kernel
+        y = self.depthwise(x.transpose(1, 2).unsqueeze(3)).squeeze(3).transpose(1, 2)
+        y = self.narrow(nn.functional.silu(self.widen(self.norm(y))))
+        return x + self.scale * y
+
+
+class _Stack(nn.Sequential):
+    def __init__(self, settings: config.Spectral):
+        super().__init__(
+            *(Block(settings.width, settings.kernel, settings.expansion) for _ in range(settings.blocks)),
+            nn.LayerNorm(settings.width),
+        )
+
+
+class SpectralEncoder(nn.Module):
+    """Audio `[batch, samples]` -> features `[batch, step, width]`, with ceil(samples / hop) steps."""
+
+    def __init__(self, hop: int, settings: config.Spectral):
+        super().__init__()
+        self.hop, self.window_size, self.compression = hop, settings.window, settings.compression
+        self.width = settings.width
+        self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
+        self.project = nn.Linear(settings.window + 2, settings.width)
+        self.stack = _Stack(settings)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        with torch.autocast(audio.device.type, enabled=False):
+            steps = -(-audio.shape[-1] // self.hop)
+            margin = (self.window_size - self.hop) // 2
+            audio = pad(audio.float(), (margin, margin + steps * self.hop - audio.shape[-1]))
+            spectrum = torch.fft.rfft(audio.unfold(-1, self.window_size, self.hop) * self.window, norm="ortho")
+            parts = torch.view_as_real(spectrum)
+            power = parts.square().sum(-1, keepdim=True)
+            parts = parts * (power + 1e-8).pow((self.compression - 1) / 2)
+        return self.stack(self.project(parts.flatten(-2)))
+
+
+class SpectralDecoder(nn.Module):
+    """Features `[batch, step, width]` -> audio `[batch, step * hop]`."""
+
+    def __init__(self, hop: int, settings: config.Spectral):
+        super().__init__()
+        self.hop, self.window_size, self.compression = hop, settings.window, settings.compression
+        self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
+        self.stack = _Stack(settings)
+        self.project = nn.Linear(settings.width, settings.window + 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        parts = self.project(self.stack(features))
+        with torch.autocast(features.device.type, enabled=False):
+            parts = parts.float().unflatten(-1, (-1, 2))
+            power = parts.square().sum(-1, keepdim=True)
+            parts = parts * (power + 1e-8).pow((1 / self.compression - 1) / 2)
+            frames = torch.fft.irfft(torch.view_as_complex(parts), norm="ortho") * self.window
+            envelope = self.window.square().expand(1, frames.shape[1], -1)
+            return self._overlap_add(frames) / self._overlap_add(envelope).clamp_min(1e-3)
+
+    def _overlap_add(self, frames: Tensor) -> Tensor:
+        """Frames `[batch, step, window]` -> `[batch, step * hop]`, the margins of the first and last cut off."""
+        count = self.window_size // self.hop
+        pieces = frames.unflatten(-1, (count, self.hop))
+        total = sum(pad(pieces[:, :, i], (0, 0, i, count - 1 - i)) for i in range(count)).flatten(1)
+        margin = (self.window_size - self.hop) // 2
+        return total[:, margin : margin + frames.shape[1] * self.hop]

@@ -1,0 +1,1 @@
+"""Training a codec: data, losses, and the loop."""

@@ -1,0 +1,63 @@
+"""Small models and recordings that the tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from snn_codec import config
+from snn_codec.codec import Codec
+
+SMALL = config.Spectral(width=16, blocks=1, kernel=3, expansion=2)
+
+
+def small_model(**changes) -> config.Model:
+    settings = {"encoder": SMALL, "decoder": SMALL, "bottleneck": config.Spiking(groups=4), "context_steps": 8}
+    return config.Model(**(settings | changes))
+
+
+def settled(model: config.Model, seed: int = 0) -> Codec:
+    """A codec with random weights whose batch norms have seen audio, so that its units fire about half the time."""
+    torch.manual_seed(seed)
+    codec = Codec(model)
+    audio = torch.randn(4, 64 * model.hop, generator=torch.Generator().manual_seed(seed))
+    for _ in range(20):
+        codec(audio * torch.linspace(0.1, 1, 4)[:, None])
+    return codec.eval()
+
+
+def tones(seconds: float, sample_rate: int = 22050, seed: int = 0) -> np.ndarray:
+    """Decaying harmonic notes at random times: float32 `[samples]`, piano-like enough for a test."""
+    random = np.random.default_rng(seed)
+    audio = np.zeros(round(seconds * sample_rate))
+    time = np.arange(len(audio)) / sample_rate
+    for onset in np.arange(0, seconds, 0.2):
+        pitch = 110 * 2 ** (random.integers(0, 36) / 12)
+        for harmonic in range(1, 5):
+            partial = np.sin(2 * np.pi * pitch * harmonic * (time - onset)) / harmonic**2
+            audio += 0.1 * partial * np.exp(-4 * (time - onset)) * (time >= onset)
+    return audio.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    return settled(small_model())
+
+
+@pytest.fixture(scope="session")
+def checkpoint(codec, tmp_path_factory):
+    """Folder of a saved small codec."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "small"
+    codec.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def music(tmp_path_factory):
+    """A folder in no particular layout with four recordings of 7 s."""
+    folder = tmp_path_factory.mktemp("music")
+    for number in range(4):
+        soundfile.write(folder / f"piece{number}.wav", tones(7.0, seed=number), 22050)
+    return folder

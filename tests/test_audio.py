@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import soundfile
+from conftest import tones
+
+from snn_codec import audio
+from snn_codec.errors import UserError
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_reading_any_depth_and_channels(tmp_path, subtype, channels):
+    sound = tones(3.1)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.repeat(sound[:, None], channels, 1), 22050, subtype=subtype)
+    assert audio.info(path) == (len(sound), 22050, channels)
+    read = np.concatenate(list(audio.read_blocks(path)))
+    np.testing.assert_allclose(read, sound, atol=1 / 100 if subtype == "PCM_U8" else 1e-4)
+    part, rate = audio.read(path, 1000, 1300)
+    np.testing.assert_array_equal(part, read[1000:1300])
+    assert rate == 22050
+
+
+@pytest.mark.parametrize(("source", "target"), [(44100, 22050), (48000, 22050), (192000, 22050), (8000, 22050)])
+def test_resampling_keeps_time_and_tone(source, target):
+    time = np.arange(3 * source) / source
+    tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    out = np.concatenate(list(audio.resampled([tone], source, target)))
+    assert len(out) == 3 * target
+    expected = np.sin(2 * np.pi * 440 * np.arange(3 * target) / target)
+    assert np.abs(out - expected)[1000:-1000].max() < 1e-3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 1000, audio.BLOCK, audio.BLOCK + 1])
+@pytest.mark.parametrize("source", [11025, 22050, 44100, 48000])
+def test_resampled_length_is_rounded_up(n, source):
+    out = list(audio.resampled([np.ones(n, np.float32)], source, 22050))
+    assert sum(map(len, out)) == -(-n * 22050 // source)
+
+
+def test_writing_clips_and_counts(tmp_path):
+    path = tmp_path / "a.wav"
+    assert audio.write(path, [np.array([0.5, 1.5], np.float32), np.array([-2.0], np.float32)], 22050) == 2
+    np.testing.assert_allclose(soundfile.read(path)[0], [0.5, 1, -1], atol=1e-4)
+
+
+def test_nothing_is_overwritten_or_left_half_written(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_text("precious")
+    with pytest.raises(UserError, match="exists already"):
+        audio.write(path, [np.zeros(3)], 22050)
+
+    def failing():
+        yield np.zeros(100000)
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        audio.write(path, failing(), 22050, force=True)
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match="suffix"):
+        audio.write(tmp_path / "a.xyz", [np.zeros(3)], 22050)
+    with pytest.raises(UserError, match="folder does not exist"):
+        audio.write(tmp_path / "no" / "a.wav", [np.zeros(3)], 22050)
+
+
+def test_a_new_file_has_ordinary_permissions(tmp_path):
+    (tmp_path / "ordinary").touch()
+    audio.write(tmp_path / "a.wav", [np.zeros(3)], 22050)
+    assert (tmp_path / "a.wav").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"this is a text about music, and no music\n" * 50, "not audio"),
+        (b"RIFF\x00\x00\x00\x00WAVEfmt ", "not audio|damaged|no samples"),
+        (None, "no such file"),
+    ],
+)
+def test_what_is_not_audio_is_named(tmp_path, content, words):
+    path = tmp_path / "bad.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"bad.wav.*({words})"):
+        list(audio.read_blocks(path))
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".wav"])
+def test_truncated_files_are_noticed(tmp_path, suffix):
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    soundfile.write(whole, tones(5.0), 22050)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(UserError, match=f"cut{suffix}"):
+        list(audio.read_blocks(cut))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_noticed(tmp_path, value):
+    sound = np.zeros(100_000, np.float32)
+    sound[70_000] = value
+    soundfile.write(tmp_path / "nan.wav", sound, 22050, subtype="FLOAT")
+    with pytest.raises(UserError, match="nan.wav.*NaN"):
+        list(audio.read_blocks(tmp_path / "nan.wav"))
+
+
+def test_a_folder_is_no_audio(tmp_path):
+    with pytest.raises(UserError, match="is a folder"):
+        audio.info(tmp_path)

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from snn_codec import costs
+from snn_codec.events import EventMatrix, steps_for
+
+
+def matrix(units=3, steps=5, n_samples=None, **fields):
+    events = np.zeros((units, steps), bool)
+    return EventMatrix(events, 22050, 512, n_samples or steps * 512, **fields)
+
+
+@pytest.mark.parametrize("n_samples", [1, 511, 512, 513, 1024, 2**17, 2**17 + 1])
+def test_every_length_has_its_steps(n_samples):
+    steps = steps_for(n_samples, 512)
+    events = matrix(steps=steps, n_samples=n_samples)
+    assert (events.n_steps - 1) * 512 < n_samples <= events.n_steps * 512
+    for wrong in (steps - 1, steps + 1):
+        if wrong > 0:
+            with pytest.raises(ValueError, match="steps"):
+                matrix(steps=wrong, n_samples=n_samples)
+
+
+def test_derived_figures_of_a_paper_clip():
+    events = np.zeros((80, 256), bool)
+    events[::8, ::16] = True
+    clip = EventMatrix(events, 22050, 512, 2**17)
+    assert (clip.n_units, clip.n_steps, clip.n_events, clip.n_chunks) == (80, 256, 160, 1)
+    assert clip.density == 160 / 20480
+    assert clip.step_rate == pytest.approx(43.066, abs=1e-3)
+    assert clip.duration == pytest.approx(5.944, abs=1e-3)
+    assert clip.events_per_second == pytest.approx(160 / 5.9443, rel=1e-4)
+    assert clip.kbps(clip.costs["dense"] / 8) == pytest.approx(3.445, abs=1e-3)  # the paper's FREE
+
+
+def test_the_matrix_is_copied_and_frozen():
+    source = np.zeros((2, 1), bool)
+    events = EventMatrix(source, 22050, 512, 10)
+    source[0, 0] = True
+    assert events.n_events == 0
+    with pytest.raises(ValueError, match="read-only"):
+        events.events[0, 0] = True
+    with pytest.raises(AttributeError):
+        events.hop = 1
+
+
+def test_equality_looks_at_everything():
+    base = dict(events=np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500, fingerprint="a",
+                levels=np.array([7], np.uint8))
+    changes = dict(events=~np.eye(3, dtype=bool), sample_rate=44100, n_samples=1501, fingerprint="b",
+                   levels=np.array([8], np.uint8), chunk_steps=128)
+    assert EventMatrix(**base) == EventMatrix(**base)
+    for name, value in changes.items():
+        assert EventMatrix(**base) != EventMatrix(**(base | {name: value})), name
+    assert EventMatrix(**base) != "events"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        (dict(events=np.zeros((2, 1))), TypeError),
+        (dict(events=np.zeros(3, bool)), TypeError),
+        (dict(events=np.zeros((0, 1), bool)), ValueError),
+        (dict(hop=512.0), TypeError),
+        (dict(n_samples=True), TypeError),
+        (dict(n_samples=0), ValueError),
+        (dict(sample_rate=-1), ValueError),
+        (dict(levels=np.zeros(2, np.uint8)), ValueError),
+        (dict(levels=np.zeros(1)), ValueError),
+    ],
+)
+def test_contradictions_are_refused(fields, error):
+    base = dict(events=np.zeros((2, 1), bool), sample_rate=22050, hop=512, n_samples=5)
+    with pytest.raises(error):
+        EventMatrix(**(base | fields))
+
+
+# --- costs ---
+
+
+def test_costs_of_the_papers_clip():
+    assert costs.all_bits(80, 256, 600) == {
+        "dense": 20480,
+        "coordinate": 600 * (7 + 8),
+        "compressed_time": 600 * 8 + 79 * 10,
+        "compressed_unit": 600 * 7 + 255 * 10,
+    }
+    assert costs.floor_bits(80, 256, 600) == pytest.approx(3903, abs=1)
+
+
+def test_the_best_format_changes_where_the_paper_says():
+    best = {}
+    for events in range(2, 20481):
+        bits = costs.all_bits(80, 256, events)
+        best.setdefault(min(bits, key=bits.get), []).append(events / 20480)
+    assert best["compressed_time"][0] == pytest.approx(0.0039, abs=2e-4)
+    assert best["compressed_time"][-1] == pytest.approx(0.1, abs=6e-3)
+    assert best["compressed_unit"][-1] == pytest.approx(0.1215, abs=1e-3)
+    assert best["dense"][0] == pytest.approx(0.1215, abs=1e-3)
+
+
+@pytest.mark.parametrize(("values", "bits"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)])
+def test_bit_length(values, bits):
+    assert costs.bit_length(values) == bits
+
+
+def test_floor_is_zero_where_there_is_nothing_to_say():
+    assert costs.floor_bits(4, 4, 0) == costs.floor_bits(4, 4, 16) == 0
+    assert costs.floor_bits(2, 2, 1) == pytest.approx(2)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+from conftest import tones
+
+from snn_codec.evaluation.evaluate import evaluate, summary
+from snn_codec.evaluation.metrics import si_snr, stft_distance
+from snn_codec.training.losses import WINDOWS, magnitudes
+
+
+@pytest.mark.parametrize("decibels", [-10.0, 0.0, 9.49, 40.0])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, -3.0])
+def test_si_snr_of_orthogonal_noise_is_the_ratio(decibels, scale):
+    random = np.random.default_rng(0)
+    target, noise = random.standard_normal((2, 50_000))
+    target -= target.mean()
+    noise -= noise.mean()
+    noise -= target * (noise @ target) / (target @ target)
+    noise *= 10 ** (-decibels / 20) * np.linalg.norm(target) / np.linalg.norm(noise)
+    assert si_snr(scale * (target + noise) + 0.3, 1e-3 * target) == pytest.approx(decibels, abs=1e-3)
+
+
+def test_silence_has_no_ratio():
+    assert np.isnan(si_snr(tones(0.1), np.zeros(2205)))
+    assert np.isnan(si_snr(np.zeros(2205), tones(0.1)))
+    assert np.isnan(stft_distance(tones(0.5), np.zeros(11025)))
+
+
+def test_stft_distance_orders_and_ignores_level():
+    sound = tones(1.0)
+    noise = np.random.default_rng(0).standard_normal(len(sound)) * sound.std()
+    distances = [stft_distance(sound + amount * noise, sound) for amount in (0, 0.01, 0.1, 1)]
+    assert distances[0] == pytest.approx(0, abs=1e-6)
+    assert distances == sorted(distances) and distances[1] > 0.01
+    assert stft_distance(1e-3 * (sound + noise), 1e-3 * sound) == pytest.approx(distances[3], rel=1e-3)
+
+
+@pytest.mark.parametrize("size", WINDOWS)
+def test_magnitudes_of_a_tone_stand_at_its_frequency(size):
+    tone = torch.sin(2 * torch.pi * 1378.125 * torch.arange(8192) / 22050)  # bin 128 of 2048
+    spectrum = magnitudes(tone[None], size)[0].mean(0)
+    assert spectrum.argmax() == size // 16
+
+
+def test_evaluation_has_a_row_for_every_whole_clip(codec, music):
+    paths = sorted(music.glob("*.wav"))
+    rows = evaluate(codec, paths)
+    assert [row["recording"] for row in rows] == [path.name for path in paths]  # 7 s hold one clip each
+    assert all(row["kbps"] == pytest.approx(3.445 + 8 / 5944, abs=1e-3) for row in rows)
+    assert summary(rows)["si_snr"]["mean"] == pytest.approx(np.mean([row["si_snr"] for row in rows]))
+
+
+def test_intervals_cover_the_mean():
+    """Recordings differ, clips of one recording do not: the interval must be that of 10 values, not of 100."""
+    hits = 0
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        values = random.standard_normal(10)
+        rows = [
+            {"recording": f"{i}", "si_snr": value, "stft_distance": 0, "kbps": 0, "density": 0,
+             "events_per_second": 0}
+            for i, value in enumerate(values) for _ in range(10)
+        ]
+        result = summary(rows)["si_snr"]
+        hits += result["low"] <= 0 <= result["high"]
+        assert result["clips"] == 100
+    assert 0.82 <= hits / 200 <= 0.98  # a percentile bootstrap of 10 values covers about 90 %
+
+
+def test_clips_without_a_value_are_left_out():
+    row = {"recording": "a", "stft_distance": 1.0, "kbps": 1.0, "density": 0.5, "events_per_second": 1.0}
+    result = summary([row | {"si_snr": 3.0}, row | {"si_snr": float("nan")}])["si_snr"]
+    assert (result["mean"], result["clips"]) == (3.0, 1)

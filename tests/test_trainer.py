@@ -1,0 +1,203 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import small_model
+
+from snn_codec import config
+from snn_codec.codec import Codec
+from snn_codec.errors import UserError
+from snn_codec.training.trainer import Run, average, optimizers, schedule, train
+
+SETTINGS = [
+    "training.steps=6", "training.batch=2", "training.seconds=0.4", "training.warmup=2",
+    "training.validate_every=3", "training.validation_clips=1", "training.precision=32-true",
+]  # fmt: skip
+
+
+def settings(*changes: str) -> config.Config:
+    base = config.Config(small_model())
+    data = config.to_dict(base)
+    for change in [*SETTINGS, *changes]:
+        config._apply(data, change)
+    return config.from_dict(config.Config, data)
+
+
+def rows(folder):
+    with open(folder / "log.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def run(music, tmp_path):
+    def start(name, *changes, **options):
+        folder = tmp_path / name
+        train(settings(*changes), Run([music], folder, accelerator="cpu", workers=0, threads=1, **options))
+        return folder
+
+    return start
+
+
+def test_a_run_leaves_a_checkpoint_and_a_log(run):
+    folder = run("a")
+    log = rows(folder)
+    assert [row["step"] for row in log] == ["3", "6"]
+    scores = [float(row["validation_si_snr"]) for row in log]
+    assert all(float(row["loss"]) > 0 and float(row["density"]) > 0 for row in log)
+    assert json.loads((folder / "config.json").read_text()) == config.to_dict(settings())
+    codec = Codec.load(folder / "best")
+    assert codec.settings == small_model()
+    assert max(scores) > min(scores) or scores[0] == scores[1]
+
+
+def test_seeds_decide(run):
+    assert rows(run("a")) == rows(run("b"))
+    assert rows(run("c", "training.seed=1")) != rows(run("d"))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch):
+    whole = run("whole", "training.checkpoint_minutes=0.0")
+    from snn_codec.training import trainer
+
+    original = trainer._Trainer._train_step
+
+    def dies_at_step_four(self, batch):
+        if self.step == 4:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(trainer._Trainer, "_train_step", dies_at_step_four)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", "training.checkpoint_minutes=0.0")
+    monkeypatch.undo()
+    cut = run("cut", "training.checkpoint_minutes=0.0", resume=True)
+    assert rows(cut) == rows(whole)
+    assert (cut / "state.safetensors").read_bytes()[:8] == (whole / "state.safetensors").read_bytes()[:8]
+    assert Codec.load(cut / "best").fingerprint == Codec.load(whole / "best").fingerprint
+
+
+def test_a_killed_process_resumes_exactly(music, tmp_path, run):
+    """kill -9 at an arbitrary moment, twice; the log then is that of a run that nothing happened to."""
+    whole = run("whole", "training.steps=40", "training.checkpoint_minutes=0.0", "training.validate_every=10")
+    changes = [*SETTINGS, "training.steps=40", "training.checkpoint_minutes=0.0", "training.validate_every=10"]
+    preset = tmp_path / "preset.json"
+    preset.write_text(json.dumps(config.to_dict(settings())))
+    command = [sys.executable, "-m", "snn_codec.cli", "train", str(preset), "--data", str(music),
+               "--run", str(tmp_path / "killed"), "--accelerator", "cpu", "--threads", "1", "--workers", "0"]
+    for change in changes:
+        command += ["--set", change]
+    state = tmp_path / "killed" / "state.safetensors"
+    for resume in ([], ["--resume"]):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = subprocess.Popen(command + resume, stderr=subprocess.DEVNULL)
+        while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command + ["--resume"], check=True, stderr=subprocess.DEVNULL)
+    assert rows(tmp_path / "killed") == rows(whole)
+    assert Codec.load(tmp_path / "killed" / "best").fingerprint == Codec.load(whole / "best").fingerprint
+
+
+def test_two_processes_train_as_one_with_their_batches(music, tmp_path, run):
+    """Two ranks of batch 2 average what one process of batch 4 computes (the same crops, but for batch norm)."""
+    one = rows(run("one", "training.batch=4", "training.steps=60", "training.validate_every=60",
+                   "training.learning_rate=0.005"))
+    preset = tmp_path / "preset.json"
+    preset.write_text(json.dumps(config.to_dict(settings(
+        "training.steps=60", "training.validate_every=60", "training.learning_rate=0.005"))))
+    subprocess.run(
+        [sys.executable, "-m", "snn_codec.cli", "train", str(preset), "--data", str(music),
+         "--run", str(tmp_path / "two"), "--accelerator", "cpu", "--devices", "2", "--threads", "1",
+         "--workers", "0"],
+        check=True, stderr=subprocess.DEVNULL, timeout=300,
+    )  # fmt: skip
+    two = rows(tmp_path / "two")
+    assert [row["step"] for row in one] == [row["step"] for row in two] == ["50", "60"]
+    first, last = (float(row["validation_si_snr"]) for row in (one[-1], two[-1]))
+    assert first == pytest.approx(last, abs=1.5)
+    assert float(two[-1]["loss"]) == pytest.approx(float(one[-1]["loss"]), rel=0.25)
+
+
+def test_init_from_starts_at_those_weights(run, checkpoint, codec, tmp_path):
+    folder = run("a", "training.steps=1", "training.learning_rate=0.0", "training.weight_decay=0.0",
+                 init_from=str(checkpoint))
+    loaded = Codec.load(folder / "best").state_dict()
+    for name, value in codec.state_dict().items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(loaded[name], value)
+    with pytest.raises(UserError, match="do not fit"):
+        run("b", "model.units=40", init_from=str(checkpoint))
+
+
+def test_run_folders_are_not_mixed_up(run):
+    run("a")
+    with pytest.raises(UserError, match="holds a run already"):
+        run("a")
+    with pytest.raises(UserError, match="differs from the settings"):
+        run("a", "training.seed=5", resume=True)
+    with pytest.raises(UserError, match="no run to resume"):
+        run("b", resume=True)
+
+
+def test_a_damaged_state_is_named(run):
+    folder = run("a")
+    data = (folder / "state.safetensors").read_bytes()
+    (folder / "state.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"state\.safetensors: is damaged"):
+        run("a", resume=True)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_refused(run, monkeypatch, tmp_path):
+    from snn_codec.training import trainer
+
+    original = trainer.training_loss
+
+    def broken(output, batch, weights):
+        loss, terms = original(output, batch, weights)
+        return loss * float("nan"), terms
+
+    before = run("a", "training.steps=3", "training.learning_rate=0.0")
+    monkeypatch.setattr(trainer, "training_loss", broken)
+    after = run("b", "training.steps=3")
+    weights = Codec.load(before / "best").state_dict(), Codec.load(after / "best").state_dict()
+    torch.testing.assert_close(weights[0]["encoder.project.weight"], weights[1]["encoder.project.weight"])
+    with pytest.raises(UserError, match="diverged"):
+        run("c", "training.steps=30")
+
+
+def test_every_parameter_is_optimised_once(codec):
+    for name in ("adamw", "muon"):
+        if name == "muon" and not hasattr(torch.optim, "Muon"):
+            with pytest.raises(UserError, match="no Muon"):
+                optimizers(codec, config.Training(optimizer="muon"))
+            continue
+        chosen = optimizers(codec, config.Training(optimizer=name))
+        found = [id(p) for optimizer in chosen for group in optimizer.param_groups for p in group["params"]]
+        assert sorted(found) == sorted(id(p) for p in codec.parameters())
+
+
+def test_the_schedule_warms_up_and_falls():
+    training = config.Training(steps=100, warmup=10)
+    values = [schedule(step, training) for step in range(101)]
+    assert values[0] == pytest.approx(0.1)
+    assert max(values) == pytest.approx(max(values[8:12])) and values[-1] == pytest.approx(0.02)
+    assert all(a >= b for a, b in zip(values[10:], values[11:], strict=False))
+
+
+def test_the_average_moves_by_its_share(codec):
+    import copy
+
+    ema, target = copy.deepcopy(codec), copy.deepcopy(codec)
+    with torch.no_grad():
+        for parameter in target.parameters():
+            parameter += 1
+    average(ema, target, 0.9)
+    for name, value in codec.named_parameters():
+        torch.testing.assert_close(dict(ema.named_parameters())[name], value + 0.1)
