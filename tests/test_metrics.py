@@ -3,7 +3,8 @@ import pytest
 import torch
 from conftest import tones
 
-from snn_codec.evaluation.evaluate import evaluate, summary
+from snn_codec.errors import UserError
+from snn_codec.evaluation.evaluate import differences, evaluate, summary
 from snn_codec.evaluation.metrics import si_snr, stft_distance
 from snn_codec.training.losses import WINDOWS, magnitudes
 
@@ -71,3 +72,15 @@ def test_clips_without_a_value_are_left_out():
     row = {"recording": "a", "stft_distance": 1.0, "kbps": 1.0, "density": 0.5, "events_per_second": 1.0}
     result = summary([row | {"si_snr": 3.0}, row | {"si_snr": float("nan")}])["si_snr"]
     assert (result["mean"], result["clips"]) == (3.0, 1)
+
+
+def test_differences_are_paired():
+    """Clips differ by 10 dB, models by 1 dB: the interval is that of the models."""
+    random = np.random.default_rng(0)
+    row = {"stft_distance": 1.0, "kbps": 1.0, "density": 0.5, "events_per_second": 1.0, "clip": 0}
+    one = [row | {"recording": f"{i}", "si_snr": 10 * random.standard_normal()} for i in range(30)]
+    other = [r | {"si_snr": r["si_snr"] - 1 + 0.1 * random.standard_normal()} for r in one]
+    result = differences(one, other)["si_snr"]
+    assert 0.9 < result["low"] < result["mean"] < result["high"] < 1.1
+    with pytest.raises(UserError, match="same clips"):
+        differences(one, other[1:])

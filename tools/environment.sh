@@ -8,32 +8,28 @@
 # INTERPRETER, if set, is the Python to use; SNN_CODEC_PIP_ARGS holds more arguments for `pip install`.
 # Exit status 3: no Python of these versions works here.
 #
-# FOLDER/made is written last, so what was interrupted does not count. It says what was asked for and
-# which packages came of it. Fresh means: the same asked for, no input newer, no package damaged or gone.
+# FOLDER/made is written last, so what was interrupted does not count: it is made anew. Fresh means that
+# the same was asked for, no input is newer, and no package is damaged or gone.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 inputs=(setup.cfg pyproject.toml tools/environment.sh tools/installed.py)
 
 # Print the interpreter behind the command $1, not a shim or an environment that may go away, if it is
-# CPython $2 and can make environments with pip; Debian, for one, ships Pythons that cannot.
+# CPython of the versions $2 and can make environments with pip (Debian, for one, ships some that cannot).
 usable() {
     "$1" - "$2" 2>/dev/null <<'PYTHON'
-import ctypes, ensurepip, sqlite3, ssl, sys, sysconfig, venv
-version = "%d.%d" % sys.version_info[:2]
-if version not in sys.argv[1].split() or sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
+import ctypes, ensurepip, os, sqlite3, ssl, sys, sysconfig, venv
+fits = "%d.%d" % sys.version_info[:2] in sys.argv[1].split() and sys.implementation.name == "cpython"
+if not fits or sysconfig.get_config_var("Py_GIL_DISABLED"):
     sys.exit(1)
-print(sys._base_executable)
+print(os.path.realpath(sys._base_executable))
 PYTHON
 }
 
-# Print the commands that may be Python $1, one a line: on PATH, of pyenv, of uv.
+# Print commands that may be Python $1, one a line: on PATH, of pyenv, of uv.
 candidates() {
     type -ap "python$1" python3 python || true
-    local roots=("$HOME/.pyenv") root
-    if root=$(pyenv root 2>/dev/null); then roots=("$root"); fi
-    for root in "${roots[@]}"; do
-        for candidate in "$root/versions/$1"*/bin/python; do echo "$candidate"; done
-    done
+    printf '%s\n' "$(pyenv root 2>/dev/null || echo ~/.pyenv)/versions/$1"*/bin/python
     UV_PYTHON_DOWNLOADS=never uv python find "$1" 2>/dev/null || true
 }
 
@@ -42,7 +38,7 @@ find_interpreter() {
     local version candidate
     if [ -n "${INTERPRETER:-}" ]; then
         usable "$INTERPRETER" "$1" && return
-        echo "$INTERPRETER: not a Python ${1// / or } that can make environments with pip" >&2
+        echo "$INTERPRETER: not a Python ${1// /, } that can make environments with pip" >&2
         return 1
     fi
     for version in $1; do
@@ -60,5 +56,38 @@ fi
 
 folder=$2 versions=$3 extras=$4
 shift 4
-python=$folder/bin/python
-asked="$PWD | $* | ${SNN_CODEC_PIP_ARGS:-}"
+python=$folder/bin/python made=$folder/made
+interpreter=
+if [ -n "${INTERPRETER:-}" ]; then interpreter=$(find_interpreter "$versions"); fi
+
+lost=
+if [ -f "$made" ] && { IFS= read -r place && IFS= read -r had && IFS= read -r wanted; } <"$made" &&
+    [ "$place" = "$PWD" ] && base=$(usable "$python" "$versions") && [ "${interpreter:-$base}" = "$base" ]; then
+    extras=$(printf '%s\n' $had $extras | sort -u | xargs)
+    lost=$(tail -n +4 "$made" | grep -vxFf <("$python" tools/installed.py) || true)
+    stale=$lost
+    if [ "$extras" != "$had" ] || [ "$*" != "$wanted" ]; then stale=yes; fi
+    for input in "${inputs[@]}"; do
+        if [ "$input" -nt "$made" ]; then stale=yes; fi
+    done
+    if [ -z "$stale" ]; then exit; fi
+    echo "Updating $folder."
+    rm "$made"
+    if [ -n "$lost" ]; then "$python" -m pip uninstall --quiet --yes $lost; fi
+else
+    extras=$(printf '%s\n' $extras | sort -u | xargs)
+    if [ -z "$interpreter" ]; then interpreter=$(find_interpreter "$versions"); fi
+    echo "Making $folder with $interpreter; this downloads PyTorch and takes some minutes."
+    rm -rf "$folder"
+    "$interpreter" -m venv "$folder"
+fi
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+quiet=--quiet
+if [ -t 1 ]; then quiet=; fi
+"$python" -m pip install $quiet ${SNN_CODEC_PIP_ARGS:-} --editable ".[${extras// /,}]" "$@"
+{
+    printf '%s\n' "$PWD" "$extras" "$*"
+    "$python" tools/installed.py
+} >"$made.new"
+mv "$made.new" "$made"

@@ -14,6 +14,7 @@ from snn_codec.events import CHUNK_STEPS
 from snn_codec.training.datasets import clips
 
 SAMPLES = 10_000
+MEASURES = ("si_snr", "stft_distance", "kbps", "density", "events_per_second")
 
 
 def evaluate(
@@ -54,24 +55,43 @@ def summary(rows: Sequence[dict[str, float | str | int]], seed: int = 0) -> dict
     Recordings are resampled, not clips, because clips of one recording are alike. Clips without a value
     (silence) are left out; `clips` says how many counted.
     """
+    names = [row["recording"] for row in rows]
+    return {measure: interval(np.array([row[measure] for row in rows], float), names, seed) for measure in MEASURES}
+
+
+def differences(
+    rows: Sequence[dict[str, float | str | int]], others: Sequence[dict[str, float | str | int]], seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """As `summary`, of `rows` minus `others`, clip by clip: how much one model differs from another.
+
+    Raises:
+        UserError: The two are not of the same clips.
+    """
+    names = [(row["recording"], row["clip"]) for row in rows]
+    if names != [(row["recording"], row["clip"]) for row in others]:
+        raise UserError("the two evaluations are not of the same clips; evaluate both models on the same data")
+    pairs = [
+        {measure: float(row[measure]) - float(other[measure]) for measure in MEASURES} | {"recording": row["recording"]}
+        for row, other in zip(rows, others, strict=True)
+    ]
+    return summary(pairs, seed)
+
+
+def interval(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> dict[str, float]:
+    """`mean`, `sd`, and the bootstrap 95 % interval `low`, `high` of values that come in alike groups."""
     random = np.random.default_rng(seed)
-    names = np.array([row["recording"] for row in rows])
-    groups = [np.flatnonzero(names == name) for name in np.unique(names)]
-    picks = random.integers(0, len(groups), (SAMPLES, len(groups)))
-    result = {}
-    for measure in ("si_snr", "stft_distance", "kbps", "density", "events_per_second"):
-        values = np.array([row[measure] for row in rows], float)
-        counted = np.isfinite(values)
-        sums = np.array([values[group][counted[group]].sum() for group in groups])
-        counts = np.array([counted[group].sum() for group in groups])
-        with np.errstate(invalid="ignore"):
-            means = sums[picks].sum(1) / counts[picks].sum(1)
-        low, high = np.nanpercentile(means, [2.5, 97.5])
-        result[measure] = {
-            "mean": float(values[counted].mean()) if counted.any() else float("nan"),
-            "sd": float(values[counted].std(ddof=1)) if counted.sum() > 1 else float("nan"),
-            "low": float(low),
-            "high": float(high),
-            "clips": int(counted.sum()),
-        }
-    return result
+    _, numbers = np.unique(np.array(groups, str), return_inverse=True)
+    counted = np.isfinite(values)
+    sums = np.bincount(numbers, np.where(counted, values, 0))
+    counts = np.bincount(numbers, counted)
+    picks = random.integers(0, len(sums), (SAMPLES, len(sums)))
+    with np.errstate(invalid="ignore"):
+        means = sums[picks].sum(1) / counts[picks].sum(1)
+    low, high = np.nanpercentile(means, [2.5, 97.5]) if counted.any() else (float("nan"),) * 2
+    return {
+        "mean": float(values[counted].mean()) if counted.any() else float("nan"),
+        "sd": float(values[counted].std(ddof=1)) if counted.sum() > 1 else float("nan"),
+        "low": float(low),
+        "high": float(high),
+        "clips": int(counted.sum()),
+    }

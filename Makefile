@@ -1,0 +1,63 @@
+# `make demo` and `make test` set up all that they need; see CONTRIBUTING.md for the settings.
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+unexport PYTHONPATH PYTHONHOME
+
+PYTHON ?=
+LAVA_PYTHON ?=
+TORCH_SPEC ?= torch
+PYTEST_ARGS ?=
+
+VERSIONS := 3.13 3.12 3.11 3.10
+PYTEST := -m pytest -q --durations=10 $(PYTEST_ARGS)
+environment = bash tools/environment.sh make
+
+.PHONY: help demo test venv test-venv lava-venv test-main test-oldest lint format clean
+
+help:
+	@echo 'make demo         encode and decode the recording that comes with the repository'
+	@echo 'make test         run the tests, in .venv and (with Python 3.10) in .venv-lava'
+	@echo 'make test-main    only in .venv;     one test: make test-main PYTEST_ARGS="-k name"'
+	@echo 'make test-oldest  only in .venv-lava: the oldest supported packages, and Lava'
+	@echo 'make venv         only set up .venv (test-venv, lava-venv: those of the tests)'
+	@echo 'make lint         check style;  make format  mend it'
+	@echo 'make clean        remove environments, caches and results'
+	@echo 'PYTHON=, LAVA_PYTHON= choose the interpreters; CONTRIBUTING.md has more settings.'
+
+demo: venv
+	@.venv/bin/python experiments/demo.py
+
+test: test-venv lava-venv test-main test-oldest
+
+test-main: test-venv
+	.venv/bin/python $(PYTEST)
+
+test-oldest: lava-venv
+	@if [ -f .venv-lava/made ]; then set -x; .venv-lava/bin/python $(PYTEST); fi
+
+venv:
+	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'plots' '$(TORCH_SPEC)' || { status=$$?; \
+	    [ $$status != 3 ] || echo 'No Python 3.10 to 3.13 with pip and venv was found; install one or give PYTHON=/path/to/python.' >&2; \
+	    exit $$status; }
+
+test-venv: venv
+	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'dev interop nir norse plots' '$(TORCH_SPEC)'
+
+# Also the oldest packages that we support: what Lava asks for.
+lava-venv:
+	@INTERPRETER='$(LAVA_PYTHON)' $(environment) .venv-lava 3.10 'dev lava nir norse' torch==2.3.1 'numpy==1.26.*' || { \
+	    status=$$?; [ $$status = 3 ] || exit $$status; rm -f .venv-lava/made; \
+	    echo 'Skipping Lava: no Python 3.10 found (uv python install 3.10, or pyenv install 3.10, or give LAVA_PYTHON=/path/to/python3.10).'; }
+
+lint: test-venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+format: test-venv
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+clean:
+	rm -rf .venv .venv-lava .coverage .hypothesis .pytest_cache .ruff_cache build dist out *.egg-info
+	find snn_codec hardware experiments tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
