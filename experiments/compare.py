@@ -1,8 +1,8 @@
 """Two evaluations side by side: means with intervals, and their paired difference, clip by clip.
 
-    snn-codec evaluate --model A --data DIR --json a.json
-    snn-codec evaluate --model B --data DIR --json b.json
-    python experiments/compare.py a.json b.json
+snn-codec evaluate --model A --data DIR --json a.json
+snn-codec evaluate --model B --data DIR --json b.json
+python experiments/compare.py a.json b.json
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from snn_codec.evaluation.evaluate import MEASURES, differences, summary
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("results", nargs=2, type=Path, metavar="RESULT", help="files of snn-codec evaluate --json")
+    parser.add_argument(
+        "results", nargs=2, type=Path, metavar="RESULT", help="files of snn-codec evaluate --json"
+    )
     options = parser.parse_args()
     try:
         one, other = (_read(path) for path in options.results)
@@ -29,7 +31,9 @@ def main() -> int:
     print(f"{'':18}{one['model']:>28}{other['model']:>28}{'difference':>28}")
     columns = summary(one["clips"]), summary(other["clips"]), paired
     for measure in MEASURES:
-        cells = (f"{c[measure]['mean']:.3f} ({c[measure]['low']:.3f}, {c[measure]['high']:.3f})" for c in columns)
+        cells = (
+            f"{c[measure]['mean']:.3f} ({c[measure]['low']:.3f}, {c[measure]['high']:.3f})" for c in columns
+        )
         print(f"{measure:18}" + "".join(f"{cell:>28}" for cell in cells))
     return 0
 

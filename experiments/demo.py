@@ -54,19 +54,34 @@ def run(model: str, output: Path) -> None:
     score_db = si_snr(decoded, sound)
     n_bytes = -(-min(events.costs.values()) // 8) + len(events.levels)
     plots.overview(
-        output / f"{name}.png", sound, decoded, events, midi.read(score), force=True,
+        output / f"{name}.png",
+        sound,
+        decoded,
+        events,
+        midi.read(score),
+        force=True,
         title=f"{name}: {events.kbps(n_bytes):.2f} kbps, {events.events_per_second:.0f} events/s, "
-              f"SI-SNR {score_db:.1f} dB",
+        f"SI-SNR {score_db:.1f} dB",
     )
     print(f"recording       {source.name}, {events.duration:.1f} s, {len(sound) * 2} bytes as 16-bit samples")
     print(f"model           {model} ({codec.fingerprint})")
-    print(f"events          {events.n_events} of {events.n_units} units x {events.n_steps} steps, "
-          f"{events.events_per_second:.0f} a second, density {events.density:.3f}")
-    print(f"code            {n_bytes} bytes, {events.kbps(n_bytes):.3f} kbps, {len(sound) * 2 / n_bytes:.0f} times less")
+    print(
+        f"events          {events.n_events} of {events.n_units} units x {events.n_steps} steps, "
+        f"{events.events_per_second:.0f} a second, density {events.density:.3f}"
+    )
+    print(
+        f"code            {n_bytes} bytes, {events.kbps(n_bytes):.3f} kbps, {len(sound) * 2 / n_bytes:.0f} times less"
+    )
     print(f"SI-SNR          {score_db:.2f} dB")
-    print(f"real time       encoding {events.duration / (encoded - began):.0f} x, "
-          f"decoding {events.duration / (finished - encoded):.0f} x")
-    for suffix, what in ((".wav", "decoded sound"), (".h5", "events (HDF5 spike trains)"), (".png", "figure")):
+    print(
+        f"real time       encoding {events.duration / (encoded - began):.0f} x, "
+        f"decoding {events.duration / (finished - encoded):.0f} x"
+    )
+    for suffix, what in (
+        (".wav", "decoded sound"),
+        (".h5", "events (HDF5 spike trains)"),
+        (".png", "figure"),
+    ):
         print(f"{what + ':':28}{output / (name + suffix)}")
     assert np.isfinite(score_db)
 

@@ -54,11 +54,15 @@ def read_blocks(path: str | os.PathLike) -> Iterator[np.ndarray]:
                 done += len(block)
                 yield _finite(mixed(block), path)
         except soundfile.LibsndfileError as error:
-            raise UserError(f"{path}: is damaged after {done} samples ({error}); get the file again") from error
+            raise UserError(
+                f"{path}: is damaged after {done} samples ({error}); get the file again"
+            ) from error
         if done == 0:
             raise UserError(f"{path}: holds no samples; record or export it again")
         if done < file.frames:
-            raise UserError(f"{path}: is cut off: {done} of {file.frames} samples are there; get the file again")
+            raise UserError(
+                f"{path}: is cut off: {done} of {file.frames} samples are there; get the file again"
+            )
 
 
 _WAV_SIZE = re.compile(r"data : (\d+) \(should be (\d+)\)")
@@ -69,7 +73,9 @@ def _check_whole(file: soundfile.SoundFile, path: Path) -> None:
     """libsndfile reads a WAV that is cut off as a shorter one, and says so only in its log."""
     size = _WAV_SIZE.search(file.extra_info)
     if size and int(size[2]) < int(size[1]) < _UNKNOWN_SIZE:
-        raise UserError(f"{path}: is cut off: {size[2]} of {size[1]} bytes of sound are there; get the file again")
+        raise UserError(
+            f"{path}: is cut off: {size[2]} of {size[1]} bytes of sound are there; get the file again"
+        )
 
 
 def read(path: str | os.PathLike, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
@@ -87,7 +93,9 @@ def read(path: str | os.PathLike, start: int = 0, stop: int | None = None) -> tu
         return _finite(mixed(block), path), file.samplerate
 
 
-def write(path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int, *, force: bool = False) -> int:
+def write(
+    path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int, *, force: bool = False
+) -> int:
     """Write float blocks as 16-bit audio in the format of the suffix; the number of samples beyond full scale.
 
     Those are clipped. The file appears when it is complete.
@@ -124,7 +132,11 @@ def resampled(blocks: Iterable[np.ndarray], source_rate: int, target_rate: int) 
     """
     if isinstance(source_rate, bool) or int(source_rate) != source_rate or source_rate < 1:
         raise UserError(f"the sample rate must be a positive integer in Hz, not {source_rate!r}")
-    stream = soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32") if source_rate != target_rate else None
+    stream = (
+        soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
+        if source_rate != target_rate
+        else None
+    )
     taken = given = 0
     for block in _reblocked(_checked(blocks)):
         taken += len(block)

@@ -39,7 +39,9 @@ def fatal(error: Exception) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="snn-codec", description="Piano recordings as spike rasters, and back.")
+    parser = argparse.ArgumentParser(
+        prog="snn-codec", description="Piano recordings as spike rasters, and back."
+    )
     parser.add_argument("--version", action="version", version=f"snn-codec {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -67,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = command("evaluate", _evaluate, "Measure a model on a data set, clip by clip.")
     evaluate.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
-    evaluate.add_argument("--data", type=Path, required=True, help="folder in the MAESTRO layout, or of audio files")
+    evaluate.add_argument(
+        "--data", type=Path, required=True, help="folder in the MAESTRO layout, or of audio files"
+    )
     evaluate.add_argument("--split", default="validation", help="train, validation or test (validation)")
     evaluate.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
@@ -76,9 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "Train a model.")
     train.add_argument("preset", help="a preset's name or a JSON file; --list shows presets")
     train.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
-    train.add_argument("--run", type=Path, required=True, dest="folder", help="folder for log and checkpoints")
-    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                       help="change a setting, as in training.steps=1000")
+    train.add_argument(
+        "--run", type=Path, required=True, dest="folder", help="folder for log and checkpoints"
+    )
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="change a setting, as in training.steps=1000",
+    )
     train.add_argument("--resume", action="store_true", help="go on where the run stopped")
     train.add_argument("--init-from", metavar="CHECKPOINT", help="start from these weights")
     train.add_argument("--accelerator", default="auto", help="cpu, cuda, mps (auto)")
@@ -101,8 +113,9 @@ def _encode(options: argparse.Namespace) -> int:
         check_writable(target, force=options.force)
         length = audio.info(source)
         with _progress(source.name, length.samples / length.sample_rate) as advance:
-            events = codec.encode_blocks(audio.read_blocks(source), length.sample_rate,
-                                         batch_size=options.batch_size, progress=advance)
+            events = codec.encode_blocks(
+                audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
+            )
         spiketrains.write(target, {source.name: events}, force=options.force)
         return {"seconds": events.duration, "events": events.n_events} | _size(events, target)
 
@@ -143,10 +156,17 @@ def _info(options: argparse.Namespace) -> int:
     for name in spiketrains.names(options.file):
         events = spiketrains.read(options.file, name)
         found[name] = {
-            "units": events.n_units, "steps": events.n_steps, "sample_rate": events.sample_rate,
-            "hop": events.hop, "samples": events.n_samples, "seconds": events.duration,
-            "model": events.fingerprint, "events": events.n_events, "density": events.density,
-            "events_per_second": events.events_per_second, "bits": events.costs,
+            "units": events.n_units,
+            "steps": events.n_steps,
+            "sample_rate": events.sample_rate,
+            "hop": events.hop,
+            "samples": events.n_samples,
+            "seconds": events.duration,
+            "model": events.fingerprint,
+            "events": events.n_events,
+            "density": events.density,
+            "events_per_second": events.events_per_second,
+            "bits": events.costs,
         }
     result = {"file": str(options.file), "bytes": options.file.stat().st_size, "recordings": found}
     if options.json:
@@ -155,10 +175,14 @@ def _info(options: argparse.Namespace) -> int:
     print(f"{options.file}: {result['bytes']} bytes, {len(found)} recording(s)")
     for name, row in found.items():
         rate = {kind: f"{bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items()}
-        print(f"{name}: {row['seconds']:.2f} s, {row['units']} units x {row['steps']} steps, "
-              f"{row['events']} events ({row['events_per_second']:.1f} a second, density {row['density']:.4f}), "
-              f"model {row['model'] or '-'}")
-        print("  kbps by the paper's formulas: " + ", ".join(f"{kind} {value}" for kind, value in rate.items()))
+        print(
+            f"{name}: {row['seconds']:.2f} s, {row['units']} units x {row['steps']} steps, "
+            f"{row['events']} events ({row['events_per_second']:.1f} a second, density {row['density']:.4f}), "
+            f"model {row['model'] or '-'}"
+        )
+        print(
+            "  kbps by the paper's formulas: " + ", ".join(f"{kind} {value}" for kind, value in rate.items())
+        )
     return 0
 
 
@@ -173,8 +197,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     paths = recordings(options.data, options.split)
     with _progress(f"evaluating {len(paths)} recordings", 1) as advance:
         rows = evaluate(codec, paths, advance)
-    result = {"model": str(options.model), "fingerprint": codec.fingerprint, "data": str(options.data),
-              "split": options.split, "summary": summary(rows)}
+    result = {
+        "model": str(options.model),
+        "fingerprint": codec.fingerprint,
+        "data": str(options.data),
+        "split": options.split,
+        "summary": summary(rows),
+    }
     if options.json:
         with replacing(options.json, force=options.force) as temporary:
             temporary.write_text(json.dumps(result | {"clips": rows}, indent=1) + "\n")
@@ -189,9 +218,18 @@ def _train(options: argparse.Namespace) -> int:
     from snn_codec.training.trainer import Run, train
 
     settings = config.load(options.preset, options.settings)
-    run = Run(data=options.data, folder=options.folder, resume=options.resume, init_from=options.init_from,
-              accelerator=options.accelerator, devices=options.devices, nodes=options.nodes,
-              workers=options.workers, threads=options.threads, force=options.force)
+    run = Run(
+        data=options.data,
+        folder=options.folder,
+        resume=options.resume,
+        init_from=options.init_from,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        nodes=options.nodes,
+        workers=options.workers,
+        threads=options.threads,
+        force=options.force,
+    )
     best = train(settings, run)
     print(f"the best checkpoint is {best}")
     return 0
@@ -207,11 +245,17 @@ def _load(options: argparse.Namespace):  # noqa: ANN202 - importing Codec for th
         return Codec.load(options.model, options.device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--device {options.device}: cannot be used here ({reason}); use --device cpu") from error
+        raise UserError(
+            f"--device {options.device}: cannot be used here ({reason}); use --device cpu"
+        ) from error
 
 
-def _convert_all(options: argparse.Namespace, suffixes: Sequence[str], suffix: str,
-                 one: Callable[[Path, Path], dict[str, Any]]) -> int:
+def _convert_all(
+    options: argparse.Namespace,
+    suffixes: Sequence[str],
+    suffix: str,
+    one: Callable[[Path, Path], dict[str, Any]],
+) -> int:
     """Run `one` on every input, go on after a bad one, report, and give the exit status."""
     rows, status = [], 0
     for source, target in _targets(options, suffixes, suffix):
@@ -225,8 +269,12 @@ def _convert_all(options: argparse.Namespace, suffixes: Sequence[str], suffix: s
         row |= {"took": took, "real_time_factor": row["seconds"] / took}
         rows.append(row)
         if not options.json:
-            extra = f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s" if "kbps" in row else ""
-            print(f"{source} -> {target}: {row['seconds']:.2f} s{extra}, {row['real_time_factor']:.0f} x real time")
+            extra = (
+                f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s" if "kbps" in row else ""
+            )
+            print(
+                f"{source} -> {target}: {row['seconds']:.2f} s{extra}, {row['real_time_factor']:.0f} x real time"
+            )
             if row.get("clipped_samples"):
                 print(f"  {row['clipped_samples']} samples were beyond full scale and were clipped")
     if options.json:
@@ -242,8 +290,9 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
         raise UserError(f"{output}: is a file, but there are several inputs; give a folder")
     for source in options.inputs:
         if source.is_dir():
-            found = sorted(p for p in source.rglob("*")
-                           if p.suffix.lower() in suffixes and not p.name.startswith("."))
+            found = sorted(
+                p for p in source.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith(".")
+            )
             if not found:
                 raise UserError(f"{source}: holds no file ending in {', '.join(suffixes)}")
             base = output or source
@@ -257,7 +306,9 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
     taken: dict[Path, Path] = {}
     for source, target in pairs:
         if target in taken:
-            raise UserError(f"{source} and {taken[target]} would both become {target}; give them different names")
+            raise UserError(
+                f"{source} and {taken[target]} would both become {target}; give them different names"
+            )
         taken[target] = source
     if several and output is not None:
         for target in taken:
@@ -280,8 +331,14 @@ def _size(events: Any, path: Path) -> dict[str, float]:
 def _progress(text: str, total: float) -> Iterator[Callable[[float], None]]:
     """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`."""
     console = Console(stderr=True)
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console,
-                  transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
         bar = progress.add_task(text, total=total)
         yield lambda done: progress.update(bar, completed=done)
 

@@ -145,7 +145,9 @@ class Codec(nn.Module):
 
     def _membranes(self, blocks: Iterable[np.ndarray], codes: list[int], batch_size: int) -> Iterator[Tensor]:
         """Membrane minus threshold `[unit, step]` of one chunk after the other; level codes go to `codes`."""
-        for batch in _batches(_windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size):
+        for batch in _batches(
+            _windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
+        ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             with torch.inference_mode(), _evaluating(self):
                 _, membranes = self.bottleneck.encode_with_membrane(self.encoder(audio))
@@ -221,12 +223,18 @@ class Codec(nn.Module):
         try:
             settings = json.loads((folder / "config.json").read_text())["model"]
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise UserError(f"{folder / 'config.json'}: is damaged ({error}); get the checkpoint again") from error
+            raise UserError(
+                f"{folder / 'config.json'}: is damaged ({error}); get the checkpoint again"
+            ) from error
         codec = cls(config.from_dict(config.Model, settings, f"{folder / 'config.json'}: model"))
         file = folder / "model.safetensors"
         try:
-            codec.load_state_dict({key: value.float() if value.is_floating_point() else value
-                                   for key, value in load_file(file).items()})
+            codec.load_state_dict(
+                {
+                    key: value.float() if value.is_floating_point() else value
+                    for key, value in load_file(file).items()
+                }
+            )
         except (SafetensorError, OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
@@ -288,8 +296,11 @@ def _windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: 
         first, last = max(0, index * size - margin), min(stop, (index + 1) * size + margin)
         gain = levels.gain(np.array(codes, np.uint8), size, first, last)
         steps = steps_for(min(stop, (index + 1) * size) - index * size, hop)
-        return _Window(_whole_steps(buffer[first - offset : last - offset] / gain, hop),
-                       (index * size - first) // hop, steps)
+        return _Window(
+            _whole_steps(buffer[first - offset : last - offset] / gain, hop),
+            (index * size - first) // hop,
+            steps,
+        )
 
     for block in blocks:
         buffer = np.concatenate([buffer, block])

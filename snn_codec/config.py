@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from snn_codec.errors import UserError
 
@@ -58,7 +58,7 @@ class Spiking:
     threshold: float = 0.0
 
 
-Coder = Union[Spectral, SEANet]
+Coder = Spectral | SEANet
 KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking)}
 
 
@@ -167,7 +167,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, where)
-    if origin in (Union, types.UnionType):
+    if origin in (typing.Union, types.UnionType):
         kinds = {option.kind: option for option in arguments}
         kind = value.get("kind") if isinstance(value, Mapping) else None
         if kind not in kinds:

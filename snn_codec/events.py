@@ -49,7 +49,9 @@ class EventMatrix:
     def __post_init__(self) -> None:
         events = np.asarray(self.events)
         if events.dtype != np.bool_ or events.ndim != 2:
-            raise TypeError(f"events must be a boolean matrix [units, steps], not {events.dtype} {events.shape}")
+            raise TypeError(
+                f"events must be a boolean matrix [units, steps], not {events.dtype} {events.shape}"
+            )
         for name in ("sample_rate", "hop", "n_samples", "chunk_steps"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -36,10 +36,14 @@ def read(path: str | os.PathLike) -> Notes:
             warnings.simplefilter("ignore")  # about tempo changes outside track 0, which are handled
             score = pretty_midi.PrettyMIDI(os.fspath(path))
     except Exception as error:  # mido raises whatever the bytes led it to
-        raise UserError(f"{path}: is not a MIDI file ({error or type(error).__name__}); export it again") from error
+        raise UserError(
+            f"{path}: is not a MIDI file ({error or type(error).__name__}); export it again"
+        ) from error
     notes = sorted(
         (note.start, note.end, note.pitch, note.velocity)
-        for instrument in score.instruments if not instrument.is_drum for note in instrument.notes
+        for instrument in score.instruments
+        if not instrument.is_drum
+        for note in instrument.notes
     )
     if not notes:
         raise UserError(f"{path}: holds no notes")

@@ -57,8 +57,14 @@ def overview(
     first, last = seconds or (0.0, events.duration)
     heights = ([1.0] if notes else []) + [1.5, 1.5, 1.5]
     with plt.rc_context({"font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK}):
-        figure, axes = plt.subplots(len(heights), 1, sharex=True, figsize=(10, 1.75 * sum(heights)),
-                                    height_ratios=heights, layout="constrained")
+        figure, axes = plt.subplots(
+            len(heights),
+            1,
+            sharex=True,
+            figsize=(10, 1.75 * sum(heights)),
+            height_ratios=heights,
+            layout="constrained",
+        )
         rows = iter(axes)
         if notes:
             _roll(next(rows), notes)
@@ -84,10 +90,13 @@ def _roll(axis, notes: Notes) -> None:
 
 
 def _spectrogram(axis, audio: np.ndarray, sample_rate: int, name: str) -> None:
-    frequencies, times, power = signal.spectrogram(audio, sample_rate, "hann", 2048, 2048 - 512, scaling="spectrum")
+    frequencies, times, power = signal.spectrogram(
+        audio, sample_rate, "hann", 2048, 2048 - 512, scaling="spectrum"
+    )
     decibels = 10 * np.log10(power + 1e-12)
-    axis.pcolormesh(times, frequencies, decibels, cmap="magma", vmin=-90, vmax=-20, shading="nearest",
-                    rasterized=True)
+    axis.pcolormesh(
+        times, frequencies, decibels, cmap="magma", vmin=-90, vmax=-20, shading="nearest", rasterized=True
+    )
     axis.set_yscale("log")
     axis.set_ylim(50, 8000)
     axis.set_yticks([100, 300, 1000, 3000], ["100", "300", "1k", "3k"])
@@ -97,6 +106,12 @@ def _spectrogram(axis, audio: np.ndarray, sample_rate: int, name: str) -> None:
 
 def _raster(axis, events: EventMatrix, first: float, last: float) -> None:
     # pixels, not one marker an event: a dense code has thousands of events a second
-    axis.imshow(events.events, aspect="auto", cmap="Greys", interpolation="nearest", origin="lower",
-                extent=(0, events.n_steps / events.step_rate, -0.5, events.n_units - 0.5))
+    axis.imshow(
+        events.events,
+        aspect="auto",
+        cmap="Greys",
+        interpolation="nearest",
+        origin="lower",
+        extent=(0, events.n_steps / events.step_rate, -0.5, events.n_units - 0.5),
+    )
     axis.set_ylabel("unit")

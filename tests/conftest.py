@@ -14,7 +14,12 @@ SMALL = config.Spectral(width=16, blocks=1, kernel=3, expansion=2)
 
 
 def small_model(**changes) -> config.Model:
-    settings = {"encoder": SMALL, "decoder": SMALL, "bottleneck": config.Spiking(groups=4), "context_steps": 8}
+    settings = {
+        "encoder": SMALL,
+        "decoder": SMALL,
+        "bottleneck": config.Spiking(groups=4),
+        "context_steps": 8,
+    }
     return config.Model(**(settings | changes))
 
 

@@ -21,7 +21,9 @@ def test_reading_any_depth_and_channels(tmp_path, subtype, channels):
     assert rate == 22050
 
 
-@pytest.mark.parametrize(("source", "target"), [(44100, 22050), (48000, 22050), (192000, 22050), (8000, 22050)])
+@pytest.mark.parametrize(
+    ("source", "target"), [(44100, 22050), (48000, 22050), (192000, 22050), (8000, 22050)]
+)
 def test_resampling_keeps_time_and_tone(source, target):
     time = np.arange(3 * source) / source
     tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)

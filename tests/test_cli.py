@@ -197,7 +197,10 @@ def test_evaluate_writes_rows(cli, music, tmp_path):
 
 
 def test_the_installed_command_exits_with_two(tmp_path):
-    result = subprocess.run([sys.executable, "-m", "snn_codec.cli", "info", str(tmp_path / "none.h5")],
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "snn_codec.cli", "info", str(tmp_path / "none.h5")],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 2
     assert result.stderr.startswith("snn-codec: ") and len(result.stderr.splitlines()) == 1

@@ -14,7 +14,9 @@ from snn_codec.events import EventMatrix
 CHUNK = 256 * 512
 
 
-@pytest.mark.parametrize("n", [1, 2, 511, 512, 513, 1023, 5000, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 8 * 512 + 3])
+@pytest.mark.parametrize(
+    "n", [1, 2, 511, 512, 513, 1023, 5000, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 8 * 512 + 3]
+)
 def test_decoded_length_is_the_inputs(codec, n):
     events = codec.encode(tones(8.0)[:n], 22050)
     assert events.n_samples == n
@@ -95,7 +97,9 @@ def test_level_is_the_codecs_own_business(codec, decibels):
     assert (quiet.levels.astype(int) - loud.levels == decibels).all()
     assert (loud.events != quiet.events).mean() < 1e-3  # only the rounding of a float
     assert si_snr(codec.decode(quiet), codec.decode(loud)) > 30
-    assert np.abs(codec.decode(quiet)).max() == pytest.approx(np.abs(codec.decode(loud)).max() * gain, rel=0.05)
+    assert np.abs(codec.decode(quiet)).max() == pytest.approx(
+        np.abs(codec.decode(loud)).max() * gain, rel=0.05
+    )
 
 
 def test_silence_decodes_to_silence(codec):

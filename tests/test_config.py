@@ -15,7 +15,9 @@ def test_presets_survive_json(name):
 
 
 def test_settings_change_one_thing():
-    changed = config.load("cpu-free", ["training.steps=7", "model.bottleneck.surrogate=atan", "training.seconds=1"])
+    changed = config.load(
+        "cpu-free", ["training.steps=7", "model.bottleneck.surrogate=atan", "training.seconds=1"]
+    )
     expected = config.PRESETS["cpu-free"]
     expected = dataclasses.replace(
         expected,
@@ -58,7 +60,9 @@ def test_settings_that_do_not_fit_say_why(setting, words):
         config.load("cpu-free", [setting])
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ('{"modle": {}}', "unknown key 'modle'"), ("3", "object")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("{", "not JSON"), ('{"modle": {}}', "unknown key 'modle'"), ("3", "object")]
+)
 def test_json_files_that_do_not_fit_say_why(tmp_path, text, words):
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(UserError, match=words):

@@ -45,10 +45,22 @@ def test_the_matrix_is_copied_and_frozen():
 
 
 def test_equality_looks_at_everything():
-    base = dict(events=np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500, fingerprint="a",
-                levels=np.array([7], np.uint8))
-    changes = dict(events=~np.eye(3, dtype=bool), sample_rate=44100, n_samples=1501, fingerprint="b",
-                   levels=np.array([8], np.uint8), chunk_steps=128)
+    base = dict(
+        events=np.eye(3, dtype=bool),
+        sample_rate=22050,
+        hop=512,
+        n_samples=1500,
+        fingerprint="a",
+        levels=np.array([7], np.uint8),
+    )
+    changes = dict(
+        events=~np.eye(3, dtype=bool),
+        sample_rate=44100,
+        n_samples=1501,
+        fingerprint="b",
+        levels=np.array([8], np.uint8),
+        chunk_steps=128,
+    )
     assert EventMatrix(**base) == EventMatrix(**base)
     for name, value in changes.items():
         assert EventMatrix(**base) != EventMatrix(**(base | {name: value})), name
@@ -99,7 +111,9 @@ def test_the_best_format_changes_where_the_paper_says():
     assert best["dense"][0] == pytest.approx(0.1215, abs=1e-3)
 
 
-@pytest.mark.parametrize(("values", "bits"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)])
+@pytest.mark.parametrize(
+    ("values", "bits"), [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (256, 8), (257, 9)]
+)
 def test_bit_length(values, bits):
     assert costs.bit_length(values) == bits
 

@@ -58,9 +58,16 @@ def test_intervals_cover_the_mean():
         random = np.random.default_rng(seed)
         values = random.standard_normal(10)
         rows = [
-            {"recording": f"{i}", "si_snr": value, "stft_distance": 0, "kbps": 0, "density": 0,
-             "events_per_second": 0}
-            for i, value in enumerate(values) for _ in range(10)
+            {
+                "recording": f"{i}",
+                "si_snr": value,
+                "stft_distance": 0,
+                "kbps": 0,
+                "density": 0,
+                "events_per_second": 0,
+            }
+            for i, value in enumerate(values)
+            for _ in range(10)
         ]
         result = summary(rows)["si_snr"]
         hits += result["low"] <= 0 <= result["high"]

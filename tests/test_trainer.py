@@ -31,7 +31,9 @@ def settings(*changes: str) -> config.Config:
 
 def rows(folder):
     with open(folder / "log.csv", newline="") as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)
+        ]
 
 
 @pytest.fixture
@@ -85,11 +87,31 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch):
 def test_a_killed_process_resumes_exactly(music, tmp_path, run):
     """kill -9 at an arbitrary moment, twice; the log then is that of a run that nothing happened to."""
     whole = run("whole", "training.steps=40", "training.checkpoint_minutes=0.0", "training.validate_every=10")
-    changes = [*SETTINGS, "training.steps=40", "training.checkpoint_minutes=0.0", "training.validate_every=10"]
+    changes = [
+        *SETTINGS,
+        "training.steps=40",
+        "training.checkpoint_minutes=0.0",
+        "training.validate_every=10",
+    ]
     preset = tmp_path / "preset.json"
     preset.write_text(json.dumps(config.to_dict(settings())))
-    command = [sys.executable, "-m", "snn_codec.cli", "train", str(preset), "--data", str(music),
-               "--run", str(tmp_path / "killed"), "--accelerator", "cpu", "--threads", "1", "--workers", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "snn_codec.cli",
+        "train",
+        str(preset),
+        "--data",
+        str(music),
+        "--run",
+        str(tmp_path / "killed"),
+        "--accelerator",
+        "cpu",
+        "--threads",
+        "1",
+        "--workers",
+        "0",
+    ]
     for change in changes:
         command += ["--set", change]
     state = tmp_path / "killed" / "state.safetensors"
@@ -107,11 +129,23 @@ def test_a_killed_process_resumes_exactly(music, tmp_path, run):
 
 def test_two_processes_train_as_one_with_their_batches(music, tmp_path, run):
     """Two ranks of batch 2 average what one process of batch 4 computes (the same crops, but for batch norm)."""
-    one = rows(run("one", "training.batch=4", "training.steps=60", "training.validate_every=60",
-                   "training.learning_rate=0.005"))
+    one = rows(
+        run(
+            "one",
+            "training.batch=4",
+            "training.steps=60",
+            "training.validate_every=60",
+            "training.learning_rate=0.005",
+        )
+    )
     preset = tmp_path / "preset.json"
-    preset.write_text(json.dumps(config.to_dict(settings(
-        "training.steps=60", "training.validate_every=60", "training.learning_rate=0.005"))))
+    preset.write_text(
+        json.dumps(
+            config.to_dict(
+                settings("training.steps=60", "training.validate_every=60", "training.learning_rate=0.005")
+            )
+        )
+    )
     subprocess.run(
         [sys.executable, "-m", "snn_codec.cli", "train", str(preset), "--data", str(music),
          "--run", str(tmp_path / "two"), "--accelerator", "cpu", "--devices", "2", "--threads", "1",
@@ -126,8 +160,13 @@ def test_two_processes_train_as_one_with_their_batches(music, tmp_path, run):
 
 
 def test_init_from_starts_at_those_weights(run, checkpoint, codec, tmp_path):
-    folder = run("a", "training.steps=1", "training.learning_rate=0.0", "training.weight_decay=0.0",
-                 init_from=str(checkpoint))
+    folder = run(
+        "a",
+        "training.steps=1",
+        "training.learning_rate=0.0",
+        "training.weight_decay=0.0",
+        init_from=str(checkpoint),
+    )
     loaded = Codec.load(folder / "best").state_dict()
     for name, value in codec.state_dict().items():
         if "running" not in name and "num_batches" not in name:

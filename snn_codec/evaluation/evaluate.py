@@ -34,18 +34,22 @@ def evaluate(
         for index, clip in enumerate(clips([path], length, rate)):
             events = codec.encode(clip, rate)
             decoded = codec.decode(events)
-            rows.append({
-                "recording": path.name,
-                "clip": index,
-                "si_snr": si_snr(decoded, clip),
-                "stft_distance": stft_distance(decoded, clip),
-                "kbps": events.kbps(-(-events.costs["dense"] // 8) + len(events.levels)),
-                "density": events.density,
-                "events_per_second": events.events_per_second,
-            })
+            rows.append(
+                {
+                    "recording": path.name,
+                    "clip": index,
+                    "si_snr": si_snr(decoded, clip),
+                    "stft_distance": stft_distance(decoded, clip),
+                    "kbps": events.kbps(-(-events.costs["dense"] // 8) + len(events.levels)),
+                    "density": events.density,
+                    "events_per_second": events.events_per_second,
+                }
+            )
         progress((number + 1) / len(paths))
     if not rows:
-        raise UserError(f"none of the {len(paths)} recordings is {length / rate:.2f} s long; give longer ones")
+        raise UserError(
+            f"none of the {len(paths)} recordings is {length / rate:.2f} s long; give longer ones"
+        )
     return rows
 
 
@@ -56,11 +60,16 @@ def summary(rows: Sequence[dict[str, float | str | int]], seed: int = 0) -> dict
     (silence) are left out; `clips` says how many counted.
     """
     names = [row["recording"] for row in rows]
-    return {measure: interval(np.array([row[measure] for row in rows], float), names, seed) for measure in MEASURES}
+    return {
+        measure: interval(np.array([row[measure] for row in rows], float), names, seed)
+        for measure in MEASURES
+    }
 
 
 def differences(
-    rows: Sequence[dict[str, float | str | int]], others: Sequence[dict[str, float | str | int]], seed: int = 0
+    rows: Sequence[dict[str, float | str | int]],
+    others: Sequence[dict[str, float | str | int]],
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """As `summary`, of `rows` minus `others`, clip by clip: how much one model differs from another.
 
@@ -69,9 +78,12 @@ def differences(
     """
     names = [(row["recording"], row["clip"]) for row in rows]
     if names != [(row["recording"], row["clip"]) for row in others]:
-        raise UserError("the two evaluations are not of the same clips; evaluate both models on the same data")
+        raise UserError(
+            "the two evaluations are not of the same clips; evaluate both models on the same data"
+        )
     pairs = [
-        {measure: float(row[measure]) - float(other[measure]) for measure in MEASURES} | {"recording": row["recording"]}
+        {measure: float(row[measure]) - float(other[measure]) for measure in MEASURES}
+        | {"recording": row["recording"]}
         for row, other in zip(rows, others, strict=True)
     ]
     return summary(pairs, seed)

@@ -59,7 +59,9 @@ class SpectralEncoder(nn.Module):
             steps = -(-audio.shape[-1] // self.hop)
             margin = (self.window_size - self.hop) // 2
             audio = pad(audio.float(), (margin, margin + steps * self.hop - audio.shape[-1]))
-            spectrum = torch.fft.rfft(audio.unfold(-1, self.window_size, self.hop) * self.window, norm="ortho")
+            spectrum = torch.fft.rfft(
+                audio.unfold(-1, self.window_size, self.hop) * self.window, norm="ortho"
+            )
             parts = torch.view_as_real(spectrum)
             power = parts.square().sum(-1, keepdim=True)
             parts = parts * (power + 1e-8).pow((self.compression - 1) / 2)

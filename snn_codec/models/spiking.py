@@ -43,7 +43,9 @@ class SpikingBottleneck(nn.Module):
         if settings.groups < 1 or units % settings.groups:
             raise UserError(f"{units} units cannot be split into {settings.groups} equal groups")
         if not 0 <= settings.beta < 1:
-            raise UserError(f"beta is the share of the membrane kept per step, in [0, 1), not {settings.beta}")
+            raise UserError(
+                f"beta is the share of the membrane kept per step, in [0, 1), not {settings.beta}"
+            )
         if settings.beta == 0 and settings.reset != "none":
             raise UserError("a neuron with beta 0 keeps nothing, so it has nothing to reset; use reset=none")
         self.group_size = units // settings.groups

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snn_codec.costs import all_bits, bit_length, coordinate_bits, dense_bits, pointer_bits
+from snn_codec.costs import bit_length, coordinate_bits, dense_bits, pointer_bits
 
 FORMATS = ("dense", "coordinate", "compressed_time", "compressed_unit")  # a format's flag is its place here
 FLAG_BITS = 2

@@ -58,10 +58,14 @@ def _is_maestro(path: Path) -> bool:
 
 def _from_table(table: Path, split: str) -> list[Path]:
     with open(table, newline="", encoding="utf-8") as file:
-        paths = [table.parent / row["audio_filename"] for row in csv.DictReader(file) if row["split"] == split]
+        paths = [
+            table.parent / row["audio_filename"] for row in csv.DictReader(file) if row["split"] == split
+        ]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise UserError(f"{table}: names {missing[0].name}, which is not there ({len(missing)} files are missing)")
+        raise UserError(
+            f"{table}: names {missing[0].name}, which is not there ({len(missing)} files are missing)"
+        )
     return paths
 
 
@@ -76,7 +80,8 @@ def _from_folder(folder: Path, split: str) -> list[Path]:
 def audio_files(folder: Path) -> list[Path]:
     """All audio files at any depth below a folder, sorted."""
     return sorted(
-        path for path in folder.rglob("*")
+        path
+        for path in folder.rglob("*")
         if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".")
     )
 
@@ -143,7 +148,9 @@ class StepSampler(Sampler[int]):
         return len(self.steps) * self.batch
 
 
-def clips(paths: Iterable[Path], length: int, sample_rate: int, *, each: int | None = None) -> Iterator[np.ndarray]:
+def clips(
+    paths: Iterable[Path], length: int, sample_rate: int, *, each: int | None = None
+) -> Iterator[np.ndarray]:
     """Consecutive clips of `length` samples at `sample_rate`, from every recording (its first `each` ones).
 
     A remainder shorter than a clip is left out, as in the paper.

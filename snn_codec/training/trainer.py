@@ -35,8 +35,22 @@ from snn_codec.files import replacing
 from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
 from snn_codec.training.losses import training_loss
 
-COLUMNS = ("step", "seconds", "loss", "si_snr", "stft", "waveform", "residual", "gradient", "learning_rate",
-           "density", "dead_units", "validation_si_snr", "validation_density", "validation_kbps")
+COLUMNS = (
+    "step",
+    "seconds",
+    "loss",
+    "si_snr",
+    "stft",
+    "waveform",
+    "residual",
+    "gradient",
+    "learning_rate",
+    "density",
+    "dead_units",
+    "validation_si_snr",
+    "validation_density",
+    "validation_kbps",
+)
 LOG_EVERY = 50
 BAD_STEPS = 20
 
@@ -105,8 +119,13 @@ class _Trainer:
         self.saved = time.monotonic()
         loader = self.fabric.setup_dataloaders(self._loader(), use_distributed_sampler=False)
         shown = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"), console=self.console, disable=not self.fabric.is_global_zero,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not self.fabric.is_global_zero,
         )
         with shown as progress:
             bar = progress.add_task("training", total=self.training.steps, completed=self.step, note="")
@@ -126,8 +145,13 @@ class _Trainer:
         return self.folder / "best"
 
     def _loader(self) -> DataLoader[Tensor]:
-        sampler = StepSampler(self.step, self.training.steps, self.training.batch,
-                              self.fabric.global_rank, self.fabric.world_size)
+        sampler = StepSampler(
+            self.step,
+            self.training.steps,
+            self.training.batch,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
         return DataLoader(self.crops, self.training.batch, sampler=sampler, num_workers=self.where.workers)
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
@@ -186,8 +210,10 @@ class _Trainer:
             "validation_density": float(np.mean([matrix.density for _, matrix in events])),
             "validation_kbps": float(np.mean([m.kbps(min(m.costs.values()) / 8) for _, m in events])),
         }
-        self.console.print(f"step {self.step}: validation SI-SNR {score:.2f} dB, "
-                           f"{row['validation_kbps']:.3f} kbps, density {row['validation_density']:.3f}")
+        self.console.print(
+            f"step {self.step}: validation SI-SNR {score:.2f} dB, "
+            f"{row['validation_kbps']:.3f} kbps, density {row['validation_density']:.3f}"
+        )
         if score > self.best:
             self.best = score
             self.ema.save(self.folder / "best", force=True)
@@ -215,7 +241,9 @@ class _Trainer:
                 self._load(state)
         elif self.fabric.is_global_zero:
             if saved.exists() and not run.force:
-                raise UserError(f"{self.folder}: holds a run already; use --resume, --force or another folder")
+                raise UserError(
+                    f"{self.folder}: holds a run already; use --resume, --force or another folder"
+                )
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -251,13 +279,24 @@ class _Trainer:
         tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
         for number, optimizer in enumerate(self.optimizers):
             for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{index}.{name}": torch.as_tensor(value)
-                            for name, value in state.items()}
-        metadata = {"step": str(self.step), "best": repr(self.best),
-                    "elapsed": repr(time.monotonic() - self.began)}
+                tensors |= {
+                    f"optimizer.{number}.{index}.{name}": torch.as_tensor(value)
+                    for name, value in state.items()
+                }
+        metadata = {
+            "step": str(self.step),
+            "best": repr(self.best),
+            "elapsed": repr(time.monotonic() - self.began),
+        }
         with replacing(self.folder / "state.safetensors", force=True) as temporary:
-            save_file({name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()},
-                      temporary, metadata=metadata)
+            save_file(
+                {
+                    name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                    for name, value in tensors.items()
+                },
+                temporary,
+                metadata=metadata,
+            )
 
     def _load(self, path: Path) -> None:
         try:
@@ -267,8 +306,9 @@ class _Trainer:
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: is damaged ({error}); start again without --resume") from error
         for prefix, module in (("model.", self.codec), ("ema.", self.ema)):
-            module.load_state_dict({name[len(prefix):]: value for name, value in tensors.items()
-                                    if name.startswith(prefix)})
+            module.load_state_dict(
+                {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+            )
         for number, optimizer in enumerate(self.optimizers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
@@ -303,12 +343,19 @@ def optimizers(codec: nn.Module, settings: config.Training) -> list[torch.optim.
         else:
             rest.append(parameter)
     groups = [{"params": rest}, {"params": plain, "weight_decay": 0.0}]
-    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate,
-                              betas=settings.betas, weight_decay=settings.weight_decay, foreach=True)
+    adamw = torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        foreach=True,
+    )
     if settings.optimizer == "adamw":
         return [adamw]
     if not hasattr(torch.optim, "Muon"):
-        raise UserError(f"torch {torch.__version__} has no Muon (2.9 has); use --set training.optimizer=adamw")
+        raise UserError(
+            f"torch {torch.__version__} has no Muon (2.9 has); use --set training.optimizer=adamw"
+        )
     muon = torch.optim.Muon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay)
     return [muon, adamw]
 
@@ -328,7 +375,9 @@ def _copy_weights(source: Codec, target: Codec, name: str) -> None:
     try:
         target.load_state_dict(source.state_dict())
     except RuntimeError as error:
-        raise UserError(f"{name}: its parts do not fit the settings ({str(error).splitlines()[-1].strip()})") from error
+        raise UserError(
+            f"{name}: its parts do not fit the settings ({str(error).splitlines()[-1].strip()})"
+        ) from error
 
 
 def _precision(wanted: str, accelerator: str) -> str:
