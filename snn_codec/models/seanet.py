@@ -1,9 +1,10 @@
-"""SEANet, the paper's convolutional encoder and decoder on the waveform (paper: models; EnCodec, section 3.1).
+"""SEANet, the paper's convolutional encoder and decoder on the waveform ("Models"; EnCodec, section 3.1).
 
-The encoder halves time and doubles channels, so to speak, once per ratio r: residual blocks, then a
-convolution of kernel 2 r and stride r. The decoder mirrors it with transposed convolutions. At the bottom of
-both, an LSTM over steps stands beside a skip connection. `ratios` are written in the decoder's order, as in
-EnCodec: (8, 8, 4, 2) makes the encoder stride by 2, 4, 8, 8.
+For each ratio r the encoder has residual blocks, then a convolution of kernel 2 r and stride r that doubles
+the channels. The decoder mirrors it with transposed convolutions. At the bottom of both, an LSTM over steps
+is added to its input. `ratios` are written in the decoder's order, as in EnCodec: (8, 8, 4, 2) makes the
+encoder stride by 2, 4, 8, 8. Layers and sizes are EnCodec's, so that with its ratios (8, 5, 4, 2) both have
+as many parameters as the published 24 kHz model: 7 425 792 and 7 426 018.
 
 Every convolution is padded alike on both sides, so step t is centred on the samples [t hop, (t + 1) hop).
 With the paper's sizes the convolutions reach 1907 samples (3.7 steps) beyond them, in the encoder as in the
@@ -77,11 +78,11 @@ class SEANetDecoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         hidden = self.layers(features.transpose(1, 2))
         with torch.autocast(hidden.device.type, enabled=False):  # half precision is too coarse for a waveform
-            return self.output(hidden.float()).squeeze(1)
+            return self.output(hidden.to(self.output.bias.dtype)).squeeze(1)
 
 
 class _ResidualBlock(nn.Module):
-    """`[batch, channel, time]` -> the same shape: two convolutions by half the channels, a linear shortcut."""
+    """`[batch, channel, time]` -> the same shape: two convolutions by half the channels, and a shortcut."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
@@ -129,7 +130,7 @@ def _conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Modul
 
 
 def _downsampling(channels: int, ratio: int) -> nn.Module:
-    """Length r T -> T, channels doubled; output t sees r / 2 samples beyond [t r, (t + 1) r) on both sides."""
+    """Length r T -> T, channels doubled; output t sees r / 2 samples on both sides of [t r, (t + 1) r)."""
     return weight_norm(nn.Conv1d(channels, 2 * channels, 2 * ratio, stride=ratio, padding=-(-ratio // 2)))
 
 
