@@ -57,7 +57,9 @@ def performance(seed: int = 846) -> pretty_midi.PrettyMIDI:
             half_end = onsets[8] if half == 0 else time
             weight = {0: 8, 1: 0, 4: 4}.get(place, -4)
             onset = onsets[sixteenth] + random.normal(0, 0.004)
-            held = half_end if sixteenth - half < 2 else onset + 1.1 * (time - start) / 16  # tied in the score
+            held = (
+                half_end if sixteenth - half < 2 else onset + 1.1 * (time - start) / 16
+            )  # tied in the score
             if number == len(bars) - 1 and half:
                 held = time + 1.5
             loud = int(np.clip(velocity + weight + random.normal(0, 2.5), 1, 127))

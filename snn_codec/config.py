@@ -79,9 +79,10 @@ class Model:
 class Augmentation:
     """How training crops are varied, so that one sampled piano stands for many (`training.augmentation`)."""
 
-    probability: float = 0.5
+    probability: float = 0.6
     tuning_cents: float = 50.0
-    equaliser_db: float = 9.0
+    equaliser_db: float = 15.0
+    tilt_db: float = 5.0
     reverb: float = 0.3
     noise_db: float = -50.0
     attenuation_db: float = 18.0

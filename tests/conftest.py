@@ -37,12 +37,12 @@ def tones(seconds: float, sample_rate: int = 22050, seed: int = 0) -> np.ndarray
     """Decaying harmonic notes at random times: float32 `[samples]`, piano-like enough for a test."""
     random = np.random.default_rng(seed)
     audio = np.zeros(round(seconds * sample_rate))
-    time = np.arange(len(audio)) / sample_rate
     for onset in np.arange(0, seconds, 0.2):
         pitch = 110 * 2 ** (random.integers(0, 36) / 12)
+        note = audio[round(onset * sample_rate) :][: 2 * sample_rate]
+        time = np.arange(len(note)) / sample_rate
         for harmonic in range(1, 5):
-            partial = np.sin(2 * np.pi * pitch * harmonic * (time - onset)) / harmonic**2
-            audio += 0.1 * partial * np.exp(-4 * (time - onset)) * (time >= onset)
+            note += 0.1 * np.sin(2 * np.pi * pitch * harmonic * time) / harmonic**2 * np.exp(-4 * time)
     return audio.astype(np.float32)
 
 

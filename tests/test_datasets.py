@@ -120,9 +120,13 @@ def test_full_augmentation_keeps_bounds():
 
 
 def test_the_equaliser_stays_in_its_range():
-    curve = 20 * np.log10(equaliser(4096, 22050, 9.0, np.random.default_rng(1)))
+    curve = 20 * np.log10(equaliser(4096, 22050, 9.0, 0.0, np.random.default_rng(1)))
     assert curve.shape == (2049,)
     assert np.abs(curve).max() <= 4.5 and np.ptp(curve) > 1
+    tilts = [20 * np.log10(equaliser(22050, 22050, 0.0, 4.0, np.random.default_rng(i))) for i in range(50)]
+    octaves = [tilt[4000] - tilt[2000] for tilt in tilts]
+    assert -2 <= min(octaves) < -1 and 3 < max(octaves) <= 4
+    assert all(abs(tilt[500]) < 1e-9 for tilt in tilts)
 
 
 def test_a_room_starts_with_the_direct_sound():

@@ -45,7 +45,7 @@ def test_a_last_step_counts_as_filled_up_with_zeros():
 @pytest.mark.parametrize("ratios", [(6, 8), (2, 4, 4), (2, 3, 8), (5, 3)])
 @pytest.mark.parametrize("residual_blocks", [0, 1, 3])
 def test_steps_are_aligned_with_samples(ratios, residual_blocks):
-    """A step sees, and is heard, equally far to both sides of its own samples (odd ratio: one more before)."""
+    """A step sees, and is heard, equally far on both sides of its samples (odd ratio: one more before)."""
     hop = math.prod(ratios)
     settings = {"ratios": ratios, "residual_blocks": residual_blocks, "lstm_layers": 0}
     encoder, decoder = (tiny(hop, kind, **settings).double() for kind in (SEANetEncoder, SEANetDecoder))

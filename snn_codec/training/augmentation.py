@@ -24,8 +24,9 @@ def augment(
     """
     size = fft.next_fast_len(len(crop) + sample_rate // 2, real=True)
     spectrum = None
-    if random.random() < settings.probability and settings.equaliser_db:
-        spectrum = fft.rfft(crop, size) * equaliser(size, sample_rate, settings.equaliser_db, random)
+    if random.random() < settings.probability:
+        curve = equaliser(size, sample_rate, settings.equaliser_db, settings.tilt_db, random)
+        spectrum = fft.rfft(crop, size) * curve
     if random.random() < settings.probability and settings.reverb:
         response = room_response(sample_rate, settings.reverb, random)
         spectrum = (fft.rfft(crop, size) if spectrum is None else spectrum) * fft.rfft(response, size)
@@ -45,11 +46,18 @@ def loudest_step(crop: np.ndarray, hop: int = 512) -> float:
     return float(np.sqrt(np.square(steps).mean(1).max()))
 
 
-def equaliser(size: int, sample_rate: int, range_db: float, random: np.random.Generator) -> np.ndarray:
-    """Gain of each rfft bin: a random curve within +- `range_db` / 2 through knots evenly spaced in pitch."""
-    frequencies = np.maximum(fft.rfftfreq(size, 1 / sample_rate), 1)
+def equaliser(
+    size: int, sample_rate: int, range_db: float, tilt_db: float, random: np.random.Generator
+) -> np.ndarray:
+    """Gain of each rfft bin: a tilt, and a random curve within +- `range_db` / 2 through knots over pitch.
+
+    The tilt is -`tilt_db` / 2 to `tilt_db` per octave, 0 dB at 500 Hz. Pianos differ most in brightness, and
+    bright ones are the hard ones: what they lack in the data, the tilt makes up for.
+    """
+    frequencies = np.maximum(fft.rfftfreq(size, 1 / sample_rate), KNOTS_HZ[0])
     knots = random.uniform(-range_db / 2, range_db / 2, len(KNOTS_HZ))
-    return 10 ** (np.interp(np.log(frequencies), np.log(KNOTS_HZ), knots) / 20)
+    tilt = random.uniform(-tilt_db / 2, tilt_db) * np.log2(frequencies / 500)
+    return 10 ** ((tilt + np.interp(np.log(frequencies), np.log(KNOTS_HZ), knots)) / 20)
 
 
 def room_response(sample_rate: int, amount: float, random: np.random.Generator) -> np.ndarray:

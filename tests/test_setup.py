@@ -1,0 +1,106 @@
+"""Imports stay light and go one way, and the set-up finds a Python that works."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ELSEWHERE = ("matplotlib", "pretty_midi", "lava", "norse", "nir")  # imported where they are used
+
+# A module may import from its own layer and from those above it in this list.
+LAYERS = [
+    {"audio", "config", "costs", "errors", "events", "files", "levels", "midi", "plots"},
+    {"storage"},
+    {"models"},
+    {"codec"},
+    {"analysis", "evaluation", "training"},
+    {"cli"},
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("snn_codec.events", ("torch", "h5py", *ELSEWHERE)),
+        ("snn_codec.storage.spiketrains", ("torch", *ELSEWHERE)),
+        ("snn_codec.cli", ("torch", *ELSEWHERE)),
+        ("snn_codec.codec", ELSEWHERE),
+    ],
+)
+def test_importing_loads_only_what_is_needed(module, unwanted):
+    code = f"import {module}, sys; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(unwanted) & set(result.stdout.split()) == set()
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def layer(part):
+    (number,) = (number for number, names in enumerate(LAYERS) if part in names)
+    return number
+
+
+def test_imports_go_one_way():
+    files = sorted((ROOT / "snn_codec").rglob("*.py"))
+    assert len(files) > 10
+    for file in files:
+        part = file.relative_to(ROOT / "snn_codec").parts[0].removesuffix(".py")
+        for name in imported(file):
+            package, _, rest = name.partition(".")
+            assert package not in ("experiments", "tests"), f"{file} imports {name}"
+            if package == "snn_codec" and rest != "__version__":
+                assert layer(rest.split(".")[0]) <= layer(part), f"{file} imports {name}"
+
+
+def find(versions, path, home, **variables):
+    """Run the search for an interpreter with these folders in front of the system's programs."""
+    environment = {"PATH": f"{path}:/usr/bin:/bin", "HOME": str(home), **variables}
+    return subprocess.run(
+        ["bash", "tools/environment.sh", "find", versions],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def stub(file, line):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{line}\n")
+    file.chmod(0o755)
+
+
+def test_an_interpreter_that_does_not_work_is_passed_over(tmp_path):
+    """As pyenv's shim of a version that is not the chosen one: it is on PATH and fails."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    stub(tmp_path / "python9.9", "echo 'command not found' >&2; exit 127")
+    os.symlink(sys._base_executable, tmp_path / f"python{version}")
+    found = find(f"9.9 {version}", tmp_path, tmp_path)
+    assert (found.returncode, found.stdout) == (0, os.path.realpath(sys._base_executable) + "\n")
+
+
+def test_versions_of_pyenv_and_uv_are_found_off_the_path(tmp_path):
+    stub(tmp_path / ".pyenv" / "versions" / "9.8.1" / "bin" / "python", "echo of pyenv")
+    stub(tmp_path / "bin" / "uv", f'[ "$3" = 9.7 ] && echo "{tmp_path}/uv python"')
+    stub(tmp_path / "uv python", "echo of uv")
+    assert find("9.8", tmp_path / "bin", tmp_path).stdout == "of pyenv\n"
+    assert find("9.7", tmp_path / "bin", tmp_path).stdout == "of uv\n"
+
+
+def test_no_interpreter_is_a_status_and_a_wrong_one_a_sentence(tmp_path):
+    assert find("9.9", tmp_path, tmp_path).returncode == 3
+    wrong = find("9.9", tmp_path, tmp_path, INTERPRETER=sys.executable)
+    assert wrong.returncode == 1
+    assert wrong.stderr == f"{sys.executable}: not a Python 9.9 that can make environments with pip\n"
