@@ -236,6 +236,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace):  # noqa: ANN202 - importing Codec for the annotation costs a second
+    import h5py  # noqa: F401 - before denormals are off, or numpy 1.26 warns about its own constants
     import torch
 
     from snn_codec.codec import Codec
