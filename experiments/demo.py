@@ -11,8 +11,6 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
-
 from snn_codec import audio, midi, plots
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
@@ -72,6 +70,8 @@ def run(model: str, output: Path) -> None:
     print(
         f"code            {n_bytes} bytes, {events.kbps(n_bytes):.3f} kbps, {len(sound) * 2 / n_bytes:.0f} times less"
     )
+    stored = (output / f"{name}.h5").stat().st_size
+    print(f"event file      {stored} bytes, {events.kbps(stored):.3f} kbps (HDF5, the form for analysis)")
     print(f"SI-SNR          {score_db:.2f} dB")
     print(
         f"real time       encoding {events.duration / (encoded - began):.0f} x, "
@@ -83,7 +83,6 @@ def run(model: str, output: Path) -> None:
         (".png", "figure"),
     ):
         print(f"{what + ':':28}{output / (name + suffix)}")
-    assert np.isfinite(score_db)
 
 
 if __name__ == "__main__":
