@@ -21,7 +21,7 @@ Layout, version 1 (every dataset is one-dimensional and carries Fletcher-32 chec
         start_ms              float64; step = floor((timestamp - start_ms) * sample_rate / (1000 hop))
         crc32                 uint32 of the row
 
-HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.storage.bitstream` is for that).
+HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.costs` counts bits).
 """
 
 from __future__ import annotations
