@@ -1,3 +1,4 @@
+import io
 import multiprocessing
 import os
 import pickle
@@ -101,30 +102,99 @@ def test_the_file_is_sonata(tmp_path):
     np.testing.assert_array_equal(again, matrix.events)
 
 
-def test_damaged_events_are_noticed_and_cut_files_too(tmp_path):
-    """Every flipped bit and zeroed stretch in the events, and every cut, is an error (or changed nothing)."""
-    matrix, path = events(20, 200_000, 0.1), tmp_path / "a.h5"
-    spiketrains.write(path, {"a": matrix})
-    with h5py.File(path) as file:
-        datasets = [file["spikes/units"][name].id for name in ("timestamps", "node_ids")]
-        stored = [ds.get_chunk_info(i) for ds in datasets for i in range(ds.get_num_chunks())]
-    places = np.concatenate([np.arange(c.byte_offset, c.byte_offset + c.size) for c in stored])
-    whole, random, refused = path.read_bytes(), np.random.default_rng(0), 0
-    for trial in range(300):
-        data = bytearray(whole)
-        place = int(random.choice(places))
-        if trial % 3 == 0:
+def test_every_damage_is_noticed(tmp_path):
+    """Wherever a bit flips, a stretch is zeroed, or the file is cut or grows; HDF5 never sees the damage."""
+    path = tmp_path / "a.h5"
+    spiketrains.write(path, {"a": events(20, 200_000, 0.1)})
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for trial in range(1000):
+        data, place = bytearray(whole), int(random.integers(len(whole)))
+        if trial % 4 == 0:
             data[place] ^= 1 << int(random.integers(8))
-        elif trial % 3 == 1:
-            data[place : place + 16] = bytes(16)
+        elif trial % 4 == 1:
+            data[place : place + 16] = bytes(byte ^ 0xFF for byte in data[place : place + 16])
+        elif trial % 4 == 2:
+            del data[place:]
         else:
-            data = data[: int(random.integers(len(data)))]
-        path.write_bytes(data)
-        try:
-            assert spiketrains.read(path) == matrix
-        except UserError:
-            refused += 1
-    assert refused > 240  # the rest hit bytes that hold nothing
+            data[place:place] = random.bytes(8)
+        with pytest.raises(UserError, match="damaged|cut off"):
+            spiketrains.SpikeTrains(io.BytesIO(bytes(data)))
+
+
+def _altered(path, target, change):
+    """A copy with a right seal in which `change` has altered the HDF5 content."""
+    target.write_bytes(path.read_bytes()[:-12])
+    with h5py.File(target, "r+") as file:
+        change(file)
+    spiketrains.seal(target)
+    return target
+
+
+def _grow(name, rows):
+    def change(file):
+        file[name].resize((rows,))
+
+    return change
+
+
+def _set(name, value, row=0):
+    def change(file):
+        file[name][row] = value
+
+    return change
+
+
+def _replaced(name, values):
+    def change(file):
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *[_grow(f"recordings/{name}", 2**40) for name in ("name", "start_ms", "hop")],
+        *[_grow(f"clips/{name}", 2**40) for name in ("indptr", "level")],
+        *[_grow(f"spikes/units/{name}", 2**40) for name in ("timestamps", "node_ids")],
+        *[_set("recordings/n_samples", value) for value in (0, -1, 2**52, 2**62)],
+        *[_set("recordings/n_units", value) for value in (0, 19, 2**31)],
+        *[_set("recordings/chunk_steps", value) for value in (0, 1)],
+        *[_set("recordings/sample_rate", value) for value in (0, 1)],
+        _set("recordings/hop", 1),
+        _set("recordings/has_levels", 2),
+        _set("recordings/name", b"\xff\xfe"),
+        _set("recordings/name", b"b"),
+        *[_set("recordings/start_ms", value) for value in (np.nan, -1.0, 1e30, 50.0)],
+        *[_set("clips/indptr", value, 1) for value in (-5, 2**62)],
+        *[_set("spikes/units/node_ids", value, 5) for value in (20, 2**64 - 1)],
+        *[_set("spikes/units/timestamps", value, 5) for value in (-1.0, 1e9)],
+        _replaced("clips/indptr", np.zeros((2, 2), np.int64)),
+        _replaced("clips/level", np.zeros(1, np.float64)),
+        _replaced("spikes/units/timestamps", np.zeros(3, "S5")),
+        _replaced("spikes/units/timestamps", h5py.SoftLink("/nowhere")),
+        _replaced("recordings/name", h5py.ExternalLink("other.h5", "/x")),
+        lambda file: file["clips"].attrs.__setitem__("format_version", 2),
+        lambda file: file["clips"].attrs.__setitem__("format", 3),
+        lambda file: file.__delitem__("clips"),
+        lambda file: file.__delitem__("spikes"),
+    ],
+)
+def test_absurd_contents_with_a_right_seal_are_refused(tmp_path, change):
+    path = tmp_path / "a.h5"
+    spiketrains.write(path, {"a": events(20, 60_000, 0.1), "b": events(5, 3000)})
+    altered = _altered(path, tmp_path / "altered.h5", change)
+    with pytest.raises(UserError, match="altered.h5"):
+        trains = spiketrains.SpikeTrains(altered)
+        trains["a"], trains["b"]
+
+
+def test_an_unaltered_copy_is_read(tmp_path):
+    """So that the test above sees what its changes do."""
+    path = tmp_path / "a.h5"
+    spiketrains.write(path, {"a": events()})
+    assert spiketrains.read(_altered(path, tmp_path / "b.h5", lambda file: None)) == events()
 
 
 def _write_slowly(path):

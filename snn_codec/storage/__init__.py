@@ -1,1 +1,1 @@
-"""Events on disk: HDF5 spike trains, the form for analysis."""
+"""Events on disk: HDF5 spike trains for analysis, and a bitstream that costs what theory says."""

@@ -14,14 +14,16 @@ Layout, version 1 (every dataset is one-dimensional and carries Fletcher-32 chec
     /clips                    one row a chunk of `chunk_steps` steps; a recording starts a new clip
         indptr                int64 [clips + 1]: the events of clip c are indptr[c]:indptr[c + 1]
         level                 uint8 level code, 0 where the recording has none
-        crc32                 uint32 of the clip's cells, shape, level and place in the file
     /recordings               one row a recording
         name, fingerprint     UTF-8, fixed length
         sample_rate, hop, n_samples, n_units, chunk_steps, has_levels
         start_ms              float64; step = floor((timestamp - start_ms) * sample_rate / (1000 hop))
-        crc32                 uint32 of the row
 
-HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.costs` counts bits).
+Behind the HDF5 file stands a seal, which HDF5 readers ignore: 8 bytes `SNNSEAL1` and the CRC-32 of all before,
+4 bytes, little-endian. It is checked before HDF5 sees the file, because the HDF5 library can crash on damaged
+metadata, and Fletcher-32 covers the data only. A file that another program has changed has lost it.
+
+HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.storage.bitstream` is for that).
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -42,6 +44,7 @@ import numpy as np
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
 from snn_codec.files import replacing
+from snn_codec.storage.limits import check_cells, check_chunk
 
 FORMAT = "snn_codec.spiketrains"
 VERSION = 1
@@ -50,14 +53,12 @@ SONATA_MAGIC, SONATA_VERSION = 0x0A7A, (0, 1)
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 
 HDF5_CHUNK = 4096  # rows; larger saves 3 % of the file and makes random access slower
-MAX_NAME_BYTES = 255
+BLOCK_STEPS = 2**13  # written at once, as lists of events take many times the memory of their cells
+MAX_TEXT_BYTES = 255
 MAX_INTEGER = 2**53  # of any metadata field, and of a timestamp in units of its resolution
-# What a file may ask a reader to allocate: cells a clip, and cells a recording (one byte each), as
-# MIN_CELLS + CELLS_PER_BYTE * size of the file. Silence is cheap to store, so the factor is generous.
-MAX_CLIP_CELLS = 2**24
-MIN_CELLS, CELLS_PER_BYTE = 2**26, 2**15
+SEAL = b"SNNSEAL1"
 
-# What h5py and numpy raise on damaged files, as far as ten thousand mutated files showed.
+# What h5py and numpy raise on a file whose seal is right and whose content is not.
 _H5PY_ERRORS = (
     OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError,
 )  # fmt: skip
@@ -94,12 +95,6 @@ class Recording:
         """Length of a step in milliseconds."""
         return 1000 * self.hop / self.sample_rate
 
-    def checksum(self, row: int) -> int:
-        """CRC-32 of all fields and of the row in `/recordings`."""
-        numbers = [getattr(self, name) for name in _NUMBERS]
-        texts = b"\0".join((self.name.encode(), self.fingerprint.encode()))
-        return zlib.crc32(struct.pack("<q6qd", row, *numbers, self.start_ms) + texts)
-
 
 def write(
     path: str | os.PathLike,
@@ -122,9 +117,10 @@ def write(
         try:
             with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
                 cells = _write(file, items, path, compress)
+            seal(temporary)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error}); is the disk full?") from error
-        _check_memory(path, cells, temporary.stat().st_size)
+        check_cells(path, cells, temporary.stat().st_size)
 
 
 def read(path: str | os.PathLike, name: str | None = None) -> EventMatrix:
@@ -151,11 +147,19 @@ def names(path: str | os.PathLike) -> list[str]:
         return list(trains)
 
 
+def seal(path: str | os.PathLike) -> None:
+    """Append the seal to a complete HDF5 file."""
+    with open(path, "r+b") as file:
+        checksum = _checksum(file, os.path.getsize(path))
+        file.write(SEAL + checksum)
+
+
 class SpikeTrains(Mapping[str, EventMatrix]):
     """Lazy reader of a file: a mapping from name to `EventMatrix`, in the file's order.
 
-    Opening reads the metadata; events are read on access and their checksums verified. Pickling keeps the
-    path only, and a forked or spawned worker opens the file for itself.
+    Opening checks the seal, about a second a gigabyte, and reads the metadata; events are read on access.
+    Pickling keeps the path, and a forked or spawned worker opens the file for itself, without checking the seal
+    of an unchanged file again.
 
     Args:
         path: A file, or a seekable binary file object (which cannot be pickled).
@@ -164,19 +168,17 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         UserError: The file is missing, damaged, or no spike trains of this package; also on later access.
     """
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike | BinaryIO) -> None:
         self.path = path if hasattr(path, "seek") else Path(path)
         self._file: h5py.File | None = None
         self._process = 0
+        self._sealed: tuple[int, int] | None = (
+            None  # size and time of change of the file whose seal was right
+        )
         self._open()
 
     def __getstate__(self) -> dict:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict) -> None:
-        self.path = state["path"]
-        self._file = None
-        self._process = 0
+        return {"path": self.path, "_sealed": self._sealed, "_file": None, "_process": 0}
 
     def __enter__(self) -> SpikeTrains:
         return self
@@ -220,10 +222,10 @@ class SpikeTrains(Mapping[str, EventMatrix]):
     def window(self, name: str, start: int, stop: int) -> np.ndarray:
         """The events of steps [start, stop) of a recording: bool `[units, stop - start]`.
 
-        Reads and verifies only the clips that hold the window.
+        Reads only the clips that hold the window.
 
         Raises:
-            UserError: No such recording, or damage in these clips.
+            UserError: No such recording, or the file was damaged since it was opened.
             ValueError: Not 0 <= start <= stop <= T.
         """
         recording, clip = self._find(name)
@@ -246,55 +248,61 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         if self._file is not None and self._process == os.getpid():
             return
         with _damage(self.path):
+            self._check_seal()
             file = h5py.File(self.path, "r")
         try:
             with _damage(self.path):
                 size = file.id.get_filesize()
-                self._rows, self._indptr, self._levels, self._checksums = _read_tables(file, size)
+                self._rows, self._indptr, self._levels = _read_tables(file, size)
                 self._times = _dataset(file, f"{POPULATION}/timestamps", "f")
                 self._units = _dataset(file, f"{POPULATION}/node_ids", "u")
                 if not len(self._times) == len(self._units) == self._indptr[-1]:
                     raise _Damaged("the number of events is not what its index says")
             for recording, _ in self._rows.values():
-                _check_memory(self.path, recording.n_units * recording.n_steps, size)
+                check_chunk(self.path, recording.n_units, min(recording.chunk_steps, recording.n_steps))
+                check_cells(self.path, recording.n_units * recording.n_steps, size)
         except BaseException:
             file.close()
             raise
         self._file, self._process = file, os.getpid()
 
+    def _check_seal(self) -> None:
+        if hasattr(self.path, "seek"):
+            _check_seal(self.path)
+            return
+        with open(self.path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if self._sealed != (status.st_size, status.st_mtime_ns):
+                _check_seal(file)
+                self._sealed = status.st_size, status.st_mtime_ns
+
     def _clips(self, recording: Recording, row: int, first: int, last: int) -> np.ndarray:
-        """Verified events of the clips first..last of a recording that starts at row `row` of `/clips`."""
+        """Events of the clips first..last of a recording that starts at row `row` of `/clips`."""
         offset = first * recording.chunk_steps
         steps = min(last * recording.chunk_steps, recording.n_steps) - offset
         events = np.zeros((recording.n_units, steps), bool)
         start_ms = recording.start_ms + offset * recording.step_ms
         begin, end = int(self._indptr[row + first]), int(self._indptr[row + last])
         with _damage(self.path, f"events of {recording.name!r}"):
-            for block in range(begin, end, 2**20):
-                part = slice(block, min(block + 2**20, end))
+            for block in range(begin, end, 2**18):
+                part = slice(block, min(block + 2**18, end))
                 unit = self._units[part]
                 step = np.floor((self._times[part] - start_ms) / recording.step_ms)
                 if not (np.all(unit < recording.n_units) and np.all((step >= 0) & (step < steps))):
                     raise _Damaged("an event lies outside its recording")
                 events[unit.astype(np.int64), step.astype(np.int64)] = True
-            for clip in range(first, last):
-                begin = (clip - first) * recording.chunk_steps
-                cells, level = events[:, begin : begin + recording.chunk_steps], self._levels[row + clip]
-                if _clip_checksum(cells, int(level), row + clip) != self._checksums[row + clip]:
-                    second = clip * recording.chunk_steps * recording.step_ms / 1000
-                    raise _Damaged(f"clip {clip} (from {second:.2f} s) does not match its checksum")
+            if np.count_nonzero(events) != end - begin:
+                raise _Damaged("an event is there twice")
         return events
 
 
 def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: object, compress: bool) -> int:
     """Fill an empty HDF5 file; the cells of the largest recording."""
     population, recordings = file.create_group(POPULATION), []
-    checksums, levels, indptr = [], [], [np.zeros(1, np.int64)]
+    levels, indptr = [], [np.zeros(1, np.int64)]
     taken: set[str] = set()
-    decimals, start_ms, row = 0, 0.0, 0
+    decimals, start_ms = 0, 0.0
     for name, events in items:
-        _check_name(name, taken, path)
-        taken.add(name)
         recording = Recording(
             name, events.fingerprint, events.sample_rate, events.hop, events.n_samples, events.n_units,
             events.chunk_steps, int(len(events.levels) > 0), start_ms,
@@ -302,25 +310,23 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         if not recordings:
             decimals = max(0, math.ceil(-math.log10(recording.step_ms / 16)))
             times, units = _create_population(population, decimals, compress)
-        _check_recording(recording, decimals, path)
-        step, unit = np.nonzero(events.events.T)
-        _append(times, np.round(start_ms + (step + 0.5) * recording.step_ms, decimals))
-        _append(units, unit.astype(np.uint64))
-        edges = np.minimum(np.arange(1, recording.n_clips + 1) * events.chunk_steps, events.n_steps)
-        indptr.append(indptr[-1][-1] + np.searchsorted(step, edges))
+        _check_recording(recording, taken, decimals, path)
+        taken.add(name)
+        for begin in range(0, events.n_steps, BLOCK_STEPS):
+            step, unit = np.nonzero(events.events[:, begin : begin + BLOCK_STEPS].T)
+            _append(times, np.round(start_ms + (begin + step + 0.5) * recording.step_ms, decimals))
+            _append(units, unit.astype(np.uint64))
+        starts = np.arange(0, events.n_steps, events.chunk_steps)
+        per_clip = np.add.reduceat(np.count_nonzero(events.events, axis=0), starts)
+        indptr.append(indptr[-1][-1] + np.cumsum(per_clip))
         levels.append(events.levels if len(events.levels) else np.zeros(recording.n_clips, np.uint8))
-        for clip, level in enumerate(levels[-1]):
-            cells = events.events[:, clip * events.chunk_steps : (clip + 1) * events.chunk_steps]
-            checksums.append(_clip_checksum(cells, int(level), row + clip))
         recordings.append(recording)
-        row += recording.n_clips
         start_ms = math.ceil((start_ms + recording.n_steps * recording.step_ms) * 10**decimals) / 10**decimals
     if not recordings:
         raise UserError(f"{path}: no recordings to write; pass at least one")
     clips = file.create_group("clips")
     _write_column(clips, "indptr", np.concatenate(indptr), None)
     _write_column(clips, "level", np.concatenate(levels), compress)
-    _write_column(clips, "crc32", np.array(checksums, np.uint32), None)
     _write_recordings(file.create_group("recordings"), recordings, compress)
     file.attrs["magic"] = np.uint32(SONATA_MAGIC)
     file.attrs["version"] = np.array(SONATA_VERSION, np.uint32)
@@ -346,8 +352,6 @@ def _write_recordings(group: h5py.Group, recordings: list[Recording], compress: 
         values = np.array([getattr(recording, name) for recording in recordings], np.int64)
         _write_column(group, name, values, compress)
     _write_column(group, "start_ms", np.array([recording.start_ms for recording in recordings]), None)
-    checksums = [recording.checksum(row) for row, recording in enumerate(recordings)]
-    _write_column(group, "crc32", np.array(checksums, np.uint32), None)
 
 
 def _write_column(group: h5py.Group, name: str, values: np.ndarray, compress: bool | None) -> None:
@@ -388,15 +392,16 @@ def _append(dataset: h5py.Dataset, values: np.ndarray) -> None:
     dataset[size:] = values
 
 
-def _check_name(name: object, taken: set[str], path: object) -> None:
-    if not isinstance(name, str) or not name or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
-        raise UserError(f"{path}: {name!r} cannot name a recording; use up to {MAX_NAME_BYTES} plain bytes")
-    if name in taken:
-        raise UserError(f"{path}: two recordings are called {name!r}; rename one")
-
-
-def _check_recording(recording: Recording, decimals: int, path: object) -> None:
+def _check_recording(recording: Recording, taken: set[str], decimals: int, path: object) -> None:
     """What the layout can hold: see the limits at the top."""
+    name = recording.name
+    if not isinstance(name, str) or not name or name in taken:
+        raise UserError(f"{path}: {name!r} is no name, or that of two recordings; give each its own")
+    for text in (name, recording.fingerprint):
+        if not text.isprintable() or len(text.encode()) > MAX_TEXT_BYTES:
+            raise UserError(
+                f"{path}: {text!r} is not printable text of up to {MAX_TEXT_BYTES} bytes; shorten it"
+            )
     end_ms = recording.start_ms + recording.n_steps * recording.step_ms
     numbers = [getattr(recording, name) for name in _NUMBERS]
     if max(*numbers, end_ms * 10**decimals) >= MAX_INTEGER:
@@ -406,25 +411,37 @@ def _check_recording(recording: Recording, decimals: int, path: object) -> None:
             f"{path}: the steps of {recording.name!r} ({recording.step_ms:g} ms) are too short beside the "
             "first recording's; write recordings of such different step rates to separate files"
         )
-    if recording.n_units * min(recording.chunk_steps, recording.n_steps) > MAX_CLIP_CELLS:
-        raise UserError(f"{path}: recording {recording.name!r} has more than {MAX_CLIP_CELLS} cells a chunk")
+    check_chunk(path, recording.n_units, min(recording.chunk_steps, recording.n_steps))
 
 
-def _check_memory(path: object, cells: int, size: int) -> None:
-    if cells > MIN_CELLS + CELLS_PER_BYTE * size:
-        raise UserError(f"{path}: {cells} cells in {size} bytes are not plausible; the file may be damaged")
+def _checksum(file: BinaryIO, size: int) -> bytes:
+    """CRC-32 of the first `size` bytes of a file, after which it stands."""
+    file.seek(0)
+    checksum = 0
+    while size > 0:
+        block = file.read(min(size, 2**20))
+        if not block:
+            raise _Damaged("is cut off")
+        checksum = zlib.crc32(block, checksum)
+        size -= len(block)
+    return checksum.to_bytes(4, "little")
 
 
-def _clip_checksum(cells: np.ndarray, level: int, row: int) -> int:
-    seed = zlib.crc32(struct.pack("<qqqB", row, *cells.shape, level))
-    return zlib.crc32(np.packbits(cells.T).tobytes(), seed)
+def _check_seal(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END) - len(SEAL) - 4
+    file.seek(max(0, size))
+    stored = file.read()
+    if size < 0 or stored[: len(SEAL)] != SEAL:
+        raise _Foreign("was not written by this package, or is cut off, or was changed by another program")
+    if stored[len(SEAL) :] != _checksum(file, size):
+        raise _Damaged("does not match its checksum")
 
 
-def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
+def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarray]:
     """Recordings by name with their first clip, and `/clips`, all checked against each other."""
     clips = file["clips"] if "clips" in file else None
     if clips is None or clips.attrs.get("format") != FORMAT:
-        raise _Foreign("was not written by this package")
+        raise _Foreign("holds other data")
     version = clips.attrs.get("format_version")
     if version != VERSION:
         raise _Foreign(f"is version {version} of the format, and this program reads {VERSION}")
@@ -432,36 +449,33 @@ def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarr
     if not len(indptr) or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
         raise _Damaged("the clip index is not ascending")
     n_clips = len(indptr) - 1
-    levels, checksums = (_column(file, f"clips/{name}", "u", size, n_clips) for name in ("level", "crc32"))
+    levels = _column(file, "clips/level", "u", size, n_clips)
     if levels.dtype != np.uint8:
         raise _Damaged("levels are not bytes")
     rows: dict[str, tuple[Recording, int]] = {}
     clip = 0
-    for row, (recording, checksum) in enumerate(_read_recordings(file, size)):
-        if recording.name in rows or recording.checksum(row) != checksum:
-            raise _Damaged(f"row {row} of the recordings does not match its checksum")
-        if min(getattr(recording, name) for name in _NUMBERS[:-1]) < 1 or recording.has_levels not in (0, 1):
-            raise _Damaged(f"row {row} of the recordings has an impossible number")
+    for recording in _read_recordings(file, size):
+        numbers = [getattr(recording, name) for name in _NUMBERS]
+        if recording.name in rows or not 1 <= min(numbers[:-1]) <= max(numbers) < MAX_INTEGER:
+            raise _Damaged(f"recording {recording.name!r} is there twice or has an impossible number")
+        if recording.has_levels not in (0, 1) or not 0 <= recording.start_ms < MAX_INTEGER:
+            raise _Damaged(f"recording {recording.name!r} has an impossible number")
         if recording.n_clips > n_clips - clip:
             raise _Damaged("the recordings have more clips than the file")
-        if recording.n_units * min(recording.chunk_steps, recording.n_steps) > MAX_CLIP_CELLS:
-            raise _Damaged(f"row {row} of the recordings has more than {MAX_CLIP_CELLS} cells a chunk")
         rows[recording.name] = recording, clip
         clip += recording.n_clips
     if not rows or clip != n_clips:
         raise _Damaged("the file has clips of no recording")
-    return rows, indptr, levels, checksums
+    return rows, indptr, levels
 
 
-def _read_recordings(file: h5py.File, size: int) -> Iterator[tuple[Recording, int]]:
-    checksums = _column(file, "recordings/crc32", "u", size)
-    rows = len(checksums)
-    texts = [_column(file, f"recordings/{name}", "S", size, rows) for name in ("name", "fingerprint")]
-    numbers = [_column(file, f"recordings/{name}", "i", size, rows).tolist() for name in _NUMBERS]
-    starts = _column(file, "recordings/start_ms", "f", size, rows).tolist()
-    for row, checksum in enumerate(checksums.tolist()):
+def _read_recordings(file: h5py.File, size: int) -> Iterator[Recording]:
+    starts = _column(file, "recordings/start_ms", "f", size)
+    texts = [_column(file, f"recordings/{name}", "S", size, len(starts)) for name in ("name", "fingerprint")]
+    numbers = [_column(file, f"recordings/{name}", "i", size, len(starts)).tolist() for name in _NUMBERS]
+    for row, start_ms in enumerate(starts.tolist()):
         name, fingerprint = (bytes(text[row]).decode() for text in texts)
-        yield Recording(name, fingerprint, *(column[row] for column in numbers), starts[row]), checksum
+        yield Recording(name, fingerprint, *(column[row] for column in numbers), start_ms)
 
 
 def _dataset(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
@@ -476,7 +490,7 @@ def _dataset(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
 def _column(file: h5py.File, name: str, kind: str, size: int, rows: int | None = None) -> np.ndarray:
     """A metadata column, read whole; its rows are bounded by the file's size before anything is allocated."""
     dataset = _dataset(file, name, kind)
-    if dataset.dtype.itemsize > max(8, 4 * MAX_NAME_BYTES) or len(dataset) > size:
+    if dataset.dtype.itemsize > MAX_TEXT_BYTES or len(dataset) > size:
         raise _Damaged(f"{name} is larger than the file")
     if rows is not None and len(dataset) != rows:
         raise _Damaged(f"{name} has {len(dataset)} rows, not {rows}")

@@ -1,0 +1,249 @@
+"""The fifth format: a range coder and what it expects of each cell.
+
+A probability model says, cell by cell, how likely an event is, from the cells before it; the coder
+(`constriction`) spends -log2 of the probability of what happens. Reader and writer must compute the very same
+probabilities, so all of this is integer arithmetic, and a probability is one of k / 65536. Cells go step by
+step, and by unit within a step.
+
+    counted     every cell is as likely as the events still to come among the cells still to come, so that any
+                matrix of K events costs log2 C(N T, K) (`snn_codec.costs.floor_bits`)
+    adaptive    learns, within the matrix, each unit's rate, and how much likelier than its rate a unit fires
+                after what it did in the last steps and after how many units fired in the last one
+    learned     an integer network that ships with a checkpoint (`snn_codec.storage.context`)
+
+`counted` and `adaptive` need no checkpoint; the number of events K stands before them.
+"""
+
+from __future__ import annotations
+
+import constriction
+import numpy as np
+
+RangeDecoder = constriction.stream.queue.RangeDecoder
+RangeEncoder = constriction.stream.queue.RangeEncoder
+Bernoulli = constriction.stream.model.Bernoulli
+
+ONE = 1 << 16  # a probability of one; what is coded with stays inside 1..ONE - 1
+
+# Prior strengths, in cells: so long a unit, and a context, counts as being like all others.
+UNIT_PRIOR = 64
+CONTEXT_PRIOR = 64
+HISTORY = 3  # of a unit's own last steps that are told apart
+N_CONTEXTS = 3 << HISTORY
+
+_CELLS = Bernoulli(perfect=False)  # its parameters are passed with each call
+
+
+class EntropyError(ValueError):
+    """Bytes that are not the code of a matrix of the given shape."""
+
+
+def encode_cells(cells: np.ndarray, probabilities: np.ndarray) -> bytes:
+    """Code of bool `[n]`, each an event with probability `probabilities / 65536`, within a byte of the ideal."""
+    encoder = RangeEncoder()
+    encoder.encode(cells.astype(np.int32), _CELLS, (probabilities / ONE).astype(np.float32))
+    return _shortest(encoder)
+
+
+def ideal_bits(cells: np.ndarray, probabilities: np.ndarray) -> float:
+    """Bits that no coder can beat with these probabilities: the sum of -log2 of what happened."""
+    happened = np.where(cells, probabilities, ONE - probabilities)
+    return float(np.log2(ONE / happened).sum())
+
+
+def decoder(data: bytes) -> RangeDecoder:
+    """A range decoder of `encode_cells`."""
+    words = data + bytes(-len(data) % 4 + 8)
+    return RangeDecoder(np.frombuffer(words, ">u4").astype(np.uint32))
+
+
+def decode_cells(source: RangeDecoder, probabilities: np.ndarray) -> np.ndarray:
+    """The next cells of a code, bool as `probabilities`.
+
+    Raises:
+        EntropyError: No encoder makes such a code.
+    """
+    try:
+        return source.decode(_CELLS, (probabilities / ONE).astype(np.float32)).astype(bool)
+    except AssertionError as error:
+        raise EntropyError("the code is not one that an encoder makes") from error
+
+
+def encode_counted(events: np.ndarray) -> bytes:
+    """A bool matrix `[units, steps]` by the `counted` model; the reader must know K."""
+    cells, probabilities = _counted(events)
+    return encode_cells(cells, probabilities)
+
+
+def decode_counted(data: bytes, units: int, steps: int, n_events: int) -> np.ndarray:
+    """The bool matrix `[units, steps]` of `n_events` events that `encode_counted` made `data` of.
+
+    Raises:
+        EntropyError: There is none.
+    """
+    source = decoder(data)
+    events = np.zeros((steps, units), bool)
+    left = _check_count(n_events, units, steps)
+    for step in range(steps):
+        if left == (steps - step) * units:
+            events[step:] = True
+            left = 0
+        if left == 0:
+            break
+        probability = _share(left, (steps - step) * units)
+        events[step] = decode_cells(source, np.full(units, probability))
+        left -= int(np.count_nonzero(events[step]))
+        if not 0 <= left <= (steps - step - 1) * units:
+            raise EntropyError("the code has another number of events")
+    return events.T
+
+
+def encode_adaptive(events: np.ndarray) -> bytes:
+    """A bool matrix `[units, steps]` by the `adaptive` model; the reader must know K."""
+    return encode_cells(events.T.ravel(), _adaptive_probabilities(events).ravel())
+
+
+def decode_adaptive(data: bytes, units: int, steps: int, n_events: int) -> np.ndarray:
+    """The bool matrix `[units, steps]` of `n_events` events that `encode_adaptive` made `data` of.
+
+    Raises:
+        EntropyError: There is none.
+    """
+    source = decoder(data)
+    events = np.zeros((steps, units), bool)
+    model = _Adaptive(units, steps, _check_count(n_events, units, steps))
+    for step in range(steps):
+        events[step] = decode_cells(source, model.probabilities())
+        model.update(events[step])
+    if np.count_nonzero(events) != n_events:
+        raise EntropyError("the code has another number of events")
+    return events.T
+
+
+def bits(events: np.ndarray) -> dict[str, float]:
+    """Ideal bits of a bool matrix `[units, steps]` by `counted` and `adaptive`, without the number of events."""
+    cells = events.T.ravel()
+    return {
+        "counted": ideal_bits(*_counted(events)),
+        "adaptive": ideal_bits(cells, _adaptive_probabilities(events).ravel()),
+    }
+
+
+def _shortest(encoder: RangeEncoder) -> bytes:
+    """The fewest bytes that, with zeros after them, lie in the encoder's final interval."""
+    n_words, (lower, width) = encoder.pos()  # the interval, bar the words already written
+    sealed = encoder.get_compressed().astype(">u4").tobytes().ljust(4 * n_words + 8, b"\0")
+    point = int.from_bytes(sealed, "big")  # constriction's choice in the interval
+    lower = point - (point - lower) % (1 << 64)
+    for shift in range(64, -1, -8):
+        point = -(-lower >> shift) << shift
+        if point < lower + width:
+            break
+    return point.to_bytes(len(sealed), "big").rstrip(b"\0")
+
+
+def _check_count(n_events: int, units: int, steps: int) -> int:
+    if not 0 <= n_events <= units * steps:
+        raise EntropyError(f"{n_events} events do not fit into {units} x {steps} cells")
+    return n_events
+
+
+def _counted(events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells that `counted` has to code, and their probabilities."""
+    units, steps = events.shape
+    fired = np.count_nonzero(events, axis=0)
+    left = fired.sum() - np.cumsum(fired) + fired
+    room = units * np.arange(steps, 0, -1)
+    open_steps = (left > 0) & (left < room)
+    probabilities = np.repeat(_share(left[open_steps], room[open_steps]), units)
+    return events.T[open_steps].ravel(), probabilities
+
+
+class _Adaptive:
+    """The `adaptive` model between two steps, as a decoder needs it; `_adaptive_probabilities` is the same at once."""
+
+    def __init__(self, units: int, steps: int, n_events: int) -> None:
+        self.units, self.steps, self.left = units, steps, n_events
+        self.mean = n_events // steps
+        self.step = 0
+        self.own = np.zeros(units, np.int64)  # the last HISTORY steps of each unit, as bits
+        self.context = self.own
+        self.fired = np.zeros(units, np.int64)
+        self.seen = np.zeros(N_CONTEXTS, np.int64)  # events by context
+        self.expected = np.zeros(N_CONTEXTS, np.int64)  # what the units' rates alone made of them, in 1 / ONE
+
+    def probabilities(self) -> np.ndarray:
+        """Of an event, of each unit in the next step: int64 `[units]`, in 1 / ONE."""
+        common = _share(self.left, (self.steps - self.step) * self.units)
+        self.rate = _rate(self.fired, self.step, common)
+        return _likelier(self.rate, self.seen[self.context], self.expected[self.context], common)
+
+    def update(self, events: np.ndarray) -> None:
+        """Take in what the step was: bool `[units]`."""
+        n_events = int(np.count_nonzero(events))
+        self.seen += np.bincount(self.context[events], minlength=N_CONTEXTS)
+        self.expected += _sums(self.context, self.rate, N_CONTEXTS)
+        self.fired += events
+        self.own = ((self.own << 1) | events) & ((1 << HISTORY) - 1)
+        self.context = self.own + (_activity(n_events, self.mean) << HISTORY)
+        self.left = max(0, self.left - n_events)
+        self.step += 1
+
+
+def _adaptive_probabilities(events: np.ndarray) -> np.ndarray:
+    """Of every cell by the `adaptive` model, int64 `[steps, units]`."""
+    units, steps = events.shape
+    cells = np.ascontiguousarray(events.T)
+    per_step = np.count_nonzero(cells, axis=1)
+    left = per_step.sum() - np.cumsum(per_step) + per_step
+    common = _share(left, units * np.arange(steps, 0, -1))[:, None]
+    fired = _before(cells.astype(np.int64))
+    rate = _rate(fired, np.arange(steps)[:, None], common)
+    context = np.zeros((steps, units), np.int64)
+    for back in range(1, min(HISTORY, steps - 1) + 1):
+        context[back:] |= cells[:-back].astype(np.int64) << (back - 1)
+    context[1:] += (_activity(per_step[:-1], int(per_step.sum()) // steps) << HISTORY)[:, None]
+    place = context + N_CONTEXTS * np.arange(steps)[:, None]
+    seen = np.bincount(place[cells], minlength=steps * N_CONTEXTS).reshape(steps, N_CONTEXTS)
+    expected = _sums(place.ravel(), rate.ravel(), steps * N_CONTEXTS).reshape(steps, N_CONTEXTS)
+    seen, expected = _before(seen).ravel()[place], _before(expected).ravel()[place]
+    return _likelier(rate, seen, expected, common)
+
+
+def _rate(fired: np.ndarray, steps: int | np.ndarray, common: int | np.ndarray) -> np.ndarray:
+    """A unit's own probability after `fired` events in `steps` steps, where all units together have `common`."""
+    return _coded((fired * ONE + UNIT_PRIOR * common) // (steps + UNIT_PRIOR))
+
+
+def _likelier(
+    rate: np.ndarray, seen: np.ndarray, expected: np.ndarray, common: int | np.ndarray
+) -> np.ndarray:
+    """`rate` with its odds multiplied by seen / expected of the cell's context."""
+    prior = CONTEXT_PRIOR * common
+    odds = rate * (seen * ONE + prior)
+    against = (ONE - rate) * (expected + prior)
+    return _coded(odds // np.maximum((odds + against) >> 16, 1))
+
+
+def _activity(n_events: int | np.ndarray, mean: int) -> int | np.ndarray:
+    """0, 1 or 2: a step with few, with about as many, or with many more events than the mean."""
+    return (2 * n_events > mean) + (2 * n_events > 3 * mean + 2) * np.int64(1)
+
+
+def _share(part: int | np.ndarray, whole: int | np.ndarray) -> int | np.ndarray:
+    """part / whole as a probability that can be coded with."""
+    return _coded(part * ONE // whole)
+
+
+def _coded(probability: int | np.ndarray) -> int | np.ndarray:
+    return np.minimum(np.maximum(probability, 1), ONE - 1)
+
+
+def _before(values: np.ndarray) -> np.ndarray:
+    """Sums over all earlier rows."""
+    return np.cumsum(values, axis=0) - values
+
+
+def _sums(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """Of the values of each place; float64 adds integers of this size exactly."""
+    return np.bincount(places, values, size).astype(np.int64)

@@ -1,0 +1,158 @@
+"""What events cost in bits, as a differentiable function, and how its network is trained.
+
+`ContextNetwork` is the float twin of `snn_codec.storage.context.ContextModel`: same network, and
+`ContextNetwork.integers` rounds it to the one that writes bitstreams.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from snn_codec.events import CHUNK_STEPS
+from snn_codec.storage.context import UNIT, ContextModel
+
+
+@dataclass(frozen=True)
+class RateTraining:
+    """How a context model is trained; the defaults take some minutes on one CPU core."""
+
+    history: int = 4
+    layers: tuple[int, ...] = (256, 128)
+    steps: int = 6000
+    batch: int = 16
+    crop_steps: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    seed: int = 0
+
+
+class ContextNetwork(nn.Module):
+    """Bits of binary events under a causal model: all units over the last steps, earlier units of the step.
+
+    Args:
+        units: N, the number of units.
+        history: Steps that it looks back.
+        layers: Widths of the hidden layers.
+    """
+
+    def __init__(self, units: int, history: int, layers: Sequence[int]):
+        super().__init__()
+        self.history = history
+        widths = [history * units, *layers]
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+        self.output = nn.Linear(sum(widths), units)
+        nn.init.zeros_(self.output.weight)
+        self.same_step = nn.Parameter(torch.zeros(units, units))
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Spikes `[batch, unit, step]` in {0, 1} -> bits of every cell, same shape.
+
+        The chunk begins with the first step. Differentiable in the spikes, both as what is coded and as what
+        later cells are coded with.
+        """
+        target = spikes.transpose(1, 2)
+        cost = functional.binary_cross_entropy_with_logits(self.logits(spikes), target, reduction="none")
+        return cost.transpose(1, 2) / math.log(2)
+
+    def logits(self, spikes: Tensor) -> Tensor:
+        """Spikes `[batch, unit, step]` -> log odds of an event, `[batch, step, unit]`."""
+        padded = functional.pad(2 * spikes - 1, (self.history, 0))
+        steps = spikes.shape[2]
+        recent = [padded[:, :, self.history - back :][:, :, :steps] for back in range(1, self.history + 1)]
+        features = [torch.cat(recent, 1).transpose(1, 2)]
+        for layer in self.layers:
+            features.append(functional.relu(layer(features[-1])))
+        same = functional.linear(spikes.transpose(1, 2), self.same_step.tril(-1))
+        return self.output(torch.cat(features, 2)) + same
+
+    @torch.no_grad()
+    def integers(self) -> ContextModel:
+        """The network in units of 1 / 256."""
+        return ContextModel(
+            self.history,
+            tuple(_integers(layer) for layer in self.layers),
+            _integers(self.output),
+            _rounded(self.same_step.tril(-1), np.int16),
+        )
+
+
+def train_context(
+    events: Sequence[np.ndarray],
+    settings: RateTraining | None = None,
+    *,
+    progress: Callable[[int, float], None] = lambda step, bits: None,
+) -> ContextModel:
+    """Fit a context model to events of one checkpoint.
+
+    Args:
+        events: Bool matrices `[units, steps]`, a recording each; at least one.
+        progress: Called every 100 steps with the step and the mean bits a cell since the last call.
+
+    Raises:
+        ValueError: No events, or matrices with different numbers of units.
+    """
+    settings = settings or RateTraining()
+    if not len(events) or len({len(matrix) for matrix in events}) != 1:
+        raise ValueError("training a context model needs events, all of the same number of units")
+    random = np.random.default_rng(settings.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = ContextNetwork(len(events[0]), settings.history, settings.layers)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, settings.steps))
+    total = 0.0
+    for step in range(1, settings.steps + 1):
+        cost = network(torch.from_numpy(_crops(events, settings, random))).mean()
+        optimizer.zero_grad(set_to_none=True)
+        cost.backward()
+        optimizer.step()
+        schedule.step()
+        total += cost.item()
+        if step % 100 == 0:
+            progress(step, total / 100)
+            total = 0.0
+    return network.integers()
+
+
+def bits_per_cell(model: ContextModel, events: Sequence[np.ndarray], chunk_steps: int = CHUNK_STEPS) -> float:
+    """Ideal bits per cell of recordings, each cut into chunks that stand alone as in a bitstream."""
+    bits = cells = 0.0
+    for matrix in events:
+        for start in range(0, matrix.shape[1], chunk_steps):
+            bits += model.bits(matrix[:, start : start + chunk_steps])
+        cells += matrix.size
+    return bits / cells
+
+
+def _warm_cosine(step: int, steps: int) -> float:
+    """Learning rate relative to its peak: 5 % linear warm-up, then a cosine to zero."""
+    return min(1.0, (step + 1) / (0.05 * steps)) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _crops(events: Sequence[np.ndarray], settings: RateTraining, random: np.random.Generator) -> np.ndarray:
+    """A batch of crops, float32 `[batch, unit, step]`; every step of every recording is as likely."""
+    lengths = np.array([matrix.shape[1] for matrix in events])
+    size = min(settings.crop_steps, int(lengths.min()))
+    crops = []
+    for which in random.choice(len(events), settings.batch, p=lengths / lengths.sum()):
+        start = random.integers(lengths[which] - size + 1)
+        crops.append(events[which][:, start : start + size])
+    return np.stack(crops).astype(np.float32)
+
+
+def _integers(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    return _rounded(layer.weight, np.int16), _rounded(layer.bias, np.int32)
+
+
+def _rounded(values: Tensor, dtype: type) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values.double().numpy() * UNIT), limits.min, limits.max).astype(dtype)

@@ -1,0 +1,84 @@
+"""Makes the files of this folder: one of every format and version, which every later version must still read.
+
+    python tests/golden/make.py
+
+A version's files are never made again, except together with a new version: their bytes are the format.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from snn_codec.events import EventMatrix
+from snn_codec.storage import bitstream, spiketrains
+from snn_codec.storage.context import ContextModel
+
+FOLDER = Path(__file__).parent
+
+
+def numbers(n: int) -> np.ndarray:
+    """Integers in 0..65535 without a pattern, by arithmetic that no library can change."""
+    values, state = [], 1
+    for _ in range(n):
+        state = (state * 1103515245 + 12345) % 2**31
+        values.append(state >> 15)
+    return np.array(values)
+
+
+def recording(units: int = 16, steps: int = 150, chunk_steps: int = 20) -> EventMatrix:
+    """Eight chunks from nearly empty to dense, the last one short."""
+    density = np.repeat([0, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9, 0.3], chunk_steps)[:steps]
+    events = numbers(units * steps).reshape(units, steps) < density * 65536
+    levels = numbers(8).astype(np.uint8)
+    return EventMatrix(events, 22050, 512, steps * 512 - 100, "0123456789abcdef", levels, chunk_steps)
+
+
+def context(units: int = 16) -> ContextModel:
+    """A network of two hidden layers."""
+    values = iter(numbers(10**5) % 61 - 30)
+
+    def take(*shape: int) -> np.ndarray:
+        return np.array([next(values) for _ in range(int(np.prod(shape)))], np.int16).reshape(shape)
+
+    layers = tuple((take(wide, narrow), take(wide).astype(np.int32)) for wide, narrow in ((12, 32), (8, 12)))
+    output = take(units, 52), take(units).astype(np.int32) - 500  # events are rare
+    return ContextModel(2, layers, output, np.tril(take(units, units), -1))
+
+
+def bitstreams() -> dict[str, bytes]:
+    """By file name: as the writer chooses, with a context model, and each format alone where it fits."""
+    files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), context())}
+    few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
+    for number, name in enumerate(bitstream.FORMATS):
+
+        def only(events, model, number=number, name=name):
+            return number, bitstream._payload(events, name, model)
+
+        with mock.patch.object(bitstream, "_pack_events", only):
+            files[f"v1_{name}.spk"] = _packed(few, context())
+    return files
+
+
+def _packed(events: EventMatrix, model: ContextModel | None = None) -> bytes:
+    file = io.BytesIO()
+    bitstream.write(file, events, model=model)
+    return file.getvalue()
+
+
+def main() -> None:
+    for name, data in bitstreams().items():
+        (FOLDER / name).write_bytes(data)
+    context().save(FOLDER / "v1_context.safetensors", force=True)
+    few = EventMatrix(recording().events[:3, :60], 44100, 441, 60 * 441, chunk_steps=7)
+    for name, compress in (("v1.h5", False), ("v1_compressed.h5", True)):
+        recordings = {"one": recording(), "zwei ä": few}
+        spiketrains.write(FOLDER / name, recordings, compress=compress, force=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

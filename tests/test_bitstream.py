@@ -1,0 +1,265 @@
+import io
+import os
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasters import bursty, chain, context, matrix, raster, rasters
+
+from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
+from snn_codec.storage import bitstream
+from snn_codec.storage.bitstream import Header, Reader, Writer, breakdown, read, salvaged, write
+
+RECORDING = matrix(np.concatenate([raster(80, 600, 0.02), raster(80, 600, 0.5), bursty(80, 3700)], 1))
+
+
+def packed(events: EventMatrix, model=None) -> bytes:
+    file = io.BytesIO()
+    write(file, events, model=model)
+    return file.getvalue()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rasters(),
+    st.integers(1, 50),
+    st.booleans(),
+    st.integers(1, 600),
+    st.sampled_from(["", "ab", "AB", "free"]),
+)
+def test_what_is_read_is_what_was_written(events, chunk_steps, levels, hop, fingerprint):
+    recording = matrix(
+        events, chunk_steps=chunk_steps, levels=levels, hop=hop, sample_rate=7, fingerprint=fingerprint
+    )
+    assert read(io.BytesIO(packed(recording))) == recording
+    model = context(recording.n_units)
+    assert read(io.BytesIO(packed(recording, model)), model=model) == recording
+
+
+def test_files_keep_the_rules_of_files(tmp_path):
+    path = tmp_path / "a.spk"
+    write(path, RECORDING)
+    assert read(path) == RECORDING
+    with pytest.raises(UserError, match="--force"):
+        write(path, RECORDING)
+    write(path, matrix(raster(3, 9, 0.5)), force=True)
+    assert read(path).n_units == 3
+    for wrong in (tmp_path / "b.spk", tmp_path):
+        with pytest.raises(UserError, match=str(wrong)):
+            read(wrong)
+    path.write_text("not a bitstream")
+    with pytest.raises(UserError, match="no .spk bitstream"):
+        read(path)
+
+
+def test_each_chunk_takes_its_cheapest_format():
+    chunks = breakdown(io.BytesIO(packed(RECORDING)))["chunks"]
+    assert set(chunks) == {"counted", "adaptive", "dense"}
+    assert breakdown(io.BytesIO(packed(matrix(raster(1, 1, 1.0)))))["chunks"] == {"dense": 1}
+
+
+@pytest.mark.parametrize("name", bitstream.FORMATS)
+def test_every_format_is_read(name, monkeypatch):
+    """Also those that another one beats on most matrices."""
+    model, recording = context(80, scale=2), matrix(raster(80, 700, 0.02))
+    number = bitstream.FORMATS.index(name)
+    monkeypatch.setattr(
+        bitstream, "_pack_events", lambda events, model: (number, bitstream._payload(events, name, model))
+    )
+    data = packed(recording, model)
+    assert breakdown(io.BytesIO(data))["chunks"] == {name: 3}
+    assert read(io.BytesIO(data), model=model) == recording
+
+
+def test_the_breakdown_adds_up():
+    data = packed(RECORDING)
+    parts = breakdown(io.BytesIO(data))
+    total = sum(parts[name] for name in ("header", "framing", "levels", "events", "checksums", "trailer"))
+    assert total == parts["total"] == len(data)
+    assert parts["levels"] == RECORDING.n_chunks and parts["checksums"] == 4 * RECORDING.n_chunks
+    assert parts["samples"] == RECORDING.n_samples
+
+
+def test_a_minute_costs_two_per_cent_and_64_bytes_over_the_ideal():
+    events = raster(80, 2584, 0.03)
+    ideal = 0.0
+    for start in range(0, 2584, 256):
+        chunk = events[:, start : start + 256]
+        ideal += min(bitstream.entropy.bits(chunk).values()) / 8 + 2  # the number of events has 2 bytes
+    assert len(packed(matrix(events))) <= 1.02 * ideal + 64
+
+
+def test_a_pipe_is_enough_and_chunks_arrive_one_by_one():
+    """The reader sees a chunk before the writer has the next; neither seeks."""
+    ours, theirs = os.pipe()
+    got = threading.Semaphore(0)
+    chunks = []
+
+    def listen():
+        with os.fdopen(ours, "rb", buffering=0) as file:
+            reader = Reader(file)
+            for chunk in reader:
+                chunks.append(chunk)
+                got.release()
+            chunks.append(reader.n_samples)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with os.fdopen(theirs, "wb", buffering=0) as file:
+        writer = Writer(file, Header(5, 16000, 100))
+        for number in range(3):
+            writer.write(raster(5, 256, 0.1, number))
+            assert got.acquire(timeout=20)
+        writer.finish(3 * 25600)
+    listener.join(20)
+    assert chunks.pop() == 3 * 25600
+    for number, chunk in enumerate(chunks):
+        np.testing.assert_array_equal(chunk.events, raster(5, 256, 0.1, number))
+        assert (chunk.number, chunk.start, chunk.level) == (number, 256 * number, None)
+
+
+class _Dribble(io.RawIOBase):
+    """A pipe that gives one byte at a time and cannot seek."""
+
+    def __init__(self, data: bytes):
+        self.data, self.position = data, 0
+
+    def read(self, size: int = -1) -> bytes:
+        assert size > 0
+        self.position += 1
+        return self.data[self.position - 1 : self.position]
+
+
+def test_short_reads_do_not_matter():
+    recording = matrix(raster(9, 700, 0.1))
+    assert read(_Dribble(packed(recording))) == recording
+
+
+def test_windows_are_parts_of_the_whole():
+    data = packed(RECORDING)
+    reader = Reader(io.BytesIO(data))
+    for start, stop in ((0, 0), (0, 1), (255, 257), (256, 512), (4400, 4900), (4899, 4900), (4900, 4900)):
+        np.testing.assert_array_equal(reader.window(start, stop), RECORDING.events[:, start:stop])
+    assert reader.n_samples == RECORDING.n_samples
+    with pytest.raises(ValueError, match="not inside"):
+        reader.window(0, 4901)
+
+
+def test_windows_of_a_long_recording_jump_to_their_block():
+    long = matrix(np.tile(raster(4, 64, 0.2), 400), chunk_steps=8)  # 3200 chunks
+
+    class Counting(io.BytesIO):
+        taken = 0
+
+        def read(self, size=-1):
+            self.taken += size
+            return super().read(size)
+
+    file = Counting(packed(long))
+    reader = Reader(file)
+    np.testing.assert_array_equal(reader.window(20_000, 20_010), long.events[:, 20_000:20_010])
+    before = file.taken
+    reader.window(24_000, 24_010)
+    assert file.taken - before < len(file.getvalue()) / 50
+
+
+def test_the_writer_is_told_what_is_wrong():
+    header = Header(4, 22050, 512, has_levels=True)
+    for events, level in (
+        (raster(5, 256, 0.1), 0),
+        (raster(4, 257, 0.1), 0),
+        (raster(4, 0, 0.1), 0),
+        (raster(4, 256, 0.1), None),
+    ):
+        with pytest.raises(ValueError, match="chunk|level"):
+            Writer(io.BytesIO(), header).write(events, level)
+    writer = Writer(io.BytesIO(), header)
+    writer.write(raster(4, 100, 0.1), 3)
+    with pytest.raises(ValueError, match="after the last"):
+        writer.write(raster(4, 256, 0.1), 3)
+    for n_samples in (0, 99 * 512, 100 * 512 + 1):
+        with pytest.raises(ValueError, match="are not 100 steps"):
+            writer.finish(n_samples)
+    with pytest.raises(UserError, match="too large"):
+        Writer(io.BytesIO(), Header(2**20, 22050, 512))
+    with pytest.raises(UserError, match="for 5 units, not 4"):
+        write(io.BytesIO(), matrix(raster(4, 9, 0.5)), model=context(5))
+
+
+def test_a_learned_chunk_needs_its_model():
+    model = chain(20)
+    recording = matrix(np.repeat(raster(1, 200, 0.5), 20, axis=0))
+    data = packed(recording, model)
+    assert breakdown(io.BytesIO(data))["chunks"] == {"learned": 1}
+    assert read(io.BytesIO(data), model=model) == recording
+    needed = f"{model.fingerprint} of checkpoint 0123456789abcdef"
+    for other in (None, context(20, seed=1)):
+        with pytest.raises(UserError, match=needed):
+            read(io.BytesIO(data), model=other)
+        with pytest.raises(UserError, match=needed):
+            salvaged(io.BytesIO(data), model=other)
+
+
+def test_a_damaged_chunk_is_named_and_the_rest_is_kept():
+    data = bytearray(packed(RECORDING))
+    position = Reader(io.BytesIO(data))._first
+    sizes = [frame.size for frame in Reader(io.BytesIO(data))._frames()]
+    for number in (0, 3, 7, RECORDING.n_chunks - 1):
+        for offset in (0, 1, sizes[number] // 2, sizes[number] - 1):
+            damaged = data.copy()
+            damaged[position + sum(sizes[:number]) + offset] ^= 0x15
+            start = number * 256 * 512 / 22050
+            with pytest.raises(UserError, match=rf"chunk {number} \({start:.2f} s to .*--salvage"):
+                read(io.BytesIO(damaged))
+            kept, damages = salvaged(io.BytesIO(damaged))
+            assert [damage.chunk for damage in damages] == [number]
+            assert str(damages[0]).startswith(f"chunk {number} ({start:.2f} s to ")
+            expected, levels = RECORDING.events.copy(), RECORDING.levels.copy()
+            expected[:, number * 256 : (number + 1) * 256] = False
+            levels[number] = 0
+            np.testing.assert_array_equal(kept.events, expected)
+            np.testing.assert_array_equal(kept.levels, levels)
+            assert kept.n_samples == RECORDING.n_samples
+
+
+def test_salvage_of_cut_shuffled_and_punched_files():
+    data = packed(RECORDING)
+    sizes = np.cumsum(
+        [Reader(io.BytesIO(data))._first] + [f.size for f in Reader(io.BytesIO(data))._frames()]
+    )
+    cut, damages = salvaged(io.BytesIO(data[: sizes[5] + 3]))
+    np.testing.assert_array_equal(cut.events, RECORDING.events[:, : 5 * 256])
+    assert cut.n_samples == 5 * 256 * 512 and damages == []
+    with pytest.raises(UserError, match="ends within chunk 5"):
+        read(io.BytesIO(data[: sizes[5] + 3]))
+
+    missing = data[: sizes[4]] + data[sizes[9] :]
+    kept, damages = salvaged(io.BytesIO(missing))
+    assert [damage.chunk for damage in damages] == [4, 5, 6, 7, 8]
+    np.testing.assert_array_equal(kept.events[:, 9 * 256 :], RECORDING.events[:, 9 * 256 :])
+
+    swapped = data[: sizes[2]] + data[sizes[3] : sizes[4]] + data[sizes[2] : sizes[3]] + data[sizes[4] :]
+    with pytest.raises(UserError, match="chunk 2"):
+        read(io.BytesIO(swapped))
+    kept, damages = salvaged(io.BytesIO(swapped))
+    assert [damage.chunk for damage in damages] == [2]
+    assert read(io.BytesIO(swapped), salvage=True) == kept
+
+    alien = packed(matrix(raster(80, 4900, 0.3), fingerprint="another"))
+    mixed = data[: sizes[1]] + alien[Reader(io.BytesIO(alien))._first :]
+    with pytest.raises(UserError, match="chunk 1"):
+        read(io.BytesIO(mixed))
+    assert salvaged(io.BytesIO(mixed))[0].n_chunks == 1
+
+    first = sizes[0]
+    for hopeless in (data[: first + 5], b"\x93SPK" + data[5:]):
+        with pytest.raises(UserError):
+            salvaged(io.BytesIO(hopeless))
+
+
+def test_trailing_bytes_are_refused():
+    with pytest.raises(UserError, match="more bytes"):
+        read(io.BytesIO(packed(RECORDING) + b"\0"))

@@ -1,0 +1,196 @@
+"""Ten thousand damaged files of each format: a clear error or a correct partial result, and nothing else."""
+
+import io
+import multiprocessing
+import os
+import signal
+import struct
+import time
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from rasters import bursty, matrix, raster
+
+from snn_codec.errors import UserError
+from snn_codec.storage import bitstream, formats, spiketrains
+
+N_FILES = 10_000
+
+
+def damaged(whole: bytes, random: np.random.Generator) -> bytes:
+    """`whole` after one of eight kinds of damage."""
+    data, kind = bytearray(whole), random.integers(8)
+    place, other = sorted(random.integers(0, len(data), 2))
+    size = int(random.integers(1, 40))
+    if kind == 0:
+        data[place] ^= 1 << random.integers(8)
+    elif kind == 1:
+        data[place : place + size] = random.bytes(len(data[place : place + size]))
+    elif kind == 2:
+        del data[place:]
+    elif kind == 3:
+        del data[place : place + size]
+    elif kind == 4:
+        data[place:place] = random.bytes(size)
+    elif kind == 5:
+        data[place : place + size], data[other : other + size] = (
+            data[other : other + size],
+            data[place : place + size],
+        )
+    elif kind == 6:
+        data[place : place + size] = b"\xff" * len(data[place : place + size])
+    else:
+        data[other:other] = data[place : place + size]
+    return bytes(data)
+
+
+def test_bitstreams():
+    """Reading refuses every damage; salvaging gives right chunks only, and says which ones are missing."""
+    recording = matrix(
+        np.concatenate([raster(12, 60, 0.05), bursty(12, 60), raster(12, 20, 0.5)], 1), chunk_steps=20
+    )
+    file = io.BytesIO()
+    bitstream.write(file, recording)
+    whole, random, salvaged = file.getvalue(), np.random.default_rng(0), 0
+    for number in range(N_FILES):
+        data = damaged(whole, random)
+        if data == whole:
+            continue
+        with pytest.raises(UserError):
+            bitstream.read(io.BytesIO(data))
+        if number % 5 == 0:
+            try:
+                kept, damages = bitstream.salvaged(io.BytesIO(data))
+            except UserError:
+                continue
+            salvaged += 1
+            lost = {damage.chunk for damage in damages}
+            for chunk in range(kept.n_chunks):
+                cells = slice(20 * chunk, min(20 * chunk + 20, kept.n_steps))
+                expected = (
+                    np.zeros_like(kept.events[:, cells]) if chunk in lost else recording.events[:, cells]
+                )
+                np.testing.assert_array_equal(kept.events[:, cells], expected)
+                assert kept.levels[chunk] == (0 if chunk in lost else recording.levels[chunk])
+    assert salvaged > N_FILES / 5 / 2
+
+
+def test_bitstreams_whose_checksums_are_right():
+    """A forger's files: any bytes in the frames and header, with checksums that fit."""
+    recording = matrix(raster(6, 60, 0.2), chunk_steps=20)
+    file = io.BytesIO()
+    bitstream.write(file, recording)
+    frames = list(bitstream.Reader(io.BytesIO(file.getvalue()))._frames())
+    random, refused = np.random.default_rng(1), 0
+    for number in range(N_FILES):
+        head = file.getvalue()[: bitstream.Reader(io.BytesIO(file.getvalue()))._first - 4]
+        if number % 2:
+            body = damaged(head[6:], random)[:255]
+            head = head[:5] + bytes([len(body)]) + body
+        seed = struct.pack("<I", zlib.crc32(head))
+        data = head + seed
+        for chunk, frame in enumerate(frames):
+            kind = int(random.integers(8))
+            payload = damaged(frame.payload, random) if number % 3 else random.bytes(random.integers(1, 15))
+            raw = bitstream._varint(len(payload) << 4 | kind << 1) + bytes([7]) + payload
+            data += raw + bitstream._checksum(raw, seed, chunk)
+        data += bitstream._pack_trailer(recording.n_samples, 3, [], seed)
+        try:
+            events = bitstream.read(io.BytesIO(data))
+        except UserError:
+            refused += 1
+        else:
+            assert events.n_samples == recording.n_samples
+    assert N_FILES / 2 < refused < N_FILES
+
+
+def test_packed_matrices():
+    """The paper's formats have no checksum; what they accept is a matrix, and packs to the same bytes."""
+    random = np.random.default_rng(2)
+    for number in range(N_FILES):
+        events = raster(12, 20, random.choice([0.02, 0.2, 0.6]), number)
+        name = formats.FORMATS[number % 4]
+        data = damaged(formats.pack(events, name) + b"\0", random)
+        for encoded in (False, True):
+            try:
+                if encoded:
+                    again = formats.encode(formats.decode(data, 12, 20))
+                else:
+                    again = formats.pack(formats.unpack(data, name, 12, 20, int(events.sum())), name)
+            except formats.FormatError:
+                continue
+            assert encoded or again == data
+
+
+def test_spike_trains(tmp_path):
+    path = tmp_path / "a.h5"
+    spiketrains.write(path, {"a": matrix(raster(12, 300, 0.05)), "b": matrix(raster(3, 20, 0.5))})
+    whole, random = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(N_FILES):
+        data = damaged(whole, random)
+        if data != whole:
+            with pytest.raises(UserError):
+                spiketrains.SpikeTrains(io.BytesIO(data))
+
+
+def forged(units: int, chunk_steps: int, n_chunks: int) -> bytes:
+    """A bitstream of silence that claims to be large, with right checksums."""
+    head = bitstream._pack_header(bitstream.Header(units, 22050, 512, chunk_steps=chunk_steps), "forged")
+    data, seed = head, head[-4:]
+    for chunk in range(n_chunks):
+        raw = bitstream._varint(1 << 4 | bitstream.FORMATS.index("counted") << 1) + b"\0"
+        data += raw + bitstream._checksum(raw, seed, chunk)
+    return data + bitstream._pack_trailer(n_chunks * chunk_steps * 512, n_chunks, [], seed)
+
+
+@pytest.mark.parametrize(
+    "claim", [(2**39, 1, 1), (2**20, 256, 3), (2**16, 256, 40), (1, 2**39, 1), (256, 2**16, 30)]
+)
+@pytest.mark.parametrize("read", [bitstream.read, bitstream.salvaged])
+def test_absurd_claims_cost_no_memory(claim, read):
+    data = forged(*claim)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="too large|not plausible"):
+            read(io.BytesIO(data))
+        assert tracemalloc.get_traced_memory()[1] < 160e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("garbage", ["noise", "zeros", "heads"])
+def test_salvaging_garbage_takes_no_time(garbage):
+    file = io.BytesIO()
+    bitstream.write(file, matrix(raster(80, 2000, 0.2)))
+    start = bitstream.Reader(io.BytesIO(file.getvalue()))._first
+    random = np.random.default_rng(4).bytes(200_000)
+    noise = {"noise": random, "zeros": bytes(200_000), "heads": b"\xd0\x9f\x01" * 70_000}[garbage]
+    started = time.process_time()
+    kept, damages = bitstream.salvaged(io.BytesIO(file.getvalue()[:start] + noise + file.getvalue()[start:]))
+    assert kept == matrix(raster(80, 2000, 0.2)) and not damages
+    assert time.process_time() - started < 60  # a hang, not a slow machine
+
+
+def _write_again_and_again(module, path, files):
+    while True:
+        for file in files:
+            module.write(path, file, force=True)
+
+
+@pytest.mark.parametrize("module", [bitstream, spiketrains])
+def test_killed_writers_leave_the_old_file_or_the_new_one(tmp_path, module):
+    path = tmp_path / "a.file"
+    recordings = [matrix(raster(40, 600, 0.2, seed)) for seed in range(2)]
+    files = [{"a": recording} for recording in recordings] if module is spiketrains else recordings
+    random = np.random.default_rng(5)
+    module.write(path, files[0])
+    for _ in range(12):
+        arguments = module, path, files
+        process = multiprocessing.get_context("fork").Process(target=_write_again_and_again, args=arguments)
+        process.start()
+        time.sleep(random.uniform(0.02, 0.1))
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        assert module.read(path) in recordings
