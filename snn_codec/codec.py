@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from snn_codec import config, levels
+from snn_codec import checkpoints, config, levels
 from snn_codec.audio import resampled
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
@@ -31,14 +30,11 @@ from snn_codec.files import replacing
 from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
+from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
+from snn_codec.storage.context import ContextModel
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder}
 DECODERS = {"spectral": SpectralDecoder, "seanet": SEANetDecoder}
-CHECKPOINTS = (
-    Path(__file__).parent.parent / "data" / "checkpoints",
-    Path(sys.prefix) / "share" / "snn_codec" / "checkpoints",
-)
-DEFAULT_MODEL = "free"
 
 
 class Output(NamedTuple):
@@ -55,6 +51,10 @@ class Codec(nn.Module):
     Args:
         model: Which parts, their sizes, and the grid that they share.
 
+    Attributes:
+        context: The context model of this checkpoint's events (`snn_codec.storage.context`), which makes
+            bitstreams shorter; None if none was trained.
+
     Raises:
         UserError: Settings that contradict each other.
     """
@@ -68,6 +68,7 @@ class Codec(nn.Module):
                 f"encoder and decoder need one width, not {model.encoder.width} and {model.decoder.width}"
             )
         self.settings = model
+        self.context: ContextModel | None = None
         self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
         self.bottleneck = SpikingBottleneck(model.encoder.width, model.units, model.bottleneck)
         self.decoder = DECODERS[model.decoder.kind](model.hop, model.decoder)
@@ -191,7 +192,7 @@ class Codec(nn.Module):
             )
 
     def save(self, path: str | Path, *, half: bool = False, force: bool = False) -> None:
-        """Write the checkpoint: `config.json` and `model.safetensors` in the folder `path`.
+        """Write the checkpoint: `config.json`, `model.safetensors`, and the context model, in the folder `path`.
 
         With `half`, matrices are stored as float16 (the model that is loaded again is that rounded one).
 
@@ -211,15 +212,17 @@ class Codec(nn.Module):
             save_file(tensors, temporary)
         with replacing(folder / "config.json", force=force) as temporary:
             temporary.write_text(json.dumps({"model": config.to_dict(self.settings)}, indent=2) + "\n")
+        if self.context is not None:
+            self.context.save(folder / CONTEXT_FILE, force=force)
 
     @classmethod
-    def load(cls, name: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> Codec:
+    def load(cls, name: str | Path = checkpoints.DEFAULT, device: str | torch.device = "cpu") -> Codec:
         """The codec in the checkpoint folder `name`, or the shipped one of that name, ready to use.
 
         Raises:
             UserError: No such checkpoint, or a damaged one.
         """
-        folder = _find(name)
+        folder = checkpoints.find(name)
         try:
             settings = json.loads((folder / "config.json").read_text())["model"]
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
@@ -238,18 +241,8 @@ class Codec(nn.Module):
         except (SafetensorError, OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
+        codec.context = ContextModel.of(folder, codec.fingerprint)
         return codec.to(device).eval()
-
-
-def _find(name: str | Path) -> Path:
-    candidates = [Path(name), *(folder / name for folder in CHECKPOINTS)]
-    for folder in candidates:
-        if (folder / "config.json").is_file():
-            return folder
-    shipped = sorted({path.parent.name for folder in CHECKPOINTS for path in folder.glob("*/config.json")})
-    raise UserError(
-        f"{name}: no such model; give a checkpoint folder or one of: {', '.join(shipped) or '(none shipped)'}"
-    )
 
 
 class _evaluating:

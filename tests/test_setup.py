@@ -13,7 +13,7 @@ ELSEWHERE = ("matplotlib", "pretty_midi", "lava", "norse", "nir")  # imported wh
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"audio", "config", "costs", "errors", "events", "files", "levels", "midi", "plots"},
+    {"audio", "checkpoints", "config", "costs", "errors", "events", "files", "levels", "midi", "plots"},
     {"storage"},
     {"models"},
     {"codec"},
