@@ -53,6 +53,31 @@ def test_comparing_two_evaluations(tmp_path):
     assert result.returncode == 2 and "b.json" in result.stderr
 
 
+def test_the_storage_costs(tmp_path):
+    pytest.importorskip("matplotlib")
+    result = run("storage_costs.py", "--output", tmp_path / "new" / "a.png", "--matrices", "1")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
+    rows = [line.split() for line in result.stdout.splitlines()[2:-1]]
+    assert len(rows) == 11 and all(float(row[-1]) <= float(row[-2]) + 1e-3 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_storage_benchmark():
+    result = run("storage_benchmark.py", "--quick")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("noticed (100.00 %)") == 2 and "flat integers" in result.stdout
+
+
+@pytest.mark.slow
+def test_sparse_storage(checkpoint, music):
+    arguments = "--density", "0.05", "--steps", "100"
+    result = run("storage_sparse.py", "--model", checkpoint, "--data", music, *arguments)
+    assert result.returncode == 0, result.stderr
+    density, four, adaptive, learned = map(float, result.stdout.splitlines()[2].split()[:4])
+    assert 0 < density < 0.2 and 0 < learned < four
+
+
 @pytest.mark.slow
 def test_the_speed_benchmark():
     result = run("speed_benchmark.py", "--quick", "--seconds", "6")
