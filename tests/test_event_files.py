@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rasters import context, matrix, raster
@@ -90,8 +92,8 @@ def test_two_recordings_do_not_become_one_file(tmp_path):
 def test_a_context_model_is_for_the_events_of_its_checkpoint(tmp_path):
     model = context(20)
     for fingerprint, name in ((A.fingerprint, "ours"), ("fedcba9876543210", "other")):
-        object.__setattr__(model, "checkpoint", fingerprint)
-        event_files.write(tmp_path / f"{name}.spk", "spk", [("a", A)], context=model)
+        own = replace(model, checkpoint=fingerprint)
+        event_files.write(tmp_path / f"{name}.spk", "spk", [("a", A)], context=own)
         with open(tmp_path / f"{name}.spk", "rb") as file:
             assert bitstream.Reader(file).header.context == (model.fingerprint if name == "ours" else "")
 

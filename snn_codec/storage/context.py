@@ -131,7 +131,7 @@ class ContextModel:
         """
         tensors = {name: np.ascontiguousarray(array) for name, array in self._tensors().items()}
         metadata = {"format": FORMAT, "version": VERSION, "history": json.dumps(self.history)}
-        metadata["checkpoint"] = self.checkpoint
+        metadata |= {"checkpoint": self.checkpoint, "fingerprint": self.fingerprint}
         with replacing(path, force=force) as temporary:
             save_file(tensors, temporary, metadata)
 
@@ -155,7 +155,7 @@ class ContextModel:
             raise UserError(f"{path}: is no context model of version {VERSION}; train one")
         try:
             layers = (len(tensors) - 3) // 2
-            return cls(
+            model = cls(
                 json.loads(metadata["history"]),
                 tuple((tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"]) for k in range(layers)),
                 (tensors["output.weight"], tensors["output.bias"]),
@@ -164,6 +164,9 @@ class ContextModel:
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is a damaged context model ({error})") from error
+        if metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
+            raise UserError(f"{path}: does not match its fingerprint; the file is damaged, get it again")
+        return model
 
     @classmethod
     def of(cls, folder: str | os.PathLike, checkpoint: str) -> ContextModel | None:
