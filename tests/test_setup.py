@@ -26,7 +26,7 @@ LAYERS = [
     ("module", "unwanted"),
     [
         ("snn_codec.events", ("torch", "h5py", *ELSEWHERE)),
-        ("snn_codec.storage.spiketrains", ("torch", *ELSEWHERE)),
+        ("snn_codec.storage.event_files", ("torch", "pynwb", *ELSEWHERE)),
         ("snn_codec.cli", ("torch", *ELSEWHERE)),
         ("snn_codec.codec", ELSEWHERE),
     ],
