@@ -53,6 +53,14 @@ def test_comparing_two_evaluations(tmp_path):
     assert result.returncode == 2 and "b.json" in result.stderr
 
 
+def test_band_snr(checkpoint, music):
+    result = run("band_snr.py", music, "--model", checkpoint, "--split", "train", "--recordings", "1")
+    assert result.returncode == 0, result.stderr
+    energy, ratio = (line.split() for line in result.stdout.splitlines()[1:])
+    assert sum(map(float, energy[2::2])) == pytest.approx(100, abs=0.4)
+    assert len(ratio) == 12 and ratio[1::2] == ["dB"] * 6
+
+
 def test_the_storage_costs(tmp_path):
     pytest.importorskip("matplotlib")
     result = run("storage_costs.py", "--output", tmp_path / "new" / "a.png", "--matrices", "1")
