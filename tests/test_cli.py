@@ -272,6 +272,12 @@ def test_events_go_through_pipes(checkpoint, tmp_path):
     )
     assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "c.wav").read_bytes()
     assert "a.wav -> -: 8.00 s" in result.stderr
+    command = f"{run} encode a.wav -o - {model} | head -c 10 > start"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "start").read_bytes() == (tmp_path / "a.spk").read_bytes()[:10]
 
 
 def test_pipes_take_one_recording(cli, tmp_path):
