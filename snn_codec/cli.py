@@ -336,12 +336,7 @@ def _convert(options: argparse.Namespace) -> int:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
     file = checkpoints.find(options.model) / FILE_NAME
     read: list[str] = []
-    with _progress("converting", 1) as advance:
-
-        def progress(name: str) -> None:
-            read.append(name)
-            advance(1 - 1 / (1 + len(read)))
-
+    with _progress("converting", None):
         written = event_files.convert(
             options.inputs,
             options.output,
@@ -350,7 +345,7 @@ def _convert(options: argparse.Namespace) -> int:
             context=ContextModel.load(file) if file.exists() else None,
             compress=options.gzip,
             force=options.force,
-            progress=progress,
+            progress=read.append,
         )
     size = sum(path.stat().st_size for path in written)
     print(f"{len(read)} recording(s) -> {options.output}: {len(written)} file(s), {size} bytes")
@@ -528,8 +523,11 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
 
 
 @contextmanager
-def _progress(text: str, total: float) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`."""
+def _progress(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`.
+
+    Without a total, the bar only shows that something is going on.
+    """
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
