@@ -99,6 +99,19 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Sparsity:
+    """Pressure towards few events (`training.sparsity`): none, unless `goal` is set.
+
+    `theta` is the target, in bits per cell; lambda grows from `start` to `stop`, shares of all steps.
+    """
+
+    goal: float = 0.0
+    theta: float = 0.9
+    start: float = 0.1
+    stop: float = 0.6
+
+
+@dataclass(frozen=True)
 class Training:
     """Optimisation of a codec (`training.trainer`)."""
 
@@ -119,6 +132,7 @@ class Training:
     validation_clips: int = 34
     checkpoint_minutes: float = 3.0
     loss: Loss = field(default_factory=Loss)
+    sparsity: Sparsity = field(default_factory=Sparsity)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -135,6 +149,10 @@ _CPU = Training(steps=7000, batch=8, optimizer="muon")
 PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
     "cpu-free-plain": Config(Model(), _CPU),
+    "cpu-sparse": Config(
+        Model(bottleneck=Spiking(groups=8)),
+        dataclasses.replace(_CPU, sparsity=Sparsity(goal=10.0, theta=0.5, start=0.05, stop=0.5)),
+    ),
     "paper-free": Config(
         Model(encoder=SEANet(), decoder=SEANet()),
         Training(
