@@ -27,6 +27,7 @@ from snn_codec.audio import resampled
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
 from snn_codec.files import replacing
+from snn_codec.models.rvq import ResidualVectorQuantiser
 from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
@@ -34,6 +35,7 @@ from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
 from snn_codec.storage.context import ContextModel
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder}
+BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser}
 DECODERS = {"spectral": SpectralDecoder, "seanet": SEANetDecoder}
 
 
@@ -70,15 +72,14 @@ class Codec(nn.Module):
         self.settings = model
         self.context: ContextModel | None = None
         self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
-        self.bottleneck = SpikingBottleneck(model.encoder.width, model.units, model.bottleneck)
+        bottleneck = BOTTLENECKS[model.bottleneck.kind]
+        self.bottleneck = bottleneck(model.encoder.width, model.units, model.bottleneck)
         self.decoder = DECODERS[model.decoder.kind](model.hop, model.decoder)
 
     def forward(self, audio: Tensor) -> Output:
         """Normalised audio `[batch, samples]` -> what the training loss needs."""
         features = self.encoder(audio)
-        quantised, spikes = self.bottleneck(features)
-        features = features.float()
-        residual = (features - quantised).square().sum() / features.square().sum()
+        quantised, spikes, residual = self.bottleneck(features)
         return Output(self.decoder(quantised)[:, : audio.shape[-1]], spikes, residual)
 
     @property
@@ -122,9 +123,9 @@ class Codec(nn.Module):
         codes: list[int] = []
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         parts, done = [], 0
-        for membrane in self._membranes(counted, codes, batch_size):
-            parts.append((membrane > 0).cpu().numpy())
-            done += membrane.shape[1] * self.settings.hop
+        for spikes in self._coded(counted, codes, batch_size, self.bottleneck.encode):
+            parts.append((spikes > 0.5).cpu().numpy())
+            done += spikes.shape[1] * self.settings.hop
             progress(done / self.settings.sample_rate)
         return EventMatrix(
             np.concatenate(parts, 1),
@@ -139,21 +140,33 @@ class Codec(nn.Module):
         """What the neurons compare with zero: float32 `[units, steps]`; `encode` gives where it is positive.
 
         Raises:
-            UserError: As `encode`.
+            UserError: As `encode`, or the bottleneck has no neurons.
         """
+        if not isinstance(self.bottleneck, SpikingBottleneck):
+            raise UserError(f"a bottleneck of kind {self.settings.bottleneck.kind} has no membranes")
         blocks = resampled([np.asarray(audio)], sample_rate, self.settings.sample_rate)
-        return np.concatenate([part.cpu().numpy() for part in self._membranes(blocks, [], 1)], 1)
 
-    def _membranes(self, blocks: Iterable[np.ndarray], codes: list[int], batch_size: int) -> Iterator[Tensor]:
-        """Membrane minus threshold `[unit, step]` of one chunk after the other; level codes go to `codes`."""
+        def membrane(features: Tensor) -> Tensor:
+            return self.bottleneck.encode_with_membrane(features)[1]
+
+        return np.concatenate([part.cpu().numpy() for part in self._coded(blocks, [], 1, membrane)], 1)
+
+    def _coded(
+        self,
+        blocks: Iterable[np.ndarray],
+        codes: list[int],
+        batch_size: int,
+        code: Callable[[Tensor], Tensor],
+    ) -> Iterator[Tensor]:
+        """`code` of the features, `[unit, step]`, of one chunk after the other; level codes go to `codes`."""
         for batch in _batches(
             _windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
         ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             with torch.inference_mode(), _evaluating(self):
-                _, membranes = self.bottleneck.encode_with_membrane(self.encoder(audio))
-            for window, membrane in zip(batch, membranes, strict=True):
-                yield membrane[:, window.before : window.before + window.steps]
+                coded = code(self.encoder(audio))
+            for window, chunk in zip(batch, coded, strict=True):
+                yield chunk[:, window.before : window.before + window.steps]
 
     def decode(self, events: EventMatrix) -> np.ndarray:
         """Events as audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.

@@ -58,8 +58,19 @@ class Spiking:
     threshold: float = 0.0
 
 
+@dataclass(frozen=True)
+class RVQ:
+    """Residual vector quantisation, the paper's baseline (`snn_codec.models.rvq`)."""
+
+    kind: Literal["rvq"] = "rvq"
+    codebooks: int = 8
+    codes: int = 1024
+    decay: float = 0.98
+
+
 Coder = Spectral | SEANet
-KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking)}
+Bottleneck = Spiking | RVQ
+KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking, RVQ)}
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Model:
     hop: int = 512
     units: int = 80
     encoder: Coder = field(default_factory=Spectral)
-    bottleneck: Spiking = field(default_factory=Spiking)
+    bottleneck: Bottleneck = field(default_factory=Spiking)
     decoder: Coder = field(default_factory=Spectral)
     context_steps: int = 32
 
@@ -149,6 +160,7 @@ _CPU = Training(steps=7000, batch=8, optimizer="muon")
 PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
     "cpu-free-plain": Config(Model(), _CPU),
+    "cpu-rvq": Config(Model(bottleneck=RVQ()), _CPU),
     "cpu-sparse": Config(
         Model(bottleneck=Spiking(groups=8)),
         dataclasses.replace(_CPU, sparsity=Sparsity(goal=10.0, theta=0.5, start=0.05, stop=0.5)),
