@@ -56,7 +56,8 @@ def test_every_pattern_of_bits_decodes():
 
 
 def test_gradients_pass_straight_through_and_draw_features_to_codes():
-    made, features = quantiser().train(), torch.randn(2, 10, 8, requires_grad=True)
+    made = quantiser().train()
+    features = torch.randn(2, 10, 8, requires_grad=True)
     quantised, _, residual = made(features)
     (straight,) = torch.autograd.grad(quantised.sum(), features, retain_graph=True)
     torch.testing.assert_close(straight, torch.ones_like(features))

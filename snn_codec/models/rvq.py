@@ -62,8 +62,10 @@ class ResidualVectorQuantiser(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             quantised, indices, _ = self.quantiser(features)
-            residual = (features - quantised.detach()).square().sum() / features.detach().square().sum()
-            return quantised, self._to_bits(indices), residual
+            quantised = quantised.detach()
+            residual = (features - quantised).square().sum() / features.detach().square().sum()
+            # the library's own straight-through estimator adds up one gradient for each codebook
+            return features + (quantised - features).detach(), self._to_bits(indices), residual
 
     def encode(self, features: Tensor) -> Tensor:
         """Features `[batch, step, width]` -> bits `[batch, unit, step]`, 0 or 1."""
