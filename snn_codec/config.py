@@ -92,8 +92,8 @@ class Augmentation:
 
     probability: float = 0.6
     tuning_cents: float = 50.0
-    equaliser_db: float = 15.0
-    tilt_db: float = 5.0
+    equaliser_db: float = 18.0
+    tilt_db: float = 6.5
     reverb: float = 0.3
     noise_db: float = -50.0
     attenuation_db: float = 18.0
