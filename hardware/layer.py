@@ -97,7 +97,9 @@ def fold(bottleneck: SpikingBottleneck) -> Layer:
     gain = joined("weight") / np.sqrt(joined("running_var") + norms[0].eps)
     group = group_of(len(gain), len(norms))
     earlier = group[None] < group[:, None]
-    signed = gain[:, None] * (_float64(bottleneck.encode_weight) @ _float64(bottleneck.decode_weight)) * earlier
+    signed = (
+        gain[:, None] * (_float64(bottleneck.encode_weight) @ _float64(bottleneck.decode_weight)) * earlier
+    )
     bias = joined("bias") - gain * joined("running_mean") + signed.sum(1)
     threshold, stateless = float(neuron.threshold), bottleneck.stateless
     return Layer(
@@ -139,7 +141,8 @@ def kept_steps(codec: Codec, events: EventMatrix) -> list[slice]:
     starts = range(0, events.n_steps, steps)
     context = codec.settings.context_steps
     return [
-        slice(min(start, context), min(start, context) + min(steps, events.n_steps - start)) for start in starts
+        slice(min(start, context), min(start, context) + min(steps, events.n_steps - start))
+        for start in starts
     ]
 
 

@@ -88,7 +88,12 @@ class IntegerLayer:
         for what, value, low, high in (
             ("a weight", max(np.abs(s.weight).max() for s in synapses), 1, 127),
             ("the accumulator of a synapse", max(reaches), 0, LARGEST_ACCUMULATOR),
-            ("the exponent of a lateral synapse", min((s.exponent for s in self.laterals), default=0), -1, 16),
+            (
+                "the exponent of a lateral synapse",
+                min((s.exponent for s in self.laterals), default=0),
+                -1,
+                16,
+            ),
             ("what arrives at a neuron", arriving, 0, LARGEST_A),
             ("the mantissa of a bias", np.abs(self.bias_mantissa).max(), 0, LARGEST_MANTISSA),
             ("the exponent of a bias", self.bias_exponent.max(), 0, LARGEST_EXPONENT),
@@ -146,17 +151,28 @@ def quantise(layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: in
         UserError: The layer cannot be held in these integers; the message says why.
     """
     _check_request(layer, peak, input_bits, weight_bits)
-    for shift in range(1, 40):  # the first is the finest
-        unit, inputs, laterals = _synapses(layer, peak, shift, input_bits, weight_bits)
-        arriving = sum(shifted(s.reach(2 ** (input_bits - 1) - 1), s.exponent) + 1 for s in inputs)
+    stateless = layer.beta == 0
+    largest = 2 ** (input_bits - 1) - 1
+    low_bits = max(0, weight_bits - 8)
+    for shift in range(1, 40):  # the first that fits is the finest
+        drop = 2.0 ** (shift - 1 + low_bits) * peak / largest  # unit of a for each step of the weights
+        unit = _row_scale(layer) / (2 ** (weight_bits - 1) - 1) * drop
+        inputs, laterals = _synapses(layer, unit, drop, shift, low_bits)
+        arriving = sum(shifted(s.reach(largest), s.exponent) + 1 for s in inputs)
         if arriving + sum(shifted(s.reach(1), s.exponent) for s in laterals) <= LARGEST_A:
             break
+    unit = np.maximum(unit, np.abs(layer.bias) / ((LARGEST_MANTISSA - 1) * (2 if stateless else 1)))
+    if not stateless:
+        unit = np.full_like(unit, max(unit.max(), layer.threshold / LARGEST_A))
+    inputs, laterals = _synapses(layer, unit, drop, shift, low_bits)
     if not any(synapse.weight.any() for synapse in inputs):
         raise UserError("bias, threshold or lateral weights dwarf the weights, which all become 0; train on")
-    stateless = layer.beta == 0
+
     # what rounding takes off, on average: half a unit for each shift down; lateral, half of the units fire
     bias = layer.bias / unit + sum(synapse.exponent < 0 for synapse in inputs) / 2
-    bias += (layer.lateral / unit[:, None] - sum(s(np.eye(len(unit), dtype=int)) for s in laterals)).sum(1) / 2
+    bias += (layer.lateral / unit[:, None] - sum(s(np.eye(len(unit), dtype=int)) for s in laterals)).sum(
+        1
+    ) / 2
     mantissa, exponents = _bias(bias, whole=not stateless)
     return IntegerLayer(
         inputs,
@@ -172,27 +188,24 @@ def quantise(layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: in
     )
 
 
-def _synapses(
-    layer: Layer, peak: float, shift: int, input_bits: int, weight_bits: int
-) -> tuple[np.ndarray, tuple[Synapse, ...], tuple[Synapse, ...]]:
-    """Unit of a for each neuron `[N]`, and the synapses in these units, if the input's are shifted by `shift`."""
-    low_bits = max(0, weight_bits - 8)
-    largest = 2 ** (weight_bits - 1) - 1
-    whole = peak / (2 ** (input_bits - 1) - 1) * 2.0 ** (shift - 1 + low_bits)  # unit for each step of the weight
+def _row_scale(layer: Layer) -> np.ndarray:
+    """The weight of each neuron that becomes the largest integer, `[N]`; leaky neurons share it."""
     most = np.abs(layer.weight).max(1)
-    unit = np.where(most > 0, most, most.max()) / largest * whole  # any will do for a row of zeros
-    stateless = layer.beta == 0
-    unit = np.maximum(unit, np.abs(layer.bias) / ((LARGEST_MANTISSA - 1) * (2 if stateless else 1)))
-    if not stateless:
-        unit = np.full_like(unit, max(unit.max(), layer.threshold / LARGEST_A))
-    inputs = _split(np.rint(layer.weight / (unit / whole)[:, None]), low_bits, -shift)
+    return np.where((most > 0) & (layer.beta == 0), most, most.max())
+
+
+def _synapses(
+    layer: Layer, unit: np.ndarray, drop: float, shift: int, low_bits: int
+) -> tuple[tuple[Synapse, ...], tuple[Synapse, ...]]:
+    """Synapses of the input, shifted down by `shift`, and lateral ones, for these units of a, `[N]`."""
+    inputs = _split(np.rint(layer.weight / (unit / drop)[:, None]), low_bits, -shift)
     lateral = layer.lateral / unit[:, None] / 2
     top = np.abs(lateral).max()
     if top == 0:
-        return unit, inputs, ()
+        return inputs, ()
     exponent = max(-1, int(np.ceil(np.log2(top / 127))))
     low_bits = min(low_bits, exponent + 1)
-    return unit, inputs, _split(np.rint(lateral / 2.0 ** (exponent - low_bits)), low_bits, exponent)
+    return inputs, _split(np.rint(lateral / 2.0 ** (exponent - low_bits)), low_bits, exponent)
 
 
 def _split(weight: np.ndarray, low_bits: int, exponent: int) -> tuple[Synapse, ...]:
@@ -232,7 +245,9 @@ def _bias(bias: np.ndarray, *, whole: bool) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(bias * 64 / 2.0**exponents).astype(np.int32), exponents
 
 
-def operations(layer: IntegerLayer, graded: np.ndarray, spikes: np.ndarray, seconds: float) -> dict[str, float]:
+def operations(
+    layer: IntegerLayer, graded: np.ndarray, spikes: np.ndarray, seconds: float
+) -> dict[str, float]:
     """Per second of audio, as neurobench counts: events, synaptic operations and multiply-accumulates.
 
     A multiply-accumulate is effective if weight and graded input are not 0; an event costs one accumulate for

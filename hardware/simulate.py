@@ -42,7 +42,9 @@ def lava_python(given: str | os.PathLike | None = None) -> str:
     for chosen, origin in ((given, "--lava-python"), (os.environ.get(VARIABLE), VARIABLE)):
         if chosen:
             if not os.access(chosen, os.X_OK) or os.path.isdir(chosen):
-                raise UserError(f"{origin} {chosen}: is not a program; give the Python of the Lava environment")
+                raise UserError(
+                    f"{origin} {chosen}: is not a program; give the Python of the Lava environment"
+                )
             return str(chosen)
     for folder in (Path.cwd(), Path(__file__).parent.parent):
         python = folder / ".venv-lava" / "bin" / "python"
