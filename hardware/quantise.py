@@ -138,7 +138,9 @@ class IntegerLayer:
         return spikes
 
 
-def quantise(layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: int = 8) -> IntegerLayer:
+def quantise(
+    layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: int = 8, whole_bias: bool = False
+) -> IntegerLayer:
     """The layer in integers.
 
     Args:
@@ -146,12 +148,15 @@ def quantise(layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: in
         peak: The feature that becomes the largest graded integer (`hardware.layer.calibrated_peak`).
         input_bits: Of the graded input, with its sign, 2 to 16; 2 for binary input of peak 1.
         weight_bits: Of the weights, with their sign, 2 to 15; more than 8 take two synapses.
+        whole_bias: Round the biases to whole units of a, as leaky neurons need it in any case: a whole a can
+            cancel the bias of one that waits for its first input.
 
     Raises:
         UserError: The layer cannot be held in these integers; the message says why.
     """
     _check_request(layer, peak, input_bits, weight_bits)
     stateless = layer.beta == 0
+    whole_bias |= not stateless
     largest = 2 ** (input_bits - 1) - 1
     low_bits = max(0, weight_bits - 8)
     for shift in range(1, 40):  # the first that fits is the finest
@@ -161,7 +166,7 @@ def quantise(layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: in
         arriving = sum(shifted(s.reach(largest), s.exponent) + 1 for s in inputs)
         if arriving + sum(shifted(s.reach(1), s.exponent) for s in laterals) <= LARGEST_A:
             break
-    unit = np.maximum(unit, np.abs(layer.bias) / ((LARGEST_MANTISSA - 1) * (2 if stateless else 1)))
+    unit = np.maximum(unit, np.abs(layer.bias) / ((LARGEST_MANTISSA - 1) * (1 if whole_bias else 2)))
     if not stateless:
         unit = np.full_like(unit, max(unit.max(), layer.threshold / LARGEST_A))
     inputs, laterals = _synapses(layer, unit, drop, shift, low_bits)
@@ -173,7 +178,7 @@ def quantise(layer: Layer, peak: float, *, input_bits: int = 16, weight_bits: in
     bias += (layer.lateral / unit[:, None] - sum(s(np.eye(len(unit), dtype=int)) for s in laterals)).sum(
         1
     ) / 2
-    mantissa, exponents = _bias(bias, whole=not stateless)
+    mantissa, exponents = _bias(bias, whole_bias)
     return IntegerLayer(
         inputs,
         laterals,
@@ -231,11 +236,8 @@ def _check_request(layer: Layer, peak: float, input_bits: int, weight_bits: int)
         raise UserError(f"a leaky neuron's threshold must be at least 0 on Loihi, not {layer.threshold}")
 
 
-def _bias(bias: np.ndarray, *, whole: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Bias in units of a, as mantissa and exponent (in units of a / 64): the smallest exponent that fits.
-
-    A leaky neuron has exponent 6, so that a whole a can cancel its bias while it waits for its first input.
-    """
+def _bias(bias: np.ndarray, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Bias in units of a, as mantissa and exponent (in units of a / 64): 6, or the smallest exponent that fits."""
     exponents = np.full(bias.shape, 6) if whole else np.zeros(bias.shape, int)
     while not whole:
         large = np.abs(np.rint(bias * 64 / 2.0**exponents)) > LARGEST_MANTISSA

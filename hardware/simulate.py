@@ -62,6 +62,7 @@ def in_lava(
     layer: Layer | IntegerLayer,
     runs: Sequence[np.ndarray],
     *,
+    net: str | os.PathLike | None = None,
     python: str | os.PathLike | None = None,
     timeout: float | None = None,
     progress: Callable[[float], None] = lambda steps: None,
@@ -71,6 +72,7 @@ def in_lava(
     Args:
         layer: A `Layer` for floating point, an `IntegerLayer` for fixed point.
         runs: Inputs `[width, steps]`, features or graded integers; the neurons start each from rest.
+        net: A file of `hardware.netx` that holds the layer, for lava-dl to build the network from.
         python: As in `lava_python`.
         timeout: Seconds that the worker may take; by default far more than it needs.
         progress: Is called with the number of steps done.
@@ -83,6 +85,8 @@ def in_lava(
     """
     python = lava_python(python)
     description = _description(layer) | {"runs": np.array(len(runs))}
+    if net is not None:
+        description["net"] = np.array(os.path.abspath(net))
     steps = sum(run.shape[1] + layer.groups for run in runs)
     timeout = SECONDS_TO_START + SECONDS_A_STEP * steps if timeout is None else timeout
     with tempfile.TemporaryDirectory(prefix="snn-codec-lava-") as name:
@@ -174,26 +178,28 @@ def run_worker(
 def _follow(
     worker: subprocess.Popen, complaints: IO[bytes], name: object, timeout: float, progress: Callable
 ) -> None:
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=lambda: [lines.put(line) for line in worker.stdout], daemon=True).start()
+    lines: queue.Queue[bytes] = queue.Queue(maxsize=1000)
+
+    def read() -> None:
+        for line in worker.stdout:
+            lines.put(line)
+
+    threading.Thread(target=read, daemon=True).start()
     deadline = time.monotonic() + timeout
-    while True:
+    while time.monotonic() < deadline:
         try:
             message = _parsed(lines.get(timeout=0.1))
         except queue.Empty:
             # children of the worker may hold the pipe, so its end says nothing
             if worker.poll() is not None and lines.empty():
                 raise UserError(_obituary(worker.returncode, complaints, name)) from None
-            if time.monotonic() > deadline:
-                raise UserError(
-                    f"{name}: Lava took more than {timeout:.0f} s and was stopped; give a larger --timeout"
-                ) from None
             continue
         if "error" in message:
-            raise UserError(f"{name}: {message['error']}; see `make lava-venv` for what Lava needs")
+            raise UserError(f"{name}: {message['error']}; `make lava-venv` makes what Lava needs")
         if "done" in message:
             return
         progress(message.get("steps", 0))
+    raise UserError(f"{name}: Lava took more than {timeout:.0f} s and was stopped; give a larger --timeout")
 
 
 def _parsed(line: bytes) -> dict:

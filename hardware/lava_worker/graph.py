@@ -18,9 +18,9 @@ def simulate(folder, progress):
         layer = dict(file)
     before = 0
     for run in range(int(layer["runs"])):
-        source = os.path.join(folder, "run%d.npy" % run)
-        sink = os.path.join(folder, "run%d.spikes" % run)
-        network = build(layer, source, sink)
+        source = os.path.join(folder, f"run{run}.npy")
+        sink = os.path.join(folder, f"run{run}.spikes")
+        network = netx(layer, source, sink) if "net" in layer else build(layer, source, sink)
         # the last group's last spike: one step through the synapses, and one for each group before it
         steps = len(np.load(source, mmap_mode="r")) + int(layer["groups"])
         for start in range(0, steps, SLAB):
@@ -50,12 +50,26 @@ def build(layer, source, sink):
     return neurons
 
 
+def netx(layer, source, sink):
+    """As `build`, but lava-dl makes the network from the file `layer["net"]`."""
+    from lava.lib.dl.netx.hdf5 import Network
+
+    network = Network(net_config=str(layer["net"]), input_message_bits=int(layer["message_bits"]))
+    synapse = network.layers[0].synapse
+    exponent = int(network.net_config["layer"][1]["wgtExp"])
+    synapse.proc_params.overwrite("weight_exp", synapse.proc_params.get("weight_exp") + exponent)
+    reader, writer = FileSource(source, network.inp.shape[0]), FileSink(sink, network.out.shape[0])
+    reader.s_out.connect(network.inp)
+    network.out.connect(writer.s_in)
+    return network
+
+
 def _synapse(layer, kind, number, **settings):
-    weights = layer["%s%d_weight" % (kind, number)]
-    settings["weight_exp"] = int(layer["%s%d_exponent" % (kind, number)])
+    weights = layer[f"{kind}{number}_weight"]
+    settings["weight_exp"] = int(layer[f"{kind}{number}_exponent"])
     if int(layer["groups"]) == 1:
         return Dense(weights=weights, **settings)
-    return DelayDense(weights=weights, delays=layer["%s_delay" % kind], **settings)
+    return DelayDense(weights=weights, delays=layer[f"{kind}_delay"], **settings)
 
 
 def _hold(synapse, layer):

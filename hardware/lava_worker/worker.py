@@ -27,12 +27,12 @@ def watch_parent():
 def main(folder):
     threading.Thread(target=watch_parent, daemon=True).start()
     if sys.version_info[:2] != (3, 10):
-        say(error="is Python %d.%d, but Lava runs on 3.10 only" % sys.version_info[:2])
+        say(error=f"is Python {sys.version_info[0]}.{sys.version_info[1]}, but Lava runs on 3.10 only")
         return
     try:
         import lava.proc.dense.process  # noqa: F401
     except ImportError as error:
-        say(error="has no Lava (%s)" % error)
+        say(error=f"has no Lava ({error})")
         return
     from graph import simulate
 
@@ -44,6 +44,6 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except BaseException as error:
-        say(error="failed in Lava (%s: %s)" % (type(error).__name__, " ".join(str(error).split())))
+        say(error=f"failed in Lava ({type(error).__name__}: {error})")
     sys.stdout.flush()
     os._exit(0)  # Lava's threads would keep the interpreter
