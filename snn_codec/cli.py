@@ -1,4 +1,4 @@
-"""The command line: `snn-codec encode | decode | info | convert | train | train-entropy | evaluate`."""
+"""The command line: `snn-codec encode`, `decode`, `info`, `convert`, `train`, `evaluate`, `simulate`, `export` ..."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ def fatal(error: Exception) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from hardware import commands as hardware_commands
+
     parser = argparse.ArgumentParser(
         prog="snn-codec", description="Piano recordings as spike rasters, and back."
     )
@@ -143,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     entropy.add_argument("--seed", type=int, default=0)
     entropy.add_argument("--device", default="cpu", help="for encoding: cpu, cuda, cuda:1, mps (cpu)")
     entropy.add_argument("--force", action="store_true", help="replace the one that is there")
+    hardware_commands.add(command, model)
     return parser
 
 

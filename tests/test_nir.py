@@ -48,7 +48,7 @@ def in_sinabs(graph, x):
     for module in network.modules():
         if isinstance(module, layers.LIF):
             module.spike_fn = SingleSpike
-    return network(x)
+    return network(x)[0]
 
 
 @pytest.mark.parametrize("reader", [in_snntorch, in_norse, in_sinabs])
@@ -79,7 +79,11 @@ def test_the_file_holds_shapes_and_the_real_step(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
-    [({"groups": 4}, "one group"), (LEAKY | {"reset": "subtract"}, "subtract"), (LEAKY | {"reset": "none"}, "none")],
+    [
+        ({"groups": 4}, "one group"),
+        (LEAKY | {"reset": "subtract"}, "subtract"),
+        (LEAKY | {"reset": "none"}, "none"),
+    ],
 )
 def test_what_nir_cannot_express_is_refused(tmp_path, settings, reason):
     with pytest.raises(UserError, match=reason):
