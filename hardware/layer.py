@@ -18,8 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from snn_codec.codec import Codec
+from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.models.spiking import SpikingBottleneck
 
@@ -87,8 +89,16 @@ def by_group(drive: np.ndarray, lateral: np.ndarray, groups: int, fire) -> np.nd
     return spikes
 
 
-def fold(bottleneck: SpikingBottleneck) -> Layer:
-    """The trained bottleneck as one layer; the threshold of a stateless neuron goes into the bias."""
+def fold(bottleneck: nn.Module) -> Layer:
+    """The trained bottleneck as one layer; the threshold of a stateless neuron goes into the bias.
+
+    Raises:
+        UserError: The bottleneck has no neurons.
+    """
+    if not isinstance(bottleneck, SpikingBottleneck):
+        raise UserError(
+            "this model's bottleneck has no spiking neurons, so there is nothing to put on hardware"
+        )
     neuron, norms = bottleneck.neuron, bottleneck.norms
 
     def joined(name: str) -> np.ndarray:

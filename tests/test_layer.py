@@ -7,6 +7,7 @@ from conftest import settled, small_model, tones
 
 from hardware.layer import calibrated_peak, encode_with_features, fold, kept_steps
 from snn_codec import config
+from snn_codec.errors import UserError
 
 NEURONS = {
     "plain": config.Spiking(),
@@ -62,3 +63,8 @@ def test_the_full_scale_is_the_same_every_time(codec):
     assert peak == calibrated_peak(codec)
     _, (features,) = encode_with_features(codec, [tones(5.0)], 22050)
     assert np.abs(features).max() < peak < 10 * np.abs(features).max()
+
+
+def test_a_bottleneck_without_neurons_is_refused():
+    with pytest.raises(UserError, match="no spiking neurons"):
+        fold(settled(small_model(bottleneck=config.RVQ())).bottleneck)
