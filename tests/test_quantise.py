@@ -1,6 +1,7 @@
 """Loihi's integers: limits, refusals, and how near to floating point they are."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,18 @@ def test_known_membranes_of_one_neuron():
     assert layer.spikes(x).astype(int).tolist() == [[0, 0, 0, 1, 0, 0, 1, 0]]
     assert replace(layer, reset="none").spikes(x).astype(int).tolist() == [[0, 0, 0, 1, 1, 1, 1, 0]]
     assert replace(layer, reset="subtract").spikes(x).astype(int).tolist() == [[0, 0, 0, 1, 0, 0, 1, 0]]
+
+
+def test_the_ground_truth_of_lava_dl():
+    """A test network of lava-dl: 256 neurons, vth 6, du 4095, dv 415; its output is one step late."""
+    with np.load(Path(__file__).parent / "ground_truth" / "lava_dl_dense.npz") as file:
+        weight, none = file["weight"].astype(np.int32), np.zeros(256, int)
+        x, expected = (np.unpackbits(file[name], axis=1)[:, :700] for name in ("input", "output"))
+    layer = IntegerLayer(
+        (Synapse(weight // 2, 0),), (), none, none, decay=415, threshold=6, reset="zero", input_bits=2
+    )
+    assert expected.sum() == 695 and not expected[:, 0].any()
+    np.testing.assert_array_equal(layer.spikes(x.astype(np.int64))[:, :-1], expected[:, 1:])
 
 
 def test_operations_by_hand():

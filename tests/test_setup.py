@@ -29,6 +29,8 @@ LAYERS = [
         ("snn_codec.storage.event_files", ("torch", "pynwb", *ELSEWHERE)),
         ("snn_codec.cli", ("torch", *ELSEWHERE)),
         ("snn_codec.codec", ELSEWHERE),
+        ("hardware.commands", ("torch", *ELSEWHERE)),
+        ("hardware.simulate", ELSEWHERE),
     ],
 )
 def test_importing_loads_only_what_is_needed(module, unwanted):
@@ -60,6 +62,7 @@ def test_imports_go_one_way():
         for name in imported(file):
             package, _, rest = name.partition(".")
             assert package not in ("experiments", "tests"), f"{file} imports {name}"
+            assert package != "hardware" or part == "cli", f"{file} imports {name}"
             if package == "snn_codec" and rest != "__version__":
                 assert layer(rest.split(".")[0]) <= layer(part), f"{file} imports {name}"
 
