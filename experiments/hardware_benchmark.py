@@ -83,11 +83,6 @@ def run(options: argparse.Namespace) -> None:
         report(
             f"leaky, {reset} reset, floating_pt = reference", lava(leaky, features)[0], leaky.spikes(features)
         )
-        integers = quantise(leaky, peak)
-        graded = integers.graded(features)
-        report(
-            f"leaky, {reset} reset, fixed_pt = integers", lava(integers, graded)[0], integers.spikes(graded)
-        )
     if options.ground_truth:
         report("lava-dl's gts/dense by the integers", *ground_truth(options.ground_truth))
 

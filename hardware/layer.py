@@ -13,7 +13,7 @@ k - 1 - j of what it gets from group j (which takes one time step besides).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,15 +48,6 @@ class Layer:
     reset: str = "none"
     threshold: float = 0.0
 
-    @property
-    def delays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Time steps of delay of every weight `[N, width]` and of every lateral weight `[N, N]`."""
-        group = group_of(self.weight.shape[0], self.groups)
-        return (
-            np.broadcast_to(group[:, None], self.weight.shape),
-            np.maximum(group[:, None] - 1 - group, 0),
-        )
-
     def spikes(self, features: np.ndarray) -> np.ndarray:
         """Features `[width, steps]` -> spikes, bool `[N, steps]`, from a membrane at rest, in float64."""
         drive = self.weight @ features + self.bias[:, None]
@@ -80,8 +71,16 @@ def group_of(units: int, groups: int) -> np.ndarray:
     return np.arange(units) // (units // groups)
 
 
-def by_group(drive: np.ndarray, lateral: np.ndarray, groups: int, fire) -> np.ndarray:
-    """Spikes of all groups, each of them `fire`d when the spikes of those before it are known."""
+def delays(units: int, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Time steps by which the input of each unit `[N]`, and each lateral weight `[N, N]`, is delayed."""
+    group = group_of(units, groups)
+    return group, np.maximum(group[:, None] - 1 - group, 0)
+
+
+def by_group(
+    drive: np.ndarray, lateral: np.ndarray, groups: int, fire: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Spikes, bool `[N, steps]`, of all groups in turn: `fire` gets a group's current, `[N / G, steps]`."""
     spikes = np.zeros(drive.shape, bool)
     for group in np.split(np.arange(len(drive)), groups):
         before = slice(0, group[0])
@@ -124,7 +123,10 @@ def fold(bottleneck: nn.Module) -> Layer:
 
 
 def encode_with_features(
-    codec: Codec, blocks: Iterable[np.ndarray], sample_rate: int, progress=lambda seconds: None
+    codec: Codec,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    progress: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[EventMatrix, list[np.ndarray]]:
     """A recording's events, and the features they were made of: float32 `[width, steps]` of each run of neurons.
 

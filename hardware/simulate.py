@@ -23,14 +23,14 @@ from typing import IO
 
 import numpy as np
 
-from hardware.layer import Layer, group_of
+from hardware.layer import Layer, delays
 from hardware.quantise import UNITY, IntegerLayer
 from snn_codec.errors import UserError
 
 WORKER = Path(__file__).parent / "lava_worker" / "worker.py"
 VARIABLE = "SNN_CODEC_LAVA_PYTHON"
 SECONDS_TO_START = 120.0
-SECONDS_A_STEP = 0.1  # ten times what it takes
+SECONDS_A_STEP = 0.1  # many times what it takes
 
 
 def lava_python(given: str | os.PathLike | None = None) -> str:
@@ -109,7 +109,7 @@ def _realigned(path: Path, units: int, steps: int, groups: int) -> np.ndarray:
     if len(rows) != units * (steps + groups):
         raise UserError(f"Lava wrote {len(rows)} cells instead of {units * (steps + groups)}; run it again")
     rows = rows.reshape(-1, units)
-    late = 1 + group_of(units, groups)
+    late = 1 + delays(units, groups)[0]
     return rows[np.arange(steps) + late[:, None], np.arange(units)[:, None]].astype(bool)
 
 
@@ -131,14 +131,13 @@ def _description(layer: Layer | IntegerLayer) -> dict[str, np.ndarray]:
             "message_bits": 16,
         }  # fmt: skip
     units, width = inputs[0][0].shape
-    group = group_of(units, layer.groups)
+    input_delay, lateral_delay = delays(units, layer.groups)
     facts |= {
         "threshold": layer.threshold,
         "reset": layer.reset,
         "groups": layer.groups,
-        "group": group,
-        "input_delay": np.repeat(group[:, None], width, 1),
-        "lateral_delay": np.maximum(group[:, None] - 1 - group, 0),
+        "input_delay": np.repeat(input_delay[:, None], width, 1),
+        "lateral_delay": lateral_delay,
         "inputs": len(inputs),
         "laterals": len(laterals),
     }

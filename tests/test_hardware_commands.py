@@ -1,7 +1,9 @@
 """`snn-codec simulate` and `export` from the command line."""
 
 import re
+import shlex
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from conftest import settled, small_model, tones
 
 from hardware import netx, simulate
 from snn_codec import config
-from snn_codec.cli import main
+from snn_codec.cli import _parser, main
 from snn_codec.codec import Codec
 from snn_codec.storage import spiketrains
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -136,3 +140,14 @@ def test_spike_streams(cli, codec, tmp_path, kind):
     elif kind == "sonata":
         assert spiketrains.read(written) == events
     assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 2  # exists
+
+
+def test_the_page_in_docs_can_be_followed():
+    page = ROOT / "docs" / "neuromorphic.md"
+    text = page.read_text(encoding="utf-8")
+    lines = [shlex.split(line.split(" #")[0])[1:] for line in re.findall("^snn-codec .*", text, re.M)]
+    assert len(lines) >= 6
+    for line in lines:
+        _parser().parse_args(line)
+    for link in re.findall(r"\]\(([^h)][^)]+)\)", text):
+        assert (page.parent / link).exists(), link

@@ -74,7 +74,7 @@ def _synapse(layer, kind, number, **settings):
 
 def _hold(synapse, layer):
     """Keep leaky neurons at rest until their first input comes, by a current that cancels their bias."""
-    wait = layer["group"] + 1  # steps
+    wait = layer["input_delay"][:, 0] + 1  # steps
     held = -layer["bias_mant"]
     if synapse.a_buff.shape == held.shape:
         synapse.a_buff.init = held
