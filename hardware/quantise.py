@@ -173,11 +173,11 @@ def quantise(
     if not any(synapse.weight.any() for synapse in inputs):
         raise UserError("bias, threshold or lateral weights dwarf the weights, which all become 0; train on")
 
-    # what rounding takes off, on average: half a unit for each shift down; lateral, half of the units fire
-    bias = layer.bias / unit + sum(synapse.exponent < 0 for synapse in inputs) / 2
-    bias += (layer.lateral / unit[:, None] - sum(s(np.eye(len(unit), dtype=int)) for s in laterals)).sum(
-        1
-    ) / 2
+    # what rounding takes off, on average: half a unit for each shift down, and, as if half of the units fire,
+    # half of what the lateral weights lose
+    lost = layer.lateral / unit[:, None] - sum(synapse(np.eye(len(unit), dtype=int)) for synapse in laterals)
+    down = sum(synapse.exponent < 0 for synapse in inputs)
+    bias = layer.bias / unit + (down + lost.sum(1)) / 2
     mantissa, exponents = _bias(bias, whole_bias)
     return IntegerLayer(
         inputs,
