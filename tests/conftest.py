@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,6 +11,12 @@ import torch
 
 from snn_codec import config
 from snn_codec.codec import Codec
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("lava") and not find_spec("lava"):
+        pytest.skip("runs in .venv-lava only, which has Lava")
+
 
 SMALL = config.Spectral(width=16, blocks=1, kernel=3, expansion=2)
 
