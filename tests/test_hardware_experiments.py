@@ -12,6 +12,7 @@ BACH = ROOT / "data" / "recording" / "bach-bwv846"
 
 
 @pytest.mark.lava
+@pytest.mark.slow
 def test_the_figures_of_the_benchmark():
     result = run("hardware_benchmark.py", "--seconds", 3, "--lava-python", sys.executable)
     assert result.returncode == 0, result.stderr
@@ -28,6 +29,7 @@ def test_the_figures_of_the_benchmark():
 
 
 @pytest.mark.lava
+@pytest.mark.slow
 def test_keys_are_read_from_a_spike_stream(tmp_path, capsys):
     assert main(["encode", f"{BACH}.flac", "-o", str(tmp_path / "a.h5")]) == 0
     assert main(["export", "spikes", str(tmp_path / "a.h5"), "--to", "lava"]) == 0

@@ -42,12 +42,9 @@ def test_the_schema_of_netx(layer, net):
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("input_bits", [8, 16])
-def test_the_reader_of_lava_dl_makes_the_same_spikes(tmp_path, input_bits):
-    layer = quantise(random_layer(), 4.0, input_bits=input_bits, whole_bias=True)
-    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="")
+def test_the_reader_of_lava_dl_makes_the_same_spikes(layer, net):
     x = layer.graded(features(steps=200))
-    (found,) = simulate.in_lava(layer, [x], net=tmp_path / "a.net", python=sys.executable, timeout=60)
+    (found,) = simulate.in_lava(layer, [x], net=net, python=sys.executable, timeout=60)
     np.testing.assert_array_equal(found, layer.spikes(x))
 
 
