@@ -11,9 +11,11 @@ import soundfile
 from conftest import settled, small_model, tones
 
 from hardware import netx, simulate
+from hardware.simulate import lava_python
 from snn_codec import config
 from snn_codec.cli import _parser, main
 from snn_codec.codec import Codec
+from snn_codec.errors import UserError
 from snn_codec.storage import spiketrains
 
 ROOT = Path(__file__).parent.parent
@@ -151,3 +153,18 @@ def test_the_page_in_docs_can_be_followed():
         _parser().parse_args(line)
     for link in re.findall(r"\]\(([^h)][^)]+)\)", text):
         assert (page.parent / link).exists(), link
+
+
+def test_lava_runs_in_another_python(cli, checkpoint, sound, tmp_path):
+    """The way that users go: this Python here, Lava's there."""
+    try:
+        lava_python()
+    except UserError as error:
+        pytest.skip(str(error))
+    found = []
+    for backend in ("lava-fixed", "integer"):
+        output = tmp_path / f"{backend}.spk"
+        status, _, err = cli("simulate", sound, "--model", checkpoint, "-o", output, "--backend", backend)
+        assert (status, err) == (0, "")
+        found.append(output.read_bytes())
+    assert found[0] == found[1]
