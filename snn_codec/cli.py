@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from snn_codec import __version__
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
+from snn_codec.listening import commands as listening_commands
 
 EVENT_SUFFIX = ".spk"
 PIPE = Path("-")
@@ -146,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     entropy.add_argument("--device", default="cpu", help="for encoding: cpu, cuda, cuda:1, mps (cpu)")
     entropy.add_argument("--force", action="store_true", help="replace the one that is there")
     hardware_commands.add(command, model)
+
+    listen = commands.add_parser("listen", help="Ask people: a MUSHRA test, its analysis, a page to compare.")
+    listening_commands.add_to(listen)
     return parser
 
 

@@ -17,7 +17,7 @@ LAYERS = [
     {"storage"},
     {"models"},
     {"codec"},
-    {"analysis", "evaluation", "training"},
+    {"analysis", "evaluation", "listening", "training"},
     {"cli"},
 ]
 

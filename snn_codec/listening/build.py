@@ -1,0 +1,230 @@
+"""Making the folder of a listening test.
+
+audio/           every sound a listener can hear: 48 kHz, 16 bit, mono, under names that say nothing
+key.json         which sound is which; the server never gives it out
+webmushra.yaml   the same test for webMUSHRA
+results.sqlite   what listeners said (made by `server`)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn_codec import audio
+from snn_codec.errors import UserError
+from snn_codec.listening import conditions, signals
+from snn_codec.listening.conditions import DEGRADED, LOW_ANCHOR, MID_ANCHOR, REFERENCE, Item
+from snn_codec.listening.signals import RATE
+
+LONGEST = 12  # seconds, BS.1534-3
+LOUDNESS = -23.0  # LUFS, lower if that would clip
+PEAK = 0.98
+KEY = "key.json"
+
+
+def build(
+    folder: Path,
+    texts: Sequence[str],
+    output: Path,
+    *,
+    start: float = 0,
+    seconds: float = 10,
+    reference_rate: int | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+) -> dict[str, Any]:
+    """Make the test `output` of the recordings in `folder`; what `key.json` says.
+
+    Every version of an item has one length and one loudness (BS.1770-4), is aligned in time, and fades in and out
+    in 5 ms.
+
+    Args:
+        texts: Conditions, as `conditions.parse` has them.
+        start: Where in a recording its excerpt begins, in seconds.
+        seconds: Length of the excerpt; shorter recordings are taken whole.
+        reference_rate: Bring recordings to this rate first (the paper: 22 050 Hz), so that a codec of that rate
+            is judged for its coding and not for its band.
+
+    Raises:
+        UserError: Something cannot be read or rendered, is silent or too short, or `output` exists.
+    """
+    if not 1 <= seconds <= LONGEST or start < 0:
+        raise UserError(f"excerpts of {seconds} s from {start} s: give 1 to {LONGEST} s, from 0 s or later")
+    if output.exists():
+        raise UserError(f"{output}: exists already; build a test in a new folder")
+    renderers = conditions.parse_all(texts)
+    items = [_excerpt(path, start, seconds, reference_rate) for path in _recordings(folder)]
+    versions = {}
+    for number, item in enumerate(items):
+        versions[item.name] = _versions(item, renderers)
+        progress((number + 1) / len(items))
+    key = _key(output.name, items, versions)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".listen.") as temporary:
+        test = Path(temporary) / "test"
+        (test / "audio").mkdir(parents=True)
+        _write_audio(test / "audio", key, versions)
+        (test / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+        (test / "webmushra.yaml").write_text(webmushra(key), encoding="utf-8")
+        shutil.move(test, output)
+    return key
+
+
+def read_key(test: Path) -> dict[str, Any]:
+    """What `key.json` of a test says.
+
+    Raises:
+        UserError: There is none, or it is damaged.
+    """
+    try:
+        key = json.loads((test / KEY).read_text(encoding="utf-8"))
+        return {name: key[name] for name in ("test", "references", "versions", "codes")}
+    except OSError as error:
+        raise UserError(
+            f"{test}: is not a listening test (no {KEY}); make one with snn-codec listen build"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{test / KEY}: is damaged ({error}); build the test again") from error
+
+
+def _recordings(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one that holds the recordings to listen to")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES)
+    if not found:
+        raise UserError(f"{folder}: holds no recording ({', '.join(audio.SUFFIXES[:5])})")
+    names = [path.stem for path in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{folder}: has {names.count(name)} recordings named {name}; rename one")
+    return found
+
+
+def _excerpt(path: Path, start: float, seconds: float, rate: int | None) -> Item:
+    given = audio.info(path)
+    first, stop = (round(second * given.sample_rate) for second in (start, start + seconds))
+    samples, own = audio.read(path, min(first, given.samples), min(stop, given.samples))
+    if len(samples) < own:
+        raise UserError(f"{path}: has {len(samples) / own:.1f} s from {start} s on; a second is the least")
+    if rate:
+        samples = np.concatenate(list(audio.resampled([samples], own, rate)))
+    return Item(path.stem, path, start, start + seconds, samples, rate or own)
+
+
+def _versions(item: Item, renderers: dict[str, conditions.Condition]) -> dict[str, dict[str, Any]]:
+    """Each condition's sound and what is known of it, by name."""
+    original = conditions.to_test_rate(item.audio, item.rate)
+    made = {
+        REFERENCE: {"audio": original},
+        LOW_ANCHOR: {"audio": signals.low_pass(original, 3500)},
+        MID_ANCHOR: {"audio": signals.low_pass(original, 7000)},
+        DEGRADED: {"audio": signals.degraded(original)},
+    }
+    for name, render in renderers.items():
+        rendered = render(item)
+        late = 0 if rendered.exact else signals.lag(rendered.audio, original)
+        made[name] = {
+            "audio": signals.shifted(rendered.audio, late, len(original)),
+            "kbps": rendered.kbps,
+            "lag": late,
+        }
+    loudness = {name: signals.loudness(version["audio"]) for name, version in made.items()}
+    for name, value in loudness.items():
+        if not np.isfinite(value):
+            raise UserError(f"{item.path}: is silent as {name}; leave the item or the condition out")
+    peaks = {name: np.abs(version["audio"]).max() for name, version in made.items()}
+    loudest = min(LOUDNESS, *(loudness[name] + 20 * np.log10(PEAK / peaks[name]) for name in made))
+    for name, version in made.items():
+        gain = loudest - loudness[name]
+        version["audio"] = signals.faded(version["audio"] * np.float32(10 ** (gain / 20)))
+        version["gain_db"] = float(gain)
+    return made
+
+
+def _key(name: str, items: Sequence[Item], versions: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Give every sound a name that says nothing, in an order that says nothing."""
+    names = list(versions[items[0].name])
+    codes = [f"C{number + 1}" for number in range(len(names) - 1)]
+    random.SystemRandom().shuffle(codes)
+    key: dict[str, Any] = {
+        "test": name,
+        "items": {
+            item.name: {"source": item.path.name, "start": item.start, "seconds": len(item.audio) / item.rate}
+            for item in items
+        },
+        "codes": dict(zip([name for name in names if name != REFERENCE], codes, strict=True)),
+        "references": {item.name: secrets.token_hex(8) for item in items},
+        "versions": {
+            secrets.token_hex(8): {"item": item, "condition": condition}
+            | {field: value for field, value in version.items() if field != "audio"}
+            for item, made in versions.items()
+            for condition, version in made.items()
+        },
+    }
+    key["versions"] = dict(sorted(key["versions"].items()))
+    return key
+
+
+def _write_audio(folder: Path, key: dict[str, Any], versions: dict[str, dict[str, dict[str, Any]]]) -> None:
+    sounds = {token: (item, REFERENCE) for item, token in key["references"].items()}
+    sounds |= {token: (version["item"], version["condition"]) for token, version in key["versions"].items()}
+    for token, (item, condition) in sorted(sounds.items()):
+        path = folder / f"{token}.wav"
+        audio.write(path, [versions[item][condition]["audio"]], RATE)
+        os.utime(path, (0, 0))  # a server tells a file's time
+
+
+def webmushra(key: dict[str, Any]) -> str:
+    """The test as a configuration of webMUSHRA; its results have the codes C1, C2, ... for conditions.
+
+    JSON is YAML, so every value is written as JSON.
+    """
+    by_item: dict[str, dict[str, str]] = {item: {} for item in key["references"]}
+    for token, version in key["versions"].items():
+        if version["condition"] != REFERENCE:  # webMUSHRA hides one itself
+            by_item[version["item"]][key["codes"][version["condition"]]] = f"audio/{token}.wav"
+    lines = [
+        f"testname: {json.dumps(key['test'])}",
+        f"testId: {json.dumps(key['test'])}",
+        "bufferSize: 2048",
+        "stopOnErrors: true",
+        "showButtonPreviousPage: true",
+        "remoteService: service/write.php",
+        "pages:",
+        "  -",
+        "    - random",
+    ]
+    for item, versions in by_item.items():
+        lines += [
+            "    - type: mushra",
+            f"      id: {json.dumps(item)}",
+            "      name: Compare with the reference",
+            "      content: ''",
+            "      showWaveform: true",
+            "      enableLooping: true",
+            "      strict: true",
+            "      createAnchor35: false",
+            "      createAnchor70: false",
+            "      randomize: true",
+            "      showConditionNames: false",
+            f"      reference: audio/{key['references'][item]}.wav",
+            "      stimuli:",
+        ]
+        lines += [f"        {code}: {path}" for code, path in sorted(versions.items())]
+    lines += [
+        "  - type: finish",
+        "    name: Thank you",
+        "    content: ''",
+        "    showResults: false",
+        "    writeResults: true",
+    ]
+    return "\n".join(lines) + "\n"

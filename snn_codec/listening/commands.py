@@ -1,0 +1,55 @@
+"""`snn-codec listen build`: their options, and what they print."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Add the commands to the parser of `snn-codec listen`."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    build = command("build", _build, "Make the sounds and the page of a MUSHRA test.")
+    build.add_argument(
+        "--items", type=Path, required=True, metavar="DIR", help="folder of the recordings to listen to"
+    )
+    build.add_argument(
+        "--conditions",
+        required=True,
+        help="models, opus:KBPS, mp3:KBPS, NAME=FOLDER of finished sounds; with commas between",
+    )
+    build.add_argument("-o", "--output", type=Path, required=True, metavar="TEST", help="folder to make")
+    build.add_argument("--start", type=float, default=0, help="of the excerpts, in seconds (0)")
+    build.add_argument("--seconds", type=float, default=10, help="of sound an item, at most 12 (10)")
+    build.add_argument(
+        "--reference-rate", type=int, metavar="HZ", help="bring the recordings to this rate first"
+    )
+
+
+def _build(options: argparse.Namespace) -> int:
+    from snn_codec.listening.build import build
+
+    key = build(
+        options.items,
+        [text for text in options.conditions.split(",") if text],
+        options.output,
+        start=options.start,
+        seconds=options.seconds,
+        reference_rate=options.reference_rate,
+    )
+    rates: dict[str, list[float]] = {name: [] for name in key["codes"]}
+    for version in key["versions"].values():
+        if version.get("kbps"):
+            rates[version["condition"]].append(version["kbps"])
+    print(f"{options.output}: {len(key['items'])} items, {len(rates) + 1} versions of each")
+    for name, kbps in rates.items():
+        print(f"  {name}" + (f": {sum(kbps) / len(kbps):.2f} kbps" if kbps else ""))
+    print(f"next: snn-codec listen serve {options.output}")
+    return 0

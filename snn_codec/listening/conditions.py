@@ -1,0 +1,208 @@
+"""The conditions of a listening test: what each of them makes of a recording.
+
+free, runs/mine/best      a shipped model, or a checkpoint folder
+opus:6, mp3:8             Opus or MP3 at that many kbps (needs PyAV, in the extra `listen`)
+mel=renders/mel           recordings that another program made: files with the items' names
+mine=runs/mine/best       any of these under a name of your own
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from snn_codec import audio, checkpoints
+from snn_codec.errors import UserError
+from snn_codec.listening.signals import RATE
+
+REFERENCE, LOW_ANCHOR, MID_ANCHOR, DEGRADED = "reference", "anchor35", "anchor70", "degraded"
+BUILT_IN = (REFERENCE, LOW_ANCHOR, MID_ANCHOR, DEGRADED)
+PADDING = RATE // 2  # silence after what other codecs are given, so that their delay cuts nothing off
+
+
+class Item(NamedTuple):
+    """An excerpt: its name, the file and the seconds [start, stop) of it, and its samples at `rate`."""
+
+    name: str
+    path: Path
+    start: float
+    stop: float
+    audio: np.ndarray
+    rate: int
+
+
+class Rendered(NamedTuple):
+    """What a condition made: float32 `[samples]` at 48 kHz, and kbps (true bytes) if that is known.
+
+    `exact` says that sample n is sample n of the item; other sound may be late, and is aligned.
+    """
+
+    audio: np.ndarray
+    kbps: float | None
+    exact: bool
+
+
+Condition = Callable[[Item], Rendered]
+
+
+def parse(text: str) -> tuple[str, Condition]:
+    """The name of a condition and the function that renders an item with it.
+
+    Raises:
+        UserError: It is nothing that can be rendered.
+    """
+    name, _, what = text.rpartition("=")
+    name = name or (what if ":" in what else Path(what).name)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}", name) or name in BUILT_IN:
+        raise UserError(
+            f"{text}: {name!r} cannot name a condition; use letters, digits and ._:+- (not {', '.join(BUILT_IN)})"
+        )
+    codec, colon, kbps = what.partition(":")
+    if colon and codec in LOSSY:
+        return name, _lossy(text, codec, kbps)
+    folder = Path(what)
+    if folder.is_dir() and not (folder / "config.json").exists():
+        return name, lambda item: _from_folder(folder, item)
+    return name, _model(checkpoints.find(what))
+
+
+def parse_all(texts: Sequence[str]) -> dict[str, Condition]:
+    """As `parse`, by name.
+
+    Raises:
+        UserError: As `parse`, two of one name, none, or more than BS.1534-3 allows on one page.
+    """
+    found: dict[str, Condition] = {}
+    for text in texts:
+        name, render = parse(text)
+        if name in found:
+            raise UserError(
+                f"{text}: there are two conditions {name!r}; name one of them, as in other={text}"
+            )
+        found[name] = render
+    most = 12 - len(BUILT_IN)
+    if not 1 <= len(found) <= most:
+        raise UserError(
+            f"{len(found)} conditions: give 1 to {most}; a page holds 12 with reference and anchors"
+        )
+    return found
+
+
+def to_test_rate(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Float32 `[samples]` at 48 kHz."""
+    return np.concatenate(list(audio.resampled([samples], rate, RATE)))
+
+
+def _model(folder: Path) -> Condition:
+    loaded = []
+
+    def render(item: Item) -> Rendered:
+        from snn_codec.codec import Codec
+        from snn_codec.storage import bitstream
+
+        if not loaded:
+            loaded.append(Codec.load(folder))
+        codec = loaded[0]
+        events = codec.encode(item.audio, item.rate)
+        file = io.BytesIO()
+        bitstream.write(file, events, model=codec.context)
+        decoded = to_test_rate(codec.decode(events), events.sample_rate)
+        return Rendered(decoded, events.kbps(len(file.getvalue())), True)
+
+    return render
+
+
+def _from_folder(folder: Path, item: Item) -> Rendered:
+    files = [path for path in sorted(folder.iterdir()) if path.stem == item.name and _is_audio(path)]
+    if len(files) != 1:
+        raise UserError(
+            f"{folder}: has {len(files)} recordings named {item.name}; there must be one for each item"
+        )
+    (path,) = files
+    rate = audio.info(path).sample_rate
+    start, stop = (round(seconds * rate) for seconds in (item.start, item.stop))
+    samples, _ = audio.read(path, start, stop + PADDING * rate // RATE)
+    if not len(samples):
+        raise UserError(f"{path}: ends before the excerpt begins; it must be as long as the item")
+    return Rendered(to_test_rate(samples, rate), None, False)
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in audio.SUFFIXES
+
+
+class _Lossy(NamedTuple):
+    encoder: str
+    container: str
+    rate: Callable[[int], int]
+    options: dict[str, str]
+
+
+LOSSY = {
+    # long frames and a constant rate: the best Opus at the rates of interest here
+    "opus": _Lossy("libopus", "ogg", lambda kbps: RATE, {"vbr": "off", "frame_duration": "60"}),
+    # MP3 has its low rates only at low sample rates
+    "mp3": _Lossy(
+        "libmp3lame", "mp3", lambda kbps: 16_000 if kbps < 16 else 24_000 if kbps < 64 else RATE, {}
+    ),
+}
+
+
+def _lossy(text: str, codec: str, kbps: str) -> Condition:
+    if not kbps.isdecimal() or not 6 <= int(kbps) <= 320:
+        raise UserError(f"{text}: the rate must be 6 to 320 kbps, as in {codec}:12")
+    _pyav()
+    settings, rate = LOSSY[codec], LOSSY[codec].rate(int(kbps))
+
+    def render(item: Item) -> Rendered:
+        samples = to_test_rate(item.audio, item.rate)
+        padded = np.pad(samples, (0, PADDING))
+        if rate != RATE:
+            padded = np.concatenate(list(audio.resampled([padded], RATE, rate)))
+        try:
+            decoded, n_bytes = _there_and_back(padded, rate, int(kbps), settings)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{text}: cannot be made ({error}); try another rate") from error
+        return Rendered(to_test_rate(decoded, rate), n_bytes * 8 / (len(padded) / rate) / 1000, False)
+
+    return render
+
+
+def _pyav():
+    try:
+        import av
+    except ImportError as error:
+        raise UserError('Opus and MP3 need PyAV: pip install "snn_codec[listen]"') from error
+    return av
+
+
+def _there_and_back(samples: np.ndarray, rate: int, kbps: int, codec: _Lossy) -> tuple[np.ndarray, int]:
+    """Decoded samples at `rate`, and the bytes of the coded packets (without the container's)."""
+    av = _pyav()
+    file, n_bytes = io.BytesIO(), 0
+    with av.open(file, "w", format=codec.container) as container:
+        stream = container.add_stream(codec.encoder, rate=rate, options=codec.options)
+        stream.layout = "mono"
+        stream.bit_rate = kbps * 1000
+        pcm = (np.clip(samples, -1, 1) * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
+        frame.sample_rate = rate
+        converter = av.AudioResampler(format=stream.format, layout="mono", rate=rate)
+        for piece in [*converter.resample(frame), *converter.resample(None), None]:
+            for packet in stream.encode(piece):
+                n_bytes += packet.size
+                container.mux(packet)
+    file.seek(0)
+    with av.open(file) as container:
+        converter = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        pieces = [
+            piece.to_ndarray()[0]
+            for frame in [*container.decode(audio=0), None]
+            for piece in converter.resample(frame)
+        ]
+    return np.concatenate(pieces), n_bytes
