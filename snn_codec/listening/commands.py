@@ -1,4 +1,4 @@
-"""`snn-codec listen build`: their options, and what they print."""
+"""`snn-codec listen build | analyse`: their options, and what they print."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--reference-rate", type=int, metavar="HZ", help="bring the recordings to this rate first"
     )
 
+    analyse = command("analyse", _analyse, "Screen the raters of a test and say what their ratings say.")
+    analyse.add_argument("results", type=Path, help="CSV in webMUSHRA's columns")
+    analyse.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="REPORT", help="folder to write to"
+    )
+    analyse.add_argument("--test", type=Path, help="the test's folder, if webMUSHRA took the results")
+    analyse.add_argument("--force", action="store_true", help="replace files that exist")
+
 
 def _build(options: argparse.Namespace) -> int:
     from snn_codec.listening.build import build
@@ -52,4 +60,17 @@ def _build(options: argparse.Namespace) -> int:
     for name, kbps in rates.items():
         print(f"  {name}" + (f": {sum(kbps) / len(kbps):.2f} kbps" if kbps else ""))
     print(f"next: snn-codec listen serve {options.output}")
+    return 0
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from snn_codec.listening import report, results
+    from snn_codec.listening.build import read_key
+
+    codes = read_key(options.test)["codes"] if options.test else {}
+    found = report.analyse(
+        results.read(options.results, {code: condition for condition, code in codes.items()})
+    )
+    report.write(found, options.output, force=options.force)
+    print(report.text(found), end="")
     return 0
