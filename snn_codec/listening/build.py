@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -22,14 +20,14 @@ import numpy as np
 
 from snn_codec import audio
 from snn_codec.errors import UserError
-from snn_codec.listening import conditions, signals
-from snn_codec.listening.conditions import DEGRADED, LOW_ANCHOR, MID_ANCHOR, REFERENCE, Item
+from snn_codec.listening import conditions, keys, signals
+from snn_codec.listening.conditions import Item
+from snn_codec.listening.keys import DEGRADED, LOW_ANCHOR, MID_ANCHOR, REFERENCE
 from snn_codec.listening.signals import RATE
 
 LONGEST = 12  # seconds, BS.1534-3
 LOUDNESS = -23.0  # LUFS, lower if that would clip
 PEAK = 0.98
-KEY = "key.json"
 
 
 def build(
@@ -67,33 +65,25 @@ def build(
     for number, item in enumerate(items):
         versions[item.name] = _versions(item, renderers)
         progress((number + 1) / len(items))
-    key = _key(output.name, items, versions)
+    described = {
+        item.name: {"source": item.path.name, "start": item.start, "seconds": len(item.audio) / item.rate}
+        for item in items
+    }
+    known = {
+        (item, condition): {field: value for field, value in version.items() if field != "audio"}
+        for item, made in versions.items()
+        for condition, version in made.items()
+    }
+    key = keys.new(output.name, described, known)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".listen.") as temporary:
         test = Path(temporary) / "test"
         (test / "audio").mkdir(parents=True)
         _write_audio(test / "audio", key, versions)
-        (test / KEY).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+        (test / keys.FILE).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
         (test / "webmushra.yaml").write_text(webmushra(key), encoding="utf-8")
         shutil.move(test, output)
     return key
-
-
-def read_key(test: Path) -> dict[str, Any]:
-    """What `key.json` of a test says.
-
-    Raises:
-        UserError: There is none, or it is damaged.
-    """
-    try:
-        key = json.loads((test / KEY).read_text(encoding="utf-8"))
-        return {name: key[name] for name in ("test", "references", "versions", "codes")}
-    except OSError as error:
-        raise UserError(
-            f"{test}: is not a listening test (no {KEY}); make one with snn-codec listen build"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{test / KEY}: is damaged ({error}); build the test again") from error
 
 
 def _recordings(folder: Path) -> list[Path]:
@@ -148,30 +138,6 @@ def _versions(item: Item, renderers: dict[str, conditions.Condition]) -> dict[st
         version["audio"] = signals.faded(version["audio"] * np.float32(10 ** (gain / 20)))
         version["gain_db"] = float(gain)
     return made
-
-
-def _key(name: str, items: Sequence[Item], versions: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Give every sound a name that says nothing, in an order that says nothing."""
-    names = list(versions[items[0].name])
-    codes = [f"C{number + 1}" for number in range(len(names) - 1)]
-    random.SystemRandom().shuffle(codes)
-    key: dict[str, Any] = {
-        "test": name,
-        "items": {
-            item.name: {"source": item.path.name, "start": item.start, "seconds": len(item.audio) / item.rate}
-            for item in items
-        },
-        "codes": dict(zip([name for name in names if name != REFERENCE], codes, strict=True)),
-        "references": {item.name: secrets.token_hex(8) for item in items},
-        "versions": {
-            secrets.token_hex(8): {"item": item, "condition": condition}
-            | {field: value for field, value in version.items() if field != "audio"}
-            for item, made in versions.items()
-            for condition, version in made.items()
-        },
-    }
-    key["versions"] = dict(sorted(key["versions"].items()))
-    return key
 
 
 def _write_audio(folder: Path, key: dict[str, Any], versions: dict[str, dict[str, dict[str, Any]]]) -> None:

@@ -1,4 +1,4 @@
-"""`snn-codec listen build | analyse`: their options, and what they print."""
+"""`snn-codec listen build | serve | export | analyse`: their options, and what they print."""
 
 from __future__ import annotations
 
@@ -32,6 +32,15 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--reference-rate", type=int, metavar="HZ", help="bring the recordings to this rate first"
     )
 
+    serve = command("serve", _serve, "Give a test to listeners, at an address of this machine only.")
+    serve.add_argument("test", type=Path, metavar="TEST", help="folder made by build")
+    serve.add_argument("--port", type=int, default=8000, help="0: any that is free (8000)")
+
+    export = command("export", _export, "Write the results of a test as CSV in webMUSHRA's columns.")
+    export.add_argument("test", type=Path, metavar="TEST", help="folder made by build")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
+    export.add_argument("--force", action="store_true", help="replace the file if it exists")
+
     analyse = command("analyse", _analyse, "Screen the raters of a test and say what their ratings say.")
     analyse.add_argument("results", type=Path, help="CSV in webMUSHRA's columns")
     analyse.add_argument(
@@ -63,11 +72,28 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
-def _analyse(options: argparse.Namespace) -> int:
-    from snn_codec.listening import report, results
-    from snn_codec.listening.build import read_key
+def _serve(options: argparse.Namespace) -> int:
+    from snn_codec.listening.server import serve
 
-    codes = read_key(options.test)["codes"] if options.test else {}
+    serve(options.test, options.port)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from snn_codec.listening import keys, results
+    from snn_codec.listening.store import Store
+
+    store = Store(options.test, keys.read(options.test))
+    rows = list(store.rows())
+    results.write(options.output, rows, force=options.force)
+    print(f"{options.output}: {len({row[3] for row in rows})} listeners, {len(rows)} ratings")
+    return 0
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from snn_codec.listening import keys, report, results
+
+    codes = keys.read(options.test)["codes"] if options.test else {}
     found = report.analyse(
         results.read(options.results, {code: condition for condition, code in codes.items()})
     )

@@ -18,10 +18,9 @@ import numpy as np
 
 from snn_codec import audio, checkpoints
 from snn_codec.errors import UserError
+from snn_codec.listening.keys import BUILT_IN
 from snn_codec.listening.signals import RATE
 
-REFERENCE, LOW_ANCHOR, MID_ANCHOR, DEGRADED = "reference", "anchor35", "anchor70", "degraded"
-BUILT_IN = (REFERENCE, LOW_ANCHOR, MID_ANCHOR, DEGRADED)
 PADDING = RATE // 2  # silence after what other codecs are given, so that their delay cuts nothing off
 
 

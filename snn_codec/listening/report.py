@@ -12,7 +12,7 @@ import numpy as np
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
 from snn_codec.listening import statistics
-from snn_codec.listening.conditions import BUILT_IN, MID_ANCHOR, REFERENCE
+from snn_codec.listening.keys import BUILT_IN, MID_ANCHOR, REFERENCE
 from snn_codec.listening.results import Ratings
 from snn_codec.plots import INK, NOTE, pyplot
 
