@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ import numpy as np
 
 from snn_codec import audio
 from snn_codec.errors import UserError
-from snn_codec.listening import conditions, keys, signals
+from snn_codec.listening import conditions, keys, pages, signals
 from snn_codec.listening.conditions import Item
 from snn_codec.listening.keys import DEGRADED, LOW_ANCHOR, MID_ANCHOR, REFERENCE
 from snn_codec.listening.signals import RATE
@@ -81,6 +82,8 @@ def build(
         (test / "audio").mkdir(parents=True)
         _write_audio(test / "audio", key, versions)
         (test / keys.FILE).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+        page = pages.page("test", {"id": secrets.token_hex(8)})  # what a browser remembers is of this test
+        (test / "index.html").write_text(page, encoding="utf-8")
         (test / "webmushra.yaml").write_text(webmushra(key), encoding="utf-8")
         shutil.move(test, output)
     return key

@@ -8,10 +8,7 @@ from typing import Any
 
 
 def page(name: str, data: Any) -> str:
-    """The page `name` of this package, with `data` where its program finds it.
-
-    Each `<!-- file -->` in it becomes the asset of that name.
-    """
+    """The page `name` of this package, with its style and programs, and `data` where they find it."""
     assets = files("snn_codec.listening") / "assets"
     html = (assets / f"{name}.html").read_text(encoding="utf-8")
     for asset in ("style.css", "player.js", f"{name}.js"):
