@@ -296,3 +296,44 @@ def test_a_loop_repeats_whole_samples_and_fades_in_5_ms(graph):
     envelope = np.minimum(1, np.minimum(np.arange(period), period - 1 - np.arange(period)) / fade)
     for turn in (1, 2, 3):
         np.testing.assert_allclose(sound[turn * period :][:period], inside * envelope, atol=1e-5)
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_versions_are_compared_on_one_page(checkpoint, open_page, tmp_path, viewport, request):
+    pytest.importorskip("matplotlib", reason="needs matplotlib (the extra `listen`)")
+    sound = tones(3.0, 22050)
+    soundfile.write(tmp_path / "a.wav", sound, 22050)
+    soundfile.write(tmp_path / "late.flac", 0.5 * np.pad(sound, (2205, 0)), 22050)
+    assert (
+        main(
+            ["encode", str(tmp_path / "a.wav"), "-o", str(tmp_path / "ours.spk"), "--model", str(checkpoint)]
+        )
+        == 0
+    )
+    names = [str(tmp_path / name) for name in ("a.wav", "late.flac", "ours.spk")]
+    command = ["listen", "compare", *names, "--model", str(checkpoint), "-o", str(tmp_path / "page.html")]
+    assert main(command) == 0
+    assert main(command) == 2  # it exists
+    page = open_page((tmp_path / "page.html").as_uri(), viewport)
+    page.get_by_text("was 100.00 ms late, made 6.0 dB louder").wait_for()
+    assert page.locator("img.raster").count() == 1 and page.locator("img").count() == 4
+    assert all(
+        width > 100 for width in page.locator("img").evaluate_all("all => all.map((e) => e.naturalWidth)")
+    )
+    difference = """() => {
+        const [a, b, c] = player.buffers.map((buffer) => buffer.getChannelData(0));
+        return [a.length, b.length, c.length, a.reduce((most, x, n) => Math.max(most, Math.abs(x - b[n])), 0)];
+    }"""
+    *lengths, largest = page.evaluate(difference)
+    assert lengths == [3 * 48000] * 3 and largest < 2e-3
+    page.keyboard.press("Space")
+    page.keyboard.press("3")
+    moving = "const look = () => (player.position() > 0.3 ? done() : requestAnimationFrame(look)); look();"
+    page.evaluate(f"() => new Promise((done) => {{ {moving} }})")
+    assert page.evaluate("[player.selected, player.playing]") == [2, True]
+    page.locator(".strip").nth(1).click(position={"x": 200, "y": 50})
+    assert page.evaluate("player.selected") == 1
+    page.keyboard.press("Space")
+    screenshot(page, f"{request.node.callspec.id}-6-compare")
+    assert overflow(page) <= 0
+    assert [url for url in page.requests if not url.startswith(("data:", "file:"))] == []

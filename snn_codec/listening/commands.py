@@ -1,4 +1,4 @@
-"""`snn-codec listen build | serve | export | analyse`: their options, and what they print."""
+"""`snn-codec listen build | serve | export | analyse | compare`: their options, and what they print."""
 
 from __future__ import annotations
 
@@ -48,6 +48,16 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     analyse.add_argument("--test", type=Path, help="the test's folder, if webMUSHRA took the results")
     analyse.add_argument("--force", action="store_true", help="replace files that exist")
+
+    compare = command("compare", _compare, "Make one page to hear versions of one recording, in sync.")
+    compare.add_argument("inputs", nargs="+", type=Path, metavar="VERSION", help="recordings or event files")
+    compare.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PAGE", help="HTML file to write"
+    )
+    compare.add_argument("--model", default="free", help="decodes event files (free)")
+    compare.add_argument("--start", type=float, default=0, help="of the excerpt, in seconds (0)")
+    compare.add_argument("--seconds", type=float, default=30, help="of sound, at most 120 (30)")
+    compare.add_argument("--force", action="store_true", help="replace the page if it exists")
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -99,4 +109,15 @@ def _analyse(options: argparse.Namespace) -> int:
     )
     report.write(found, options.output, force=options.force)
     print(report.text(found), end="")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from snn_codec.listening.compare import compare
+
+    compare(
+        options.inputs, options.output,
+        model=options.model, start=options.start, seconds=options.seconds, force=options.force,
+    )  # fmt: skip
+    print(f"{options.output}: {len(options.inputs)} versions; open it in a browser")
     return 0

@@ -114,6 +114,15 @@ class Player {
     this.restart(() => (this.loop = [first / rate, last / rate]));
   }
 
+  /* Loop by key: from here, to here, everything; whether it was one of those. */
+  key(name) {
+    if (name === ",") this.repeat(this.position(), this.loop[1]);
+    else if (name === ".") this.repeat(this.loop[0], this.position());
+    else if (name === "Escape") this.repeat();
+    else return false;
+    return true;
+  }
+
   restart(change) {
     const playing = this.playing;
     const when = this.soon();
@@ -225,4 +234,9 @@ function element(name, attributes = {}, ...children) {
   }
   made.append(...children);
   return made;
+}
+
+function hints(keys) {
+  const one = ([key, what]) => element("span", {}, element("kbd", {}, key), ` ${what}`);
+  return element("p", { class: "quiet keys" }, ...keys.flatMap((key) => [one(key), " "]));
 }

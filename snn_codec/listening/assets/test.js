@@ -187,10 +187,7 @@ class Trial {
     if (key === " " && !event.target.classList.contains("next")) this.toggle();
     else if (key === "r") this.listen(0);
     else if (index >= 0 && index < this.versions.length) this.listen(index + 1);
-    else if (key === ",") this.player.repeat(this.player.position(), this.player.loop[1]);
-    else if (key === ".") this.player.repeat(this.player.loop[0], this.player.position());
-    else if (key === "escape") this.player.repeat();
-    else return;
+    else if (!this.player.key(event.key)) return;
     event.preventDefault();
   }
 }
@@ -316,11 +313,9 @@ const pages = {
   },
 };
 
-function keys() {
-  const list = [["Space", "play, pause"], ["R", "reference"], ["A B C ...", "versions"], ["↑ ↓", "score"],
-    [", .", "repeat from, to here"], ["Esc", "repeat all"]];
-  return element("p", { class: "quiet keys" }, ...list.flatMap(([key, what]) => [element("span", {}, element("kbd", {}, key), ` ${what}`), " "]));
-}
+const keys = () =>
+  hints([["Space", "play, pause"], ["R", "reference"], ["A B C ...", "versions"], ["↑ ↓", "score"],
+    [", .", "repeat from, to here"], ["Esc", "repeat all"]]);
 
 async function start(button, listener) {
   button.disabled = true;
