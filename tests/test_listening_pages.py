@@ -41,7 +41,7 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def test(checkpoint, tmp_path_factory):
+def made(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("items")
     for number in range(2):
         soundfile.write(folder / f"piece{number}.wav", tones(2.0, seed=number), 22050)
@@ -50,8 +50,8 @@ def test(checkpoint, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(test):
-    server = waitress.create_server(application(test), host=HOST, port=0)
+def address(made):
+    server = waitress.create_server(application(made), host=HOST, port=0)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield f"http://{HOST}:{server.effective_port}/"
@@ -115,7 +115,7 @@ def screenshot(page, name):
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_a_whole_test_is_taken_and_analysed(test, address, open_page, viewport, tmp_path, request):
+def test_a_whole_test_is_taken_and_analysed(made, address, open_page, viewport, tmp_path, request):
     name = request.node.callspec.id
     page = open_page(address, viewport)
     assert page.get_by_role("button", name="Begin").is_disabled()
@@ -127,7 +127,7 @@ def test_a_whole_test_is_taken_and_analysed(test, address, open_page, viewport, 
     screenshot(page, f"{name}-2-training")
     page.get_by_role("button", name="Start the test").click()
     state = json.loads(page.evaluate("localStorage[memory.name]"))
-    known = keys.read(test)["versions"]
+    known = keys.read(made)["versions"]
     levels = {"reference": 100, "free": 70, "sparse": 60, "anchor70": 50, "anchor35": 30, "degraded": 5}
     for number, trial in enumerate(state["trials"]):
         page.get_by_text(f"Item {number + 1} of 2").wait_for()
@@ -149,7 +149,7 @@ def test_a_whole_test_is_taken_and_analysed(test, address, open_page, viewport, 
     page.reload()
     assert page.get_by_role("heading", name="Thank you").is_visible()
 
-    assert main(["listen", "export", str(test), "-o", str(tmp_path / "r.csv")]) == 0
+    assert main(["listen", "export", str(made), "-o", str(tmp_path / "r.csv")]) == 0
     table = results.read(tmp_path / "r.csv")
     rater = table.raters.index(state["session"])
     assert {c: table.of(c)[rater].tolist() for c in table.conditions} == {
@@ -162,7 +162,7 @@ def test_a_whole_test_is_taken_and_analysed(test, address, open_page, viewport, 
     assert not any(hint in source for hint in ("anchor", "degraded", "sparse", "piece"))
 
 
-def test_ratings_wait_in_the_browser_while_the_server_is_away(test, address, open_page):
+def test_ratings_wait_in_the_browser_while_the_server_is_away(made, address, open_page):
     page = open_page(address)
     begin(page)
     state = json.loads(page.evaluate("localStorage[memory.name]"))

@@ -29,7 +29,7 @@ CONDITIONS = ("reference", "anchor35", "anchor70", "degraded", "secret")
 
 
 @pytest.fixture
-def test(tmp_path):
+def made(tmp_path):
     """The folder of a test of two items, with files that are no sound: the server does not look."""
     folder = tmp_path / "mine"
     (folder / "audio").mkdir(parents=True)
@@ -44,8 +44,8 @@ def test(tmp_path):
 
 
 @pytest.fixture
-def client(test):
-    return application(test).test_client()
+def client(made):
+    return application(made).test_client()
 
 
 def begin(client):
@@ -65,22 +65,22 @@ def submission(session, score=50):
     }
 
 
-def rows(test, tmp_path):
-    assert main(["listen", "export", str(test), "-o", str(tmp_path / "r.csv"), "--force"]) == 0
+def rows(made, tmp_path):
+    assert main(["listen", "export", str(made), "-o", str(tmp_path / "r.csv"), "--force"]) == 0
     with open(tmp_path / "r.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_ratings_become_a_table_in_webmushras_columns(client, test, tmp_path):
+def test_ratings_become_a_table_in_webmushras_columns(client, made, tmp_path):
     session = begin(client)
     sent = submission(session)
     answer = client.post("/api/results", json=sent)
     assert (answer.status_code, answer.get_json()) == (201, {"stored": True})
-    table = rows(test, tmp_path)
+    table = rows(made, tmp_path)
     assert ",".join(table[0]) == (
         "session_test_id,playback,experience,session_uuid,trial_id,rating_stimulus,rating_score,rating_time,rating_comment"
     )
-    key = keys.read(test)
+    key = keys.read(made)
     expected = {
         (key["versions"][v]["item"], key["versions"][v]["condition"], str(score))
         for trial in sent["trials"]
@@ -91,28 +91,28 @@ def test_ratings_become_a_table_in_webmushras_columns(client, test, tmp_path):
     assert results.read(tmp_path / "r.csv").scores.shape == (1, 2, 5)
 
 
-def test_sessions_are_shuffled_and_two_raters_do_not_mix(client, test, tmp_path):
+def test_sessions_are_shuffled_and_two_raters_do_not_mix(client, made, tmp_path):
     sessions = [begin(client) for _ in range(20)]
     assert len({json.dumps(session["trials"]) for session in sessions}) > 15
-    known = keys.read(test)["versions"]
+    known = keys.read(made)["versions"]
     firsts = {known[session["trials"][0]["versions"][0]]["condition"] for session in sessions}
     assert len(firsts) > 2  # all the same with probability 1e-7
     for number, session in enumerate(sessions):
         assert client.post("/api/results", json=submission(session, number)).status_code == 201
-    table = rows(test, tmp_path)
+    table = rows(made, tmp_path)
     for number, session in enumerate(sessions):
         scores = [int(row["rating_score"]) for row in table if row["session_uuid"] == session["session"]]
         assert scores == 2 * [number + n for n in range(5)]
 
 
-def test_a_second_submission_changes_nothing(client, test, tmp_path):
+def test_a_second_submission_changes_nothing(client, made, tmp_path):
     session = begin(client)
     assert client.post("/api/results", json=submission(session, 1)).status_code == 201
     assert (
         client.post("/api/results", json=submission(session, 1)).status_code == 200
     )  # as after a lost answer
     assert client.post("/api/results", json=submission(session, 2)).status_code == 409
-    assert [int(row["rating_score"]) for row in rows(test, tmp_path)] == 2 * [1, 2, 3, 4, 5]
+    assert [int(row["rating_score"]) for row in rows(made, tmp_path)] == 2 * [1, 2, 3, 4, 5]
 
 
 def forgeries(session):
@@ -148,12 +148,12 @@ def forgeries(session):
     yield from (("list", []), ("null", None), ("number", 3), ("empty", {}))
 
 
-def test_forged_submissions_are_refused(client, test, tmp_path):
+def test_forged_submissions_are_refused(client, made, tmp_path):
     for name, body in forgeries(begin(client)):
         answer = client.post("/api/results", data=json.dumps(body), content_type="application/json")
         assert answer.status_code in (400, 403), name
         assert answer.get_json()["error"], name
-    assert rows(test, tmp_path) == []
+    assert rows(made, tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -173,8 +173,8 @@ def test_other_bodies_are_refused(client, data, content_type, status, path):
     assert answer.status_code == status and answer.get_json()["error"]
 
 
-def test_only_page_and_sounds_are_given_out(client, test):
-    key = keys.read(test)
+def test_only_page_and_sounds_are_given_out(client, made):
+    key = keys.read(made)
     assert client.get("/").data == b"the page"
     for name in (*key["versions"], *key["references"].values()):
         answer = client.get(f"/audio/{name}.wav")
@@ -189,10 +189,10 @@ def test_only_page_and_sounds_are_given_out(client, test):
 
 
 @contextmanager
-def served(test):
+def served(made):
     """The server as a process of its own, and its address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "snn_codec.cli", "listen", "serve", str(test), "--port", "0"],
+        [sys.executable, "-m", "snn_codec.cli", "listen", "serve", str(made), "--port", "0"],
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     try:
@@ -213,10 +213,10 @@ def post(address, body):
         return answer.status, json.load(answer)
 
 
-def test_100_submissions_at_once_with_the_server_killed_in_between(test, tmp_path):
+def test_100_submissions_at_once_with_the_server_killed_in_between(made, tmp_path):
     acknowledged, lock = [], threading.Lock()
     with ThreadPoolExecutor(100) as pool:
-        with served(test) as (process, address):
+        with served(made) as (process, address):
             sessions = [post(f"{address}/api/session", {})[1] for _ in range(100)]
             bodies = [submission(session, number % 96) for number, session in enumerate(sessions)]
             ready = threading.Barrier(100)
@@ -235,14 +235,14 @@ def test_100_submissions_at_once_with_the_server_killed_in_between(test, tmp_pat
             list(pool.map(send, bodies))
             assert process.wait(60) == -signal.SIGKILL
         before = list(acknowledged)
-        stored = {row["session_uuid"] for row in rows(test, tmp_path)}
+        stored = {row["session_uuid"] for row in rows(made, tmp_path)}
         assert set(before) <= stored
-        with served(test) as (_, address):  # the pages try again
+        with served(made) as (_, address):  # the pages try again
             statuses = list(pool.map(lambda body: post(f"{address}/api/results", body)[0], bodies))
     assert {status for status, body in zip(statuses, bodies, strict=True) if body["session"] in stored} == {
         200
     }
-    table = rows(test, tmp_path)
+    table = rows(made, tmp_path)
     assert len(table) == 100 * 10
     for body in bodies:
         scores = [int(row["rating_score"]) for row in table if row["session_uuid"] == body["session"]]

@@ -28,7 +28,7 @@ def items(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def test(items, checkpoint, tmp_path_factory):
+def made(items, checkpoint, tmp_path_factory):
     """A test with our model, and the same recordings made late and quieter by another program."""
     renders = tmp_path_factory.mktemp("renders")
     for path in items.iterdir():
@@ -41,11 +41,11 @@ def test(items, checkpoint, tmp_path_factory):
     return output
 
 
-def sounds(test):
+def sounds(made):
     """Samples by item and condition."""
-    key = json.loads((test / "key.json").read_text())
+    key = json.loads((made / "key.json").read_text())
     read = {
-        (version["item"], version["condition"]): soundfile.read(test / "audio" / f"{token}.wav")[0]
+        (version["item"], version["condition"]): soundfile.read(made / "audio" / f"{token}.wav")[0]
         for token, version in key["versions"].items()
     }
     return read, key
@@ -89,8 +89,8 @@ def test_anchors_are_as_steep_as_the_standard_asks_and_not_late(corner):
     )
 
 
-def test_every_version_has_the_loudness_length_and_delay_of_the_reference(test):
-    read, key = sounds(test)
+def test_every_version_has_the_loudness_length_and_delay_of_the_reference(made):
+    read, key = sounds(made)
     assert {condition for _, condition in read} == BUILT_IN | {"small", "late"}
     for item, seconds in (("quiet", 1.5), ("loud", 2)):
         reference = read[item, "reference"]
@@ -107,33 +107,33 @@ def test_every_version_has_the_loudness_length_and_delay_of_the_reference(test):
     assert all(3 < rate < 6 for rate in rates)
 
 
-def test_the_hidden_reference_is_the_reference(test):
-    _, key = sounds(test)
+def test_the_hidden_reference_is_the_reference(made):
+    _, key = sounds(made)
     for token, row in key["versions"].items():
         if row["condition"] == "reference":
-            shown = test / "audio" / f"{key['references'][row['item']]}.wav"
-            assert shown.read_bytes() == (test / "audio" / f"{token}.wav").read_bytes()
+            shown = made / "audio" / f"{key['references'][row['item']]}.wav"
+            assert shown.read_bytes() == (made / "audio" / f"{token}.wav").read_bytes()
 
 
-def test_files_tell_nothing(test):
-    _, key = sounds(test)
-    files = sorted((test / "audio").iterdir())
+def test_files_tell_nothing(made):
+    _, key = sounds(made)
+    files = sorted((made / "audio").iterdir())
     assert len(files) == 2 * 6 + 2
     assert all(re.fullmatch(r"[0-9a-f]{16}\.wav", path.name) for path in files)
     assert len({path.stat().st_mtime for path in files}) == 1
     for item in key["references"]:
         tokens = [t for t, row in key["versions"].items() if row["item"] == item] + [key["references"][item]]
-        assert len({(test / "audio" / f"{token}.wav").stat().st_size for token in tokens}) == 1
-    told = (test / "webmushra.yaml").read_text()
+        assert len({(made / "audio" / f"{token}.wav").stat().st_size for token in tokens}) == 1
+    told = (made / "webmushra.yaml").read_text()
     assert not any(
         name in told.replace("reference:", "") for name in ("small", "late", "anchor35:", "degraded")
     )
 
 
-def test_webmushra_is_given_the_same_test(test):
+def test_webmushra_is_given_the_same_test(made):
     yaml = pytest.importorskip("yaml")
-    _, key = sounds(test)
-    (random, *pages), finish = yaml.safe_load((test / "webmushra.yaml").read_text())["pages"]
+    _, key = sounds(made)
+    (random, *pages), finish = yaml.safe_load((made / "webmushra.yaml").read_text())["pages"]
     assert (random, finish["type"]) == ("random", "finish")
     assert {page["id"] for page in pages} == {"quiet", "loud"}
     for page in pages:

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ def build(
     start: float = 0,
     seconds: float = 10,
     reference_rate: int | None = None,
-    progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """Make the test `output` of the recordings in `folder`; what `key.json` says.
 
@@ -62,10 +61,7 @@ def build(
         raise UserError(f"{output}: exists already; build a test in a new folder")
     renderers = conditions.parse_all(texts)
     items = [_excerpt(path, start, seconds, reference_rate) for path in _recordings(folder)]
-    versions = {}
-    for number, item in enumerate(items):
-        versions[item.name] = _versions(item, renderers)
-        progress((number + 1) / len(items))
+    versions = {item.name: _versions(item, renderers) for item in items}
     described = {
         item.name: {"source": item.path.name, "start": item.start, "seconds": len(item.audio) / item.rate}
         for item in items
@@ -103,9 +99,7 @@ def _recordings(folder: Path) -> list[Path]:
 
 
 def _excerpt(path: Path, start: float, seconds: float, rate: int | None) -> Item:
-    given = audio.info(path)
-    first, stop = (round(second * given.sample_rate) for second in (start, start + seconds))
-    samples, own = audio.read(path, min(first, given.samples), min(stop, given.samples))
+    samples, own = conditions.read_seconds(path, start, start + seconds)
     if len(samples) < own:
         raise UserError(f"{path}: has {len(samples) / own:.1f} s from {start} s on; a second is the least")
     if rate:

@@ -12,12 +12,11 @@ import numpy as np
 import soundfile
 from scipy import signal
 
-from snn_codec import audio
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import replacing
+from snn_codec.files import check_writable, replacing
 from snn_codec.listening import pages, signals
-from snn_codec.listening.conditions import PADDING, to_test_rate
+from snn_codec.listening.conditions import PADDING, read_seconds, to_test_rate
 from snn_codec.listening.signals import RATE
 from snn_codec.plots import pyplot
 from snn_codec.storage import event_files
@@ -62,6 +61,7 @@ def compare(
     if not 1 <= seconds <= LONGEST or start < 0:
         raise UserError(f"an excerpt of {seconds} s from {start} s: give 1 to {LONGEST} s, from 0 s or later")
     pyplot()
+    check_writable(output, force=force)
     versions = [_version(path, model, start, seconds) for path in paths]
     first = versions[0].audio[: round(seconds * RATE)]
     if len(first) < RATE:
@@ -101,10 +101,7 @@ def _version(path: Path, model: str, start: float, seconds: float) -> Version:
         return Version(
             path, _sound(codec.decode(events)[first:stop], events.sample_rate, path, start), events
         )
-    rate = audio.info(path).sample_rate
-    first, stop = (round(second * rate) for second in (start, start + seconds))
-    length = audio.info(path).samples
-    samples, _ = audio.read(path, min(first, length), min(stop + PADDING * rate // RATE, length))
+    samples, rate = read_seconds(path, start, start + seconds + PADDING / RATE)
     return Version(path, _sound(samples, rate, path, start), None)
 
 

@@ -97,6 +97,17 @@ def to_test_rate(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.concatenate(list(audio.resampled([samples], rate, RATE)))
 
 
+def read_seconds(path: Path, start: float, stop: float) -> tuple[np.ndarray, int]:
+    """What a file has of [start, stop) in seconds, mixed down, and its rate.
+
+    Raises:
+        UserError: As `audio.read`.
+    """
+    length, rate, _ = audio.info(path)
+    first, last = (min(round(seconds * rate), length) for seconds in (start, stop))
+    return audio.read(path, first, last)
+
+
 def _model(folder: Path) -> Condition:
     loaded = []
 
@@ -123,9 +134,7 @@ def _from_folder(folder: Path, item: Item) -> Rendered:
             f"{folder}: has {len(files)} recordings named {item.name}; there must be one for each item"
         )
     (path,) = files
-    rate = audio.info(path).sample_rate
-    start, stop = (round(seconds * rate) for seconds in (item.start, item.stop))
-    samples, _ = audio.read(path, start, stop + PADDING * rate // RATE)
+    samples, rate = read_seconds(path, item.start, item.stop + PADDING / RATE)
     if not len(samples):
         raise UserError(f"{path}: ends before the excerpt begins; it must be as long as the item")
     return Rendered(to_test_rate(samples, rate), None, False)
@@ -165,7 +174,7 @@ def _lossy(text: str, codec: str, kbps: str) -> Condition:
             padded = np.concatenate(list(audio.resampled([padded], RATE, rate)))
         try:
             decoded, n_bytes = _there_and_back(padded, rate, int(kbps), settings)
-        except (OSError, ValueError) as error:
+        except (_pyav().error.FFmpegError, ValueError) as error:
             raise UserError(f"{text}: cannot be made ({error}); try another rate") from error
         return Rendered(to_test_rate(decoded, rate), n_bytes * 8 / (len(padded) / rate) / 1000, False)
 

@@ -56,7 +56,7 @@ def read(test: Path) -> dict[str, Any]:
     """
     try:
         key = json.loads((test / FILE).read_text(encoding="utf-8"))
-        return {name: key[name] for name in ("test", "items", "versions", "references", "codes")}
+        return {name: key[name] for name in ("test", "versions", "references", "codes")}
     except OSError as error:
         raise UserError(
             f"{test}: is not a listening test (no {FILE}); make one with snn-codec listen build"

@@ -129,7 +129,9 @@ def text(report: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "Raters dropped (ITU-R BS.1534-3, 4.1.2):" if raters["dropped"] else "No rater was dropped.",
+        "Raters dropped (post-screening of ITU-R BS.1534-3):"
+        if raters["dropped"]
+        else "No rater was dropped.",
     ]
     lines += [f"- {rater}: {why}" for rater, why in raters["dropped"].items()]
     for name, item in report["items"].items():

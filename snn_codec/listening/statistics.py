@@ -30,7 +30,7 @@ class Screening(NamedTuple):
 
 
 def screen(reference: np.ndarray, mid_anchor: np.ndarray) -> Screening:
-    """Post-screening of BS.1534-3, section 4.1.2, from two conditions' scores `[raters, items]`.
+    """Post-screening of assessors by BS.1534-3, from two conditions' scores `[raters, items]`.
 
     A rater is dropped whose hidden reference is under 90, or mid anchor over 90, on more than 15 % of the items; an
     item on which more than 25 % of the raters put the mid anchor over 90 does not count for the anchor's rule.

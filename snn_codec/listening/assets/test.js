@@ -237,7 +237,7 @@ const pages = {
       place.replaceChildren(trial.box);
     };
     const volume = element("input", {
-      type: "range", min: -30, max: 6, step: 0.5, value: state.volume ?? 0, id: "volume",
+      type: "range", min: -30, max: 0, step: 0.5, value: state.volume ?? 0, id: "volume",
       input: (event) => {
         state.volume = Number(event.target.value);
         output();
@@ -253,9 +253,13 @@ const pages = {
         { class: "row" },
         element("label", { for: "volume" }, "Volume "),
         volume,
-        element("span", { class: "push" }, number),
-        element("button", { "aria-label": "Recording before", click: () => show(-1) }, "‹"),
-        element("button", { "aria-label": "Recording after", click: () => show(1) }, "›"),
+        element(
+          "span",
+          { class: "row push" },
+          number,
+          element("button", { "aria-label": "Recording before", click: () => show(-1) }, "‹"),
+          element("button", { "aria-label": "Recording after", click: () => show(1) }, "›"),
+        ),
       ),
       place,
       keys(),
