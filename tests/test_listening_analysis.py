@@ -115,6 +115,12 @@ def test_an_item_whose_mid_anchor_is_too_good_drops_nobody():
     assert screening.high_anchors.tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
 
 
+def test_mean_interval_of_few_is_students():
+    mean, low, high = statistics.mean_interval(np.array([1.0, 2, 3]))
+    assert (mean, low, high) == pytest.approx((2, 2 - 2.4841, 2 + 2.4841), abs=1e-4)  # 4.3027 / sqrt(3)
+    assert np.isnan(statistics.mean_interval(np.array([1.0]))[1:]).all()
+
+
 def test_median_interval_is_between_the_order_statistics_that_enclose_it():
     values = np.sort(np.random.default_rng(0).normal(size=(32, 1)), 0)
     median, low, high = statistics.median_interval(values)
