@@ -179,6 +179,16 @@ def test_ratings_wait_in_the_browser_while_the_server_is_away(made, address, ope
     page.get_by_role("heading", name="Thank you").wait_for()
 
 
+def test_sounds_that_do_not_come_are_asked_for_again(address, open_page):
+    page = open_page(address)
+    page.route("**/audio/*.wav", lambda route: route.fulfill(status=503), times=1)
+    page.get_by_label("headphones").check()
+    page.get_by_label("music").check()
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_role("button", name="Try again").click()
+    page.locator("input.score").first.wait_for()
+
+
 def test_keys_play_switch_rate_and_loop(address, open_page):
     page = open_page(address)
     begin(page)

@@ -1,6 +1,7 @@
 """Making the folder of a listening test.
 
 audio/           every sound a listener can hear: 48 kHz, 16 bit, mono, under names that say nothing
+index.html       the page
 key.json         which sound is which; the server never gives it out
 webmushra.yaml   the same test for webMUSHRA
 results.sqlite   what listeners said (made by `server`)
@@ -11,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,16 +72,14 @@ def build(
         for condition, version in made.items()
     }
     key = keys.new(output.name, described, known)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".listen.") as temporary:
-        test = Path(temporary) / "test"
-        (test / "audio").mkdir(parents=True)
-        _write_audio(test / "audio", key, versions)
-        (test / keys.FILE).write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
-        page = pages.page("test", {"id": secrets.token_hex(8)})  # what a browser remembers is of this test
-        (test / "index.html").write_text(page, encoding="utf-8")
-        (test / "webmushra.yaml").write_text(webmushra(key), encoding="utf-8")
-        shutil.move(test, output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".listen.") as temporary:
+            test = Path(temporary) / "test"
+            _write(test, key, versions)
+            test.rename(output)  # it appears when it is whole
+    except OSError as error:
+        raise UserError(f"{output}: cannot be made ({error.strerror}); choose another folder") from error
     return key
 
 
@@ -137,19 +135,27 @@ def _versions(item: Item, renderers: dict[str, conditions.Condition]) -> dict[st
     return made
 
 
-def _write_audio(folder: Path, key: dict[str, Any], versions: dict[str, dict[str, dict[str, Any]]]) -> None:
+def _write(test: Path, key: dict[str, Any], versions: dict[str, dict[str, dict[str, Any]]]) -> None:
+    (test / "audio").mkdir(parents=True)
     sounds = {token: (item, REFERENCE) for item, token in key["references"].items()}
     sounds |= {token: (version["item"], version["condition"]) for token, version in key["versions"].items()}
     for token, (item, condition) in sorted(sounds.items()):
-        path = folder / f"{token}.wav"
+        path = test / "audio" / f"{token}.wav"
         audio.write(path, [versions[item][condition]["audio"]], RATE)
         os.utime(path, (0, 0))  # a server tells a file's time
+    page = pages.page("test", {"id": secrets.token_hex(8)})  # what a browser remembers is of this test
+    for name, text in (
+        (keys.FILE, json.dumps(key, indent=1) + "\n"),
+        ("index.html", page),
+        ("webmushra.yaml", webmushra(key)),
+    ):
+        (test / name).write_text(text, encoding="utf-8")
 
 
 def webmushra(key: dict[str, Any]) -> str:
     """The test as a configuration of webMUSHRA; its results have the codes C1, C2, ... for conditions.
 
-    JSON is YAML, so every value is written as JSON.
+    JSON is YAML, so names are written as JSON.
     """
     by_item: dict[str, dict[str, str]] = {item: {} for item in key["references"]}
     for token, version in key["versions"].items():

@@ -153,7 +153,10 @@ def write(report: dict[str, Any], folder: Path, *, force: bool = False) -> None:
         UserError: matplotlib is missing, or a file exists (without `force`) or cannot be written.
     """
     pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
     for name, content in (("report.md", text(report)), ("report.json", _json(report))):
         with replacing(folder / name, force=force) as temporary:
             temporary.write_text(content, encoding="utf-8")
@@ -182,41 +185,46 @@ def figure3(path: str | os.PathLike, report: dict[str, Any], *, force: bool = Fa
         UserError: matplotlib is missing, or the file cannot be written.
     """
     plt = pyplot()
-    rows, kept = report["conditions"], report["raters"]["kept"]
-    tested = report["friedman"]["conditions"]
-    random = np.random.default_rng(0)
-    widths = [max(3.2, 0.75 * len(rows) + 1), max(1.6, 0.55 * len(tested) + 0.8)]
+    rows, tested = report["conditions"], report["friedman"]["conditions"]
+    widths = [max(3.2, 0.75 * len(rows) + 1)] + [0.55 * len(tested) + 0.8] * (len(tested) > 1)
     with plt.rc_context({"font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK}):
         figure, axes = plt.subplots(
-            1, 1 + (len(tested) > 1), figsize=(sum(widths[: 1 + (len(tested) > 1)]), 3.9), layout="constrained",
-            squeeze=False, width_ratios=widths[: 1 + (len(tested) > 1)],
-        )  # fmt: skip
-        axis = axes[0, 0]
-        for number, label in enumerate(("Bad", "Poor", "Fair", "Good", "Excellent")):
-            axis.axhspan(
-                20 * number, 20 * number + 20, color="#f3f5f7" if number % 2 == 0 else "white", zorder=0
-            )
-            axis.text(1.01, 20 * number + 10, label, transform=axis.get_yaxis_transform(), va="center",
-                      color="#6b7785")  # fmt: skip
-        for place, row in enumerate(rows):
-            means = np.array(row["rater_means"])
-            spread = random.uniform(-0.16, 0.16, len(means))
-            colour = INK if row["name"] in BUILT_IN else NOTE
-            axis.plot(place + spread, means, ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
-            if not np.isnan(row["mean_low"]):
-                axis.vlines(place, row["mean_low"], row["mean_high"], color=colour, linewidth=2.2)
-            axis.plot(place, row["mean"], "D", color=colour, markersize=5)
-            axis.annotate(f"{row['mean']:.1f}", (place, row["mean"]), (9, 0), textcoords="offset points", va="center",
-                          fontsize=8)  # fmt: skip
-        axis.set_xticks(range(len(rows)), [row["name"] for row in rows], rotation=30, ha="right")
-        axis.set_xlim(-0.6, len(rows) - 0.2)
-        axis.set_ylim(-1, 101)
-        axis.set_ylabel(f"MUSHRA score ({kept} raters)")
+            1,
+            len(widths),
+            figsize=(sum(widths), 3.9),
+            layout="constrained",
+            squeeze=False,
+            width_ratios=widths,
+        )
+        _scores(axes[0, 0], rows)
+        axes[0, 0].set_ylabel(f"MUSHRA score ({report['raters']['kept']} raters)")
         if len(tested) > 1:
             _wins(axes[0, 1], tested, report["pairs"])
         with replacing(path, force=force) as temporary:
             figure.savefig(temporary, dpi=150)
         plt.close(figure)
+
+
+def _scores(axis, rows: list[dict[str, Any]]) -> None:
+    for number, label in enumerate(("Bad", "Poor", "Fair", "Good", "Excellent")):
+        low, middle = 20 * number, 20 * number + 10
+        axis.axhspan(low, low + 20, color="white" if number % 2 else "#f3f5f7", zorder=0)
+        axis.text(1.01, middle, label, transform=axis.get_yaxis_transform(), va="center", color="#6b7785")
+    random = np.random.default_rng(0)
+    for place, row in enumerate(rows):
+        means, mean = np.array(row["rater_means"]), row["mean"]
+        places = place + random.uniform(-0.16, 0.16, len(means))
+        colour = INK if row["name"] in BUILT_IN else NOTE
+        axis.plot(places, means, ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
+        if not np.isnan(row["mean_low"]):
+            axis.vlines(place, row["mean_low"], row["mean_high"], color=colour, linewidth=2.2)
+        axis.plot(place, mean, "D", color=colour, markersize=5)
+        axis.annotate(
+            f"{mean:.1f}", (place, mean), (9, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axis.set_xticks(range(len(rows)), [row["name"] for row in rows], rotation=30, ha="right")
+    axis.set_xlim(-0.6, len(rows) - 0.2)
+    axis.set_ylim(-1, 101)
 
 
 def _wins(axis, tested: list[str], pairs: list[dict[str, Any]]) -> None:

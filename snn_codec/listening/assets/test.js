@@ -54,37 +54,36 @@ async function request(path, body) {
   return content;
 }
 
-/* One item: its reference and versions, to be heard and rated. `done` is called when all are. */
+/* One item: its reference and versions, to be heard and rated; `next` says what comes when all are. */
 class Trial {
   constructor(planned, scores, next) {
-    this.versions = planned.versions;
-    this.scores = scores;
-    this.heard = new Set();
-    this.box = element("div", { class: "trial" }, element("p", { class: "quiet" }, "Loading sounds ..."));
-    this.ready = this.load(planned).then(
-      () => this.show(next),
-      (error) => this.fail(error, planned, next),
+    Object.assign(this, { planned, scores, next, versions: planned.versions, heard: new Set() });
+    this.box = element("div", { class: "trial" });
+    this.begin();
+  }
+
+  begin() {
+    this.box.replaceChildren(element("p", { class: "quiet" }, "Loading sounds ..."));
+    this.load().then(
+      () => this.closed || this.show(),
+      (error) =>
+        this.box.replaceChildren(
+          element("p", {}, `The sounds did not come (${error.message}).`),
+          element("button", { class: "main", click: () => this.begin() }, "Try again"),
+        ),
     );
   }
 
-  async load(planned) {
+  async load() {
     const { context, volume } = output();
     const buffers = await Promise.all(
-      [planned.reference, ...planned.versions].map(async (name) => {
+      [this.planned.reference, ...this.versions].map(async (name) => {
         const answer = await fetch(`audio/${name}.wav`);
         if (!answer.ok) throw new Error(answer.statusText);
         return context.decodeAudioData(await answer.arrayBuffer());
       }),
     );
-    if (!this.closed) this.player = new Player(context, buffers, volume);
-  }
-
-  fail(error, planned, next) {
-    const again = () => this.load(planned).then(() => this.show(next), (error) => this.fail(error, planned, next));
-    this.box.replaceChildren(
-      element("p", {}, `The sounds did not come (${error.message}).`),
-      element("button", { class: "main", click: again }, "Try again"),
-    );
+    this.player = new Player(context, buffers, volume);
   }
 
   close() {
@@ -93,25 +92,24 @@ class Trial {
     this.timeline?.close();
   }
 
-  show(next) {
-    if (this.closed) return;
+  show() {
     const canvas = element("canvas", { "aria-label": "The reference as a waveform; drag to repeat a part" });
     this.button = element("button", { class: "main wide", click: () => this.toggle() }, "Play");
     this.reference = element("button", { class: "wide", click: () => this.listen(0) }, "Reference");
-    this.whole = element("button", { click: () => this.player.repeat() }, "Repeat all");
+    const whole = element("button", { click: () => this.player.repeat() }, "Repeat all");
     this.columns = this.versions.map((version, index) => this.column(version, index));
     this.missing = element("span", { class: "quiet", role: "status" });
-    this.next = element("button", { class: "main next", click: () => this.leave(next) }, next.label);
+    this.leave = element("button", { class: "main next", click: () => this.next.go() }, this.next.label);
     this.box.replaceChildren(
       canvas,
-      element("div", { class: "row" }, this.button, this.reference, this.whole),
+      element("div", { class: "row" }, this.button, this.reference, whole),
       element(
         "div",
         { class: "rating" },
         element("div", { class: "scale", "aria-hidden": "true" }, ...LABELS.map((label) => element("span", {}, label))),
         element("div", { class: "versions" }, element("div", { class: "bands" }), ...this.columns.map((c) => c.box)),
       ),
-      element("div", { class: "row" }, this.missing, element("span", { class: "push" }, this.next)),
+      element("div", { class: "row" }, this.missing, element("span", { class: "push" }, this.leave)),
     );
     this.timeline = new Timeline(canvas, this.player, this.player.buffers[0]);
     this.update();
@@ -169,15 +167,10 @@ class Trial {
       if (score === undefined) left.rate.push(letter(index));
     });
     const todo = Object.entries(left).filter(([, letters]) => letters.length);
-    this.next.disabled = todo.length > 0;
+    this.leave.disabled = todo.length > 0;
     this.missing.textContent = todo.length
       ? `To do: ${todo.map(([what, letters]) => `${what} ${letters.join(", ")}`).join("; ")}`
       : "";
-  }
-
-  leave(next) {
-    this.close();
-    next.go();
   }
 
   key(event) {
