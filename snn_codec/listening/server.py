@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from flask import Flask
 
 HOST = "127.0.0.1"
-LARGEST = 1 << 16  # bytes of a submission; one of 50 items with 12 versions has 20 kB
 
 
 def serve(test: Path, port: int) -> None:
@@ -27,8 +26,9 @@ def serve(test: Path, port: int) -> None:
 
     try:
         server = waitress.create_server(
-            app, host=HOST, port=port, threads=8, connection_limit=1000, max_request_body_size=LARGEST
-        )
+            app, host=HOST, port=port, threads=8, connection_limit=1000,
+            max_request_body_size=app.config["MAX_CONTENT_LENGTH"],
+        )  # fmt: skip
     except (OSError, OverflowError) as error:
         raise UserError(f"port {port}: cannot be used ({error}); choose another with --port") from error
     print(f"http://{HOST}:{server.effective_port}/ serves {test}; Ctrl-C ends it", flush=True)
@@ -56,7 +56,7 @@ def application(test: Path) -> Flask:
     folder = test.resolve()
     sounds = {*key["versions"], *key["references"].values()}
     app = flask.Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST
+    app.config["MAX_CONTENT_LENGTH"] = 4096 + 64 * len(key["versions"])  # a submission has half of that
 
     @app.get("/")
     def page() -> Any:
