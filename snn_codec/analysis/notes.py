@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import signal
+from scipy import fft
 
 from snn_codec import midi
 from snn_codec.errors import UserError
@@ -160,17 +160,20 @@ def _steps(times: np.ndarray, per_second: int, sample_rate: int, hop: int) -> np
 def lag(events: EventMatrix, grid: Grid, *, reach: int = 43) -> tuple[int, float]:
     """By how many steps the events come after the notes, from the data, and how clear that is.
 
-    The number of units that change their state is set against the number of onsets, step by step; the lag of
-    the largest correlation within `reach` steps is given with its z-score among all those lags. It holds the
-    model's own latency besides a real offset between sound and MIDI.
+    Each unit's correlation with the onsets of all keys is squared, so that units that pause count as much as
+    those that fire, and summed over units; the lag of the largest sum within `reach` steps is given with its
+    distance from the median lag in standard deviations. It holds the model's own latency besides a real offset
+    between sound and MIDI, and means nothing below a clearness of about 5.
     """
-    changes = np.zeros(events.n_steps)
-    changes[1:] = (events.events[:, 1:] != events.events[:, :-1]).sum(0)
-    onsets = np.bincount(grid.onset, minlength=grid.n_steps).astype(float)
-    changes, onsets = (signal.detrend(series, type="constant") for series in (changes, onsets))
-    found = signal.correlate(changes, onsets, method="fft")
-    middle = grid.n_steps - 1
-    found = found[max(middle - reach, 0) : middle + reach + 1]
-    best = int(found.argmax())
-    spread = found.std()
-    return best - min(reach, middle), float((found[best] - found.mean()) / spread) if spread else 0.0
+    onsets = np.bincount(grid.onset, minlength=grid.n_steps)
+    reach = min(reach, grid.n_steps - 1)
+    size = fft.next_fast_len(grid.n_steps + reach, real=True)
+    spectrum = fft.rfft(onsets - onsets.mean(), size).conj()
+    total = np.zeros(2 * reach + 1)
+    for unit in events.events:
+        if 0 < unit.mean() < 1:
+            found = fft.irfft(fft.rfft(unit - unit.mean(), size) * spectrum, size)
+            found = found[np.arange(-reach, reach + 1)] / unit.std()
+            total += (found - found.mean()) ** 2
+    best, spread = int(total.argmax()), total.std()
+    return best - reach, float((total[best] - np.median(total)) / spread) if spread else 0.0
