@@ -24,7 +24,7 @@ from snn_codec.analysis.correlation import HALF_WIDTH
 JITTER = 43
 STRETCH = 1 << 14  # steps turned round at once; 6.3 minutes, which bounds memory
 STRIDE = 8  # every eighth shift: the statistic hardly changes in less than its window of 13
-FEWEST = 10  # onsets: with fewer the three moments do not describe the tail
+FEWEST = 20  # onsets: with fewer the three moments do not describe the tail
 
 
 @dataclass(frozen=True, eq=False)

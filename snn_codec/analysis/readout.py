@@ -23,7 +23,7 @@ from snn_codec.events import steps_for
 
 CONTEXT = 5
 TOLERANCE = 0.05  # seconds
-PENALTIES = (1e-3, 1e-2, 1e-1)  # of standardised features, a step
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised features, a step
 THRESHOLDS = tuple(np.round(np.geomspace(0.05, 0.6, 12), 3))
 TARGET = (0.5, 1.0, 0.5)  # an onset near the border of two steps is in both
 HELD_OUT = 5
