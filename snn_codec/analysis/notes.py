@@ -81,18 +81,24 @@ class Score:
             self.onset / self.per_second, self.offset / self.per_second, self.pitch, self.velocity
         )
 
-    def grid(self, n_steps: int, sample_rate: int, hop: int) -> Grid:
-        """The notes on a grid; those that start outside of it, or off the 88 keys, are left out."""
-        onset, offset = (
-            _steps(times, self.per_second, sample_rate, hop) for times in (self.onset, self.offset)
-        )
-        key = self.pitch - LOWEST
+    def within(self, n_steps: int, sample_rate: int, hop: int) -> Score:
+        """Only the notes that start on this grid and on one of the 88 keys."""
+        onset, key = _steps(self.onset, self.per_second, sample_rate, hop), self.pitch - LOWEST
         kept = (onset >= 0) & (onset < n_steps) & (key >= 0) & (key < KEYS)
+        columns = {name: getattr(self, name)[kept] for name in ("onset", "offset", "pitch", "velocity")}
+        return replace(self, **columns)
+
+    def grid(self, n_steps: int, sample_rate: int, hop: int) -> Grid:
+        """The notes of `within` on the grid."""
+        kept = self.within(n_steps, sample_rate, hop)
+        onset, offset = (
+            _steps(times, self.per_second, sample_rate, hop) for times in (kept.onset, kept.offset)
+        )
         pedal = np.zeros(n_steps, bool)
         # down when a step begins: from the first step that begins at or after the press, to the release
         for down, up in -_steps(-self.pedal.ravel(), self.per_second, sample_rate, hop).reshape(-1, 2):
             pedal[max(down, 0) : max(up, 0)] = True
-        return Grid(onset[kept], np.minimum(offset[kept], n_steps), key[kept], self.velocity[kept], pedal)
+        return Grid(onset, np.minimum(offset, n_steps), kept.pitch - LOWEST, kept.velocity, pedal)
 
     def on(self, events: EventMatrix) -> Grid:
         """The notes on the grid of these events."""

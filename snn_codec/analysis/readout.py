@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft, linalg, ndimage
 
-from snn_codec.analysis.notes import KEYS, LOWEST, Score
+from snn_codec.analysis.notes import LOWEST, Score
 from snn_codec.errors import UserError
 from snn_codec.events import steps_for
 
@@ -165,12 +165,12 @@ def _picked(likely: np.ndarray, threshold: float, example: Example) -> tuple[np.
 
 
 def _score(example: Example, onsets: np.ndarray, pitches: np.ndarray) -> tuple[float, float, float]:
-    notes, end = example.score.notes(), example.features.shape[1] * example.hop / example.sample_rate
-    kept = (notes.onset >= 0) & (notes.onset < end) & (notes.pitch >= LOWEST) & (notes.pitch < LOWEST + KEYS)
-    if not len(onsets):
+    score = example.score.within(example.features.shape[1], example.sample_rate, example.hop)
+    notes = score.notes()
+    if not len(onsets) or not len(notes.onset):
         return 0.0, 0.0, 0.0
     return _transcription().precision_recall_f1_overlap(
-        *_as_intervals(notes.onset[kept], notes.pitch[kept]),
+        *_as_intervals(notes.onset, notes.pitch),
         *_as_intervals(onsets, pitches),
         onset_tolerance=TOLERANCE,
         offset_ratio=None,

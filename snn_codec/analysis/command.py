@@ -1,0 +1,285 @@
+"""The work of `snn-codec analyse`: recordings and their MIDI in, a folder of figures, tables and pages out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snn_codec import audio
+from snn_codec.analysis import figures, notes, readout, report, results
+from snn_codec.analysis.notes import Score
+from snn_codec.analysis.readout import Example
+from snn_codec.analysis.study import Study, study
+from snn_codec.codec import Codec
+from snn_codec.errors import UserError
+from snn_codec.evaluation.evaluate import interval
+from snn_codec.events import EventMatrix
+from snn_codec.files import check_writable, replacing
+from snn_codec.storage import bitstream, spiketrains
+
+EVENT_SUFFIXES = (".h5", ".spk")
+MIDI_SUFFIXES = (".mid", ".midi")
+LONGEST_PAGE = 600  # seconds; a page holds its sound, so it shows the beginning of what is longer
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording: a file of sound, or an event file and the name in it; and its MIDI."""
+
+    path: Path
+    midi: Path | None
+    name: str
+
+    @property
+    def is_sound(self) -> bool:
+        return self.path.suffix.lower() not in EVENT_SUFFIXES
+
+    def events(self, codec: Codec) -> EventMatrix:
+        """Read, or encoded."""
+        if self.is_sound:
+            return codec.encode_blocks(audio.read_blocks(self.path), audio.info(self.path).sample_rate)
+        if self.path.suffix.lower() == ".spk":
+            return bitstream.read(self.path)
+        return spiketrains.read(self.path, self.name)
+
+    def sound(self, sample_rate: int) -> np.ndarray:
+        """The recording at this rate."""
+        rate = audio.info(self.path).sample_rate
+        return np.concatenate(list(audio.resampled(audio.read_blocks(self.path), rate, sample_rate)))
+
+
+def analyse(
+    inputs: Sequence[Path],
+    output: Path,
+    codecs: Sequence[tuple[str, Codec]],
+    *,
+    midi: Sequence[Path] = (),
+    split: str = "validation",
+    half_width: int,
+    offset_ms: float = 0.0,
+    pages: int = 1,
+    with_readout: bool = False,
+    save: bool = False,
+    force: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+) -> dict[str, object]:
+    """Write the report; the summary that is also in its `summary.json`.
+
+    Args:
+        inputs: Recordings, event files, folders of them, or one folder in the MAESTRO layout.
+        output: Folder to write to: `summary.json`, `figure5.png`, `units.csv`, `pairs.csv`, and pages.
+        codecs: Names and models; event files take one.
+        midi: Files, or folders of them; without, MIDI stands beside each recording or in the folder's table.
+        split: Of a folder in the MAESTRO layout.
+        offset_ms: How much later the sound is than its MIDI.
+        pages: Interactive pages to write, from the first recordings, for each model.
+        with_readout: Train a linear readout on the folder's training split; score it on `split`.
+
+    Raises:
+        UserError: An input cannot be read, has no MIDI, or does not fit the model; or the output exists.
+    """
+    items = find(inputs, midi, split)
+    if len(codecs) > 1 and not all(item.is_sound for item in items):
+        raise UserError("event files are of one model; give recordings to compare several")
+    if with_readout and (split == "train" or len(inputs) != 1 or not tables(inputs[0])):
+        raise UserError("a readout needs one folder in the MAESTRO layout, and another split than train")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file; give a folder")
+    output.mkdir(parents=True, exist_ok=True)
+    paged = {
+        (item, name): output
+        / f"{'-'.join([Path(item.name).stem, *([name] if len(codecs) > 1 else [])])}.html"
+        for item in items[:pages]
+        for name, _ in codecs
+    }
+    written = ["summary.json", "figure5.png", "units.csv", "pairs.csv", *(["results.h5"] if save else [])]
+    for path in [*(output / name for name in written), *paged.values()]:
+        check_writable(path, force=force)
+
+    def score(item: Item) -> Score:
+        return notes.read(item.midi).shifted(round(offset_ms * 1000))
+
+    studies: list[Study] = []
+    for name, codec in codecs:
+
+        def advance(done: int) -> None:
+            progress((len(studies) + done / len(items)) / len(codecs))
+
+        recordings = ((item.name, item.events(codec), score(item)) for item in items)  # noqa: B023
+        studies.append(study(recordings, name, half_width=half_width, progress=advance))
+    summary: dict[str, object] = {"models": [one.summary() for one in studies]}
+    if with_readout:
+        summary["onset_readout"] = _readouts(find(inputs, midi, "train"), items, codecs, score)
+    first = items[0]
+    examples = [(first.events(codec), score(first)) for _, codec in codecs]
+    figures.figure5(output / "figure5.png", studies, examples, force=force)
+    results.write_units(output / "units.csv", studies, force=force)
+    results.write_pairs(output / "pairs.csv", studies, force=force)
+    if save:
+        results.save(output / "results.h5", studies, force=force)
+    for one, (name, codec) in zip(studies, codecs, strict=True):
+        for item in items[:pages]:
+            _page(paged[item, name], one, item, codec, score(item), force)
+    summary = _plain(summary)
+    with replacing(output / "summary.json", force=force) as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def lines(summary: dict[str, object]) -> Iterator[str]:
+    """The summary in words."""
+
+    def words(values: list[float | None], digits: int) -> str:
+        estimate, low, high = ("-" if value is None else f"{value:.{digits}f}" for value in values)
+        return estimate if values[1] is None else f"{estimate} (95 % interval {low} to {high})"
+
+    for found in summary["models"]:
+        yield (
+            f"{found['model']}: {found['recordings']} recordings, {found['seconds'] / 60:.1f} min, "
+            f"{found['onsets']} onsets, density {found['density']:.3f}"
+        )
+        mean = words([found["mean_prominence"], None, None], 4)
+        yield f"  {'mean prominence':24} {mean}, chance {found['chance']:.4f}"
+        for name, digits in (("max_prominence", 4), ("selective_units", 0), ("selective_pairs", 0)):
+            yield f"  {name.replace('_', ' '):24} {words(found[name], digits)}"
+    for name, found in summary.get("onset_readout", {}).items():
+        yield f"onset F1 of a linear readout from {name}: {words(found['f1'], 3)}"
+
+
+def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]:
+    """All recordings with their MIDI, found by name; in the MAESTRO layout by the table.
+
+    Raises:
+        UserError: Something is missing; the message says of which recording.
+    """
+    scores = [
+        path for given in midi for path in (_below(given, MIDI_SUFFIXES) if given.is_dir() else [given])
+    ]
+    items: list[Item] = []
+    for given in inputs:
+        table = tables(given)
+        if table and not scores:
+            items += _from_table(table, split)
+            continue
+        files = _below(given, (*audio.SUFFIXES, *EVENT_SUFFIXES)) if given.is_dir() else [given]
+        for path in files:
+            if not path.is_file():
+                raise UserError(f"{path}: no such file")
+            names = spiketrains.names(path) if path.suffix.lower() == ".h5" else [path.name]
+            items += [Item(path, None, name) for name in names]
+    if not items:
+        raise UserError(f"{', '.join(map(str, inputs))}: no recordings in there")
+    if len(items) == len(scores) == 1:
+        return [Item(items[0].path, scores[0], items[0].name)]
+    return [item if item.midi else _with_midi(item, scores) for item in items]
+
+
+def tables(folder: Path) -> Path | None:
+    """The table of a folder in the MAESTRO layout with its MIDI, if it is one."""
+    if not folder.is_dir():
+        return None
+    for path in sorted(folder.glob("*.csv")):
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            if {"split", "audio_filename", "midi_filename"} <= set(next(csv.reader(file), [])):
+                return path
+    return None
+
+
+def _from_table(table: Path, split: str) -> list[Item]:
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    if not rows:
+        raise UserError(f"{table}: has no recording in the split {split!r}")
+    return [
+        Item(table.parent / row["audio_filename"], table.parent / row["midi_filename"], row["audio_filename"])
+        for row in rows
+    ]
+
+
+def _with_midi(item: Item, scores: Sequence[Path]) -> Item:
+    stem = Path(item.name).stem
+    beside = [item.path.with_name(stem + suffix) for suffix in MIDI_SUFFIXES]
+    for path in scores or beside:
+        if path.stem == stem and path.is_file():
+            return Item(item.path, path, item.name)
+    where = "among those given" if scores else "beside it"
+    raise UserError(f"{item.path}: no MIDI named {stem} {where}; give it with --midi")
+
+
+def _below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
+
+
+def _page(path: Path, one: Study, item: Item, codec: Codec, score: Score, force: bool) -> None:
+    events = item.events(codec)
+    sounds = {}
+    if item.is_sound:
+        sounds["original"] = item.sound(events.sample_rate)
+    if events.fingerprint == codec.fingerprint:
+        sounds["decoded"] = codec.decode(events)
+    title = item.name
+    steps = int(LONGEST_PAGE * events.step_rate)
+    if events.n_steps > steps:
+        title += f" (the first {LONGEST_PAGE // 60} of {events.duration / 60:.0f} minutes)"
+        events = EventMatrix(
+            events.events[:, :steps], events.sample_rate, events.hop, steps * events.hop, events.fingerprint
+        )
+    sounds = {name: sound[: events.n_samples] for name, sound in sounds.items()}
+    report.write(path, one, events, score, sounds, title=title, force=force)
+
+
+def _readouts(
+    learned: Sequence[Item],
+    items: Sequence[Item],
+    codecs: Sequence[tuple[str, Codec]],
+    score: Callable[[Item], Score],
+) -> dict[str, dict[str, object]]:
+    """F1 at 50 ms from each model's events, and from a mel spectrogram on the grid of the first."""
+    settings = codecs[0][1].settings
+
+    def of_events(codec: Codec, some: Sequence[Item]) -> Iterator[Example]:
+        for item in some:
+            events = item.events(codec)
+            yield Example(events.events, score(item), events.sample_rate, events.hop)
+
+    def of_mel(some: Sequence[Item]) -> Iterator[Example]:
+        for item in some:
+            sound = item.sound(settings.sample_rate)
+            features = readout.mel(sound, settings.sample_rate, settings.hop, settings.units)
+            yield Example(features, score(item), settings.sample_rate, settings.hop)
+
+    def scored(make: Callable[[Sequence[Item]], Iterable[Example]]) -> dict[str, object]:
+        trained = readout.fit(lambda: make(learned))
+        rows = readout.evaluate(trained, lambda: make(items))
+        found = {
+            name: interval(np.array([row[name] for row in rows]), range(len(rows)))
+            for name in ("precision", "recall", "f1")
+        }
+        return {
+            **{name: [value["mean"], value["low"], value["high"]] for name, value in found.items()},
+            "threshold": trained.threshold,
+            "penalty": trained.penalty,
+            "recordings": len(rows),
+            "trained_on": len(learned),
+        }
+
+    found = {name: scored(lambda some, codec=codec: of_events(codec, some)) for name, codec in codecs}
+    return found | {f"mel, {settings.units} bands": scored(of_mel)}
+
+
+def _plain(value: object) -> object:
+    """For JSON, which has no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
