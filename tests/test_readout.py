@@ -1,5 +1,7 @@
 """A readout of events that hold the score, of events that do not, and of a spectrogram."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from rasters import raster
@@ -33,8 +35,8 @@ def example(seed, delay=2, miss=0.0):
 
 def test_planted_notes_are_read():
     pytest.importorskip("mir_eval")
-    trained = readout.fit(lambda: (example(seed) for seed in range(6)))
-    rows = readout.evaluate(trained, lambda: (example(seed) for seed in (10, 11)))
+    trained = readout.fit([partial(example, seed) for seed in range(6)])
+    rows = readout.evaluate(trained, [partial(example, seed) for seed in (10, 11)])
     assert len(rows) == 2 and min(row["f1"] for row in rows) > 0.98
     onsets, pitches = trained.notes(example(10))
     wanted = score(10).notes()
@@ -45,8 +47,8 @@ def test_planted_notes_are_read():
 def test_what_is_not_there_is_missed():
     """A quarter of the notes have no event: recall falls by that, precision does not."""
     pytest.importorskip("mir_eval")
-    trained = readout.fit(lambda: (example(seed, miss=0.25) for seed in range(6)))
-    (row,) = readout.evaluate(trained, lambda: [example(12, miss=0.25)])
+    trained = readout.fit([partial(example, seed, miss=0.25) for seed in range(6)])
+    (row,) = readout.evaluate(trained, [partial(example, 12, miss=0.25)])
     assert row["recall"] == pytest.approx(0.75, abs=0.1) and row["precision"] > 0.95
 
 
@@ -56,8 +58,8 @@ def test_unrelated_events_score_at_chance():
     def unrelated(seed):
         return example(seed)._replace(features=raster(15, STEPS, 0.3, seed + 100))
 
-    trained = readout.fit(lambda: (unrelated(seed) for seed in range(6)))
-    (row,) = readout.evaluate(trained, lambda: [unrelated(12)])
+    trained = readout.fit([partial(unrelated, seed) for seed in range(6)])
+    (row,) = readout.evaluate(trained, [partial(unrelated, 12)])
     assert row["f1"] < 0.25
 
 
@@ -65,8 +67,8 @@ def test_late_events_do_not_fit_into_the_tolerance():
     """What stands more than CONTEXT steps away cannot be seen."""
     pytest.importorskip("mir_eval")
     late = readout.CONTEXT + 8  # later than a fifth of a second, so into other notes
-    trained = readout.fit(lambda: (example(seed, late) for seed in range(6)))
-    (row,) = readout.evaluate(trained, lambda: [example(12, late)])
+    trained = readout.fit([partial(example, seed, late) for seed in range(6)])
+    (row,) = readout.evaluate(trained, [partial(example, 12, late)])
     assert row["f1"] < 0.4
 
 
@@ -101,4 +103,4 @@ def test_mel_bands_find_their_tones():
 def test_too_little_to_learn_from():
     pytest.importorskip("mir_eval")
     with pytest.raises(UserError, match="at least two recordings"):
-        readout.fit(lambda: [example(0)])
+        readout.fit([partial(example, 0)])

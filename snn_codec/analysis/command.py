@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -246,20 +247,18 @@ def _readouts(
     """F1 at 50 ms from each model's events, and from a mel spectrogram on the grid of the first."""
     settings = codecs[0][1].settings
 
-    def of_events(codec: Codec, some: Sequence[Item]) -> Iterator[Example]:
-        for item in some:
-            events = item.events(codec)
-            yield Example(events.events, score(item), events.sample_rate, events.hop)
+    def of_events(item: Item, codec: Codec) -> Example:
+        events = item.events(codec)
+        return Example(events.events, score(item), events.sample_rate, events.hop)
 
-    def of_mel(some: Sequence[Item]) -> Iterator[Example]:
-        for item in some:
-            sound = item.sound(settings.sample_rate)
-            features = readout.mel(sound, settings.sample_rate, settings.hop, settings.units)
-            yield Example(features, score(item), settings.sample_rate, settings.hop)
+    def of_mel(item: Item) -> Example:
+        sound = item.sound(settings.sample_rate)
+        features = readout.mel(sound, settings.sample_rate, settings.hop, settings.units)
+        return Example(features, score(item), settings.sample_rate, settings.hop)
 
-    def scored(make: Callable[[Sequence[Item]], Iterable[Example]]) -> dict[str, object]:
-        trained = readout.fit(lambda: make(learned))
-        rows = readout.evaluate(trained, lambda: make(items))
+    def scored(make: Callable[[Item], Example]) -> dict[str, object]:
+        trained = readout.fit([partial(make, item) for item in learned])
+        rows = readout.evaluate(trained, [partial(make, item) for item in items])
         found = {
             name: interval(np.array([row[name] for row in rows]), range(len(rows)))
             for name in ("precision", "recall", "f1")
@@ -272,7 +271,7 @@ def _readouts(
             "trained_on": len(learned),
         }
 
-    found = {name: scored(lambda some, codec=codec: of_events(codec, some)) for name, codec in codecs}
+    found = {name: scored(partial(of_events, codec=codec)) for name, codec in codecs}
     return found | {f"mel, {settings.units} bands": scored(of_mel)}
 
 

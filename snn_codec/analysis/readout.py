@@ -11,7 +11,7 @@ mir_eval comes with the extra `analysis`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +38,9 @@ class Example(NamedTuple):
     hop: int
 
 
-Examples = Callable[[], Iterable[Example]]  # called once a pass, so that a data set need not be in memory
+Examples = Sequence[
+    Callable[[], Example]
+]  # each loaded when needed, so that a data set need not be in memory
 
 
 class Readout(NamedTuple):
@@ -64,22 +66,18 @@ def fit(examples: Examples) -> Readout:
         UserError: It has fewer than two recordings, or mir_eval is not installed.
     """
     _transcription()
-    total, held = None, None
-    for number, example in enumerate(examples()):
-        sums = _sums(example)
-        total = sums if total is None else [a + b for a, b in zip(total, sums, strict=True)]
-        if number % HELD_OUT == HELD_OUT - 1 or number == 1:
-            held = sums if held is None else [a + b for a, b in zip(held, sums, strict=True)]
-    if held is None:
+    if len(examples) < 2:
         raise UserError("a readout needs at least two recordings to learn from; give more")
-    rest = [a - b for a, b in zip(total, held, strict=True)]
+    held_out = examples[1::HELD_OUT]
+    held = _added(held_out)
+    rest = _added([example for number, example in enumerate(examples) if number % HELD_OUT != 1])
+    total = [a + b for a, b in zip(rest, held, strict=True)]
     solutions = {penalty: _solved(rest, penalty) for penalty in PENALTIES}
     penalty = min(PENALTIES, key=lambda each: _squared_error(solutions[each], held))
     trial, scores = Readout(solutions[penalty], 0.0, penalty), []
-    for number, example in enumerate(examples()):
-        if number % HELD_OUT == HELD_OUT - 1 or number == 1:
-            likely = trial(example.features)
-            scores.append([_score(example, *_picked(likely, each, example))[2] for each in THRESHOLDS])
+    for example in (load() for load in held_out):
+        likely = trial(example.features)
+        scores.append([_score(example, *_picked(likely, each, example))[2] for each in THRESHOLDS])
     threshold = THRESHOLDS[int(np.mean(scores, 0).argmax())]
     return Readout(_solved(total, penalty), float(threshold), penalty)
 
@@ -87,7 +85,7 @@ def fit(examples: Examples) -> Readout:
 def evaluate(readout: Readout, examples: Examples) -> list[dict[str, float]]:
     """Onset `precision`, `recall` and `f1` of each recording, at 50 ms."""
     rows = []
-    for example in examples():
+    for example in (load() for load in examples):
         rows.append(
             dict(zip(("precision", "recall", "f1"), _score(example, *readout.notes(example)), strict=True))
         )
@@ -141,6 +139,13 @@ def _sums(example: Example) -> list[np.ndarray]:
     wanted = ndimage.convolve1d(grid.onsets().astype(np.float32), TARGET, axis=1, mode="constant")
     wanted = np.minimum(wanted, 1).T
     return [(rows.T @ rows).astype(float), (rows.T @ wanted).astype(float), np.square(wanted).sum(0, float)]
+
+
+def _added(examples: Examples) -> list[np.ndarray]:
+    total = _sums(examples[0]())
+    for load in examples[1:]:
+        total = [a + b for a, b in zip(total, _sums(load()), strict=True)]
+    return total
 
 
 def _solved(sums: list[np.ndarray], penalty: float) -> np.ndarray:
