@@ -39,16 +39,16 @@ def test_moments_of_shifts_are_those_of_every_eighth_shift():
 def test_moments_of_jitter_are_those_of_all_jitters():
     """Two onsets move independently, each in its interval of 11 steps: all 121 pairs of places."""
     events, onsets = bursty(3, 400, 0), np.zeros((2, 400), bool)
-    onsets[0, [100, 230]] = onsets[1, [150, 399]] = True  # the last is in an interval that is not whole
+    onsets[0, [100, 230]] = onsets[1, [150, 399]] = True  # the last is in no whole interval; they begin at 2
     found = nulls.jitter(events, onsets, 2, 11)
     pairs, moved = [], np.zeros((1, 400), bool)
-    for one in range(99, 110):
-        for other in range(220, 231):
+    for one in range(90, 101):
+        for other in range(222, 233):
             moved[:] = False
             moved[0, [one, other]] = True
             pairs.append(near(events, moved, 2)[:, 0])
     np.testing.assert_array_equal(found.onsets, [2, 1])
-    np.testing.assert_array_equal(found.observed, near(events, onsets & (np.arange(400) < 396), 2))
+    np.testing.assert_array_equal(found.observed, near(events, onsets & (np.arange(400) < 398), 2))
     np.testing.assert_allclose(found.mean[:, 0], np.mean(pairs, 0))
     np.testing.assert_allclose(found.variance[:, 0], np.var(pairs, 0))
     np.testing.assert_allclose(found.third[:, 0], stats.moment(pairs, 3), atol=1e-9)

@@ -23,7 +23,7 @@ def recording(seed, answering=5, units=12):
     pitch = random.integers(61, 71, 700)
     score = Score(onset, onset + 5000, pitch, pitch * 0 + 70, np.zeros((0, 2), np.int64), 22050)
     grid = score.grid(STEPS, 22050, 512)
-    events = raster(units, STEPS, 0.03, seed)
+    events = raster(units, STEPS, 0.03, seed + 100)
     for unit in range(answering):
         steps = grid.onset[grid.key == 40 + unit] + 1
         events[unit, steps[random.random(len(steps)) < 0.9]] = True

@@ -126,11 +126,13 @@ def jitter(
 
     Each onset moves to any step of its interval, all alike likely. The intervals are fixed (Amarasingham et al.,
     J. Neurophysiol. 107, 2012): moves around the onset itself would keep it in the middle, which is no chance
-    model for events that change slowly. What is left of T over a multiple of `interval` is not used.
+    model for events that change slowly. They begin where the first window is whole, and what is left at the end is
+    not used.
     """
-    parts = events.shape[1] // interval
-    keys, steps = np.nonzero(onsets[:, : parts * interval])
-    near = _window(events, half_width, "constant")[:, : parts * interval]
+    parts = max(events.shape[1] - 2 * half_width, 0) // interval
+    used = slice(half_width, half_width + parts * interval)
+    keys, steps = np.nonzero(onsets[:, used])
+    near = _window(events, half_width, "constant")[:, used]
     of_part = near.reshape(len(events), parts, interval)
     mean, square, cube = ((of_part**power).mean(2)[:, steps // interval] for power in (1, 2, 3))
     variance = square - mean**2
