@@ -141,27 +141,25 @@ def _analyse_options(added: argparse.ArgumentParser) -> None:
 
 
 def _analyse(options: argparse.Namespace) -> int:
-    from snn_codec.analysis.command import analyse, lines
+    from snn_codec.analysis.command import Options, analyse, lines
 
+    wanted = Options(
+        midi=options.midi,
+        split=options.split,
+        half_width=options.half_width,
+        offset_ms=options.offset_ms,
+        pages=options.pages,
+        readout=options.readout,
+        save=options.save,
+        force=options.force,
+    )
     codecs = []
     for model in options.model:
         loaded = _load(argparse.Namespace(model=model, device=options.device))
-        codecs.append((Path(model).name if Path(model).name not in dict(codecs) else model, loaded))
+        name = Path(model).name
+        codecs.append((f"{name}-{len(codecs) + 1}" if name in dict(codecs) else name, loaded))
     with _progress("analysing", 1) as advance:
-        found = analyse(
-            options.inputs,
-            options.output,
-            codecs,
-            midi=options.midi,
-            split=options.split,
-            half_width=options.half_width,
-            offset_ms=options.offset_ms,
-            pages=options.pages,
-            with_readout=options.readout,
-            save=options.save,
-            force=options.force,
-            progress=advance,
-        )
+        found = analyse(options.inputs, options.output, codecs, wanted, advance)
     print(json.dumps(found) if options.json else "\n".join([*lines(found), f"report in {options.output}"]))
     return 0
 

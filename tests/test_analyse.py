@@ -109,6 +109,9 @@ def test_the_offset_moves_the_notes(tmp_path, capsys):
         (["no-such.wav"], "no such file"),
         (["a.wav", "--midi", "other.mid", "--readout"], "MAESTRO layout"),
         (["a.wav", "--midi", "a.wav"], "is not a MIDI file"),
+        (["a.wav", "--midi", "other.mid", "--half-width", "128"], "0 to 127"),
+        (["a.wav", "--midi", "other.mid", "--pages", "-1"], "0 or more"),
+        (["a.wav", "--midi", "other.mid", "--offset-ms", "nan"], "in milliseconds"),
     ],
 )
 def test_what_cannot_be_used_gets_one_sentence(checkpoint, tmp_path, capsys, monkeypatch, arguments, words):
@@ -132,3 +135,6 @@ def test_event_files_are_of_one_model(checkpoint, codec, tmp_path, capsys):
         ROOT / "data/checkpoints/free",
     )
     assert status == 2 and "of one model" in err
+    status, out, _ = run(capsys, tmp_path / "a.spk", "-o", tmp_path / "r", "--model", "free", "--json")
+    assert status == 0 and json.loads(out)["models"][0]["model"] == codec.fingerprint
+    assert '"sounds": []' in (tmp_path / "r" / "a.html").read_text(encoding="utf-8")

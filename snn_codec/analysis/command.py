@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from snn_codec import audio
+from snn_codec import audio, plots
 from snn_codec.analysis import figures, notes, readout, report, results
+from snn_codec.analysis.correlation import HALF_WIDTH, LAGS
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.readout import Example
 from snn_codec.analysis.study import Study, study
@@ -54,82 +55,128 @@ class Item:
         return np.concatenate(list(audio.resampled(audio.read_blocks(self.path), rate, sample_rate)))
 
 
+@dataclass(frozen=True)
+class Options:
+    """What to analyse and what to write.
+
+    Attributes:
+        midi: Files, or folders of them; without, MIDI stands beside each recording or in the folder's table.
+        split: Of a folder in the MAESTRO layout.
+        half_width: Steps to both sides of an onset that count as near it.
+        offset_ms: How much later the sound is than its MIDI.
+        pages: Interactive pages to write, of the first recordings, for each model.
+        readout: Train a linear readout on the folder's training split; score it on `split`.
+        save: Write all arrays to `results.h5`.
+        force: Replace files that exist.
+
+    Raises:
+        UserError: A number that makes no sense.
+    """
+
+    midi: Sequence[Path] = ()
+    split: str = "validation"
+    half_width: int = HALF_WIDTH
+    offset_ms: float = 0.0
+    pages: int = 1
+    readout: bool = False
+    save: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.half_width < LAGS:
+            raise UserError(f"the half width must be 0 to {LAGS - 1} steps, not {self.half_width}")
+        if not abs(self.offset_ms) < 1e9:
+            raise UserError(f"the offset must be in milliseconds, not {self.offset_ms}")
+        if self.pages < 0:
+            raise UserError(f"the number of pages must be 0 or more, not {self.pages}")
+
+    def score(self, item: Item) -> Score:
+        """The notes of a recording, at the time of its sound."""
+        return notes.read(item.midi).shifted(round(self.offset_ms * 1000))
+
+
 def analyse(
     inputs: Sequence[Path],
     output: Path,
     codecs: Sequence[tuple[str, Codec]],
-    *,
-    midi: Sequence[Path] = (),
-    split: str = "validation",
-    half_width: int,
-    offset_ms: float = 0.0,
-    pages: int = 1,
-    with_readout: bool = False,
-    save: bool = False,
-    force: bool = False,
+    options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, object]:
     """Write the report; the summary that is also in its `summary.json`.
 
     Args:
         inputs: Recordings, event files, folders of them, or one folder in the MAESTRO layout.
-        output: Folder to write to: `summary.json`, `figure5.png`, `units.csv`, `pairs.csv`, and pages.
-        codecs: Names and models; event files take one.
-        midi: Files, or folders of them; without, MIDI stands beside each recording or in the folder's table.
-        split: Of a folder in the MAESTRO layout.
-        offset_ms: How much later the sound is than its MIDI.
-        pages: Interactive pages to write, from the first recordings, for each model.
-        with_readout: Train a linear readout on the folder's training split; score it on `split`.
+        output: Folder for `summary.json`, `figure5.png`, `units.csv`, `pairs.csv`, `results.h5` and pages.
+        codecs: Names and models; event files take one, and are named after their own if that is another.
 
     Raises:
-        UserError: An input cannot be read, has no MIDI, or does not fit the model; or the output exists.
+        UserError: An input cannot be read or has no MIDI, an extra is missing, or the output exists.
     """
-    items = find(inputs, midi, split)
+    items = find(inputs, options.midi, options.split)
+    _check(inputs, items, codecs, options)
+    if not items[0].is_sound:
+        made_by = items[0].events(codecs[0][1]).fingerprint
+        if made_by != codecs[0][1].fingerprint:
+            codecs = [(made_by or "unknown", codecs[0][1])]
+    pages = _files(output, items, codecs, options)
+    studies = []
+    for number, (name, codec) in enumerate(codecs):
+        recordings = ((item.name, item.events(codec), options.score(item)) for item in items)
+        share = partial(_share, progress, number * len(items), len(codecs) * len(items))
+        studies.append(study(recordings, name, half_width=options.half_width, progress=share))
+    summary: dict[str, object] = {"models": [one.summary() for one in studies]}
+    if options.readout:
+        learned = find(inputs, options.midi, "train")
+        summary["onset_readout"] = _readouts(learned, items, codecs, options)
+    summary = _plain(summary)
+    examples = [(items[0].events(codec), options.score(items[0])) for _, codec in codecs]
+    figures.figure5(output / "figure5.png", studies, examples, force=options.force)
+    results.write_units(output / "units.csv", studies, force=options.force)
+    results.write_pairs(output / "pairs.csv", studies, force=options.force)
+    if options.save:
+        results.save(output / "results.h5", studies, force=options.force)
+    for (item, number), path in pages.items():
+        _page(path, studies[number], item, codecs[number][1], options)
+    with replacing(output / "summary.json", force=options.force) as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _check(
+    inputs: Sequence[Path], items: Sequence[Item], codecs: Sequence[tuple[str, Codec]], options: Options
+) -> None:
+    """What would fail only after the work."""
     if len(codecs) > 1 and not all(item.is_sound for item in items):
         raise UserError("event files are of one model; give recordings to compare several")
-    if with_readout and (split == "train" or len(inputs) != 1 or not tables(inputs[0])):
-        raise UserError("a readout needs one folder in the MAESTRO layout, and another split than train")
+    plots.pyplot()
+    if options.readout:
+        readout.transcription()
+        if options.split == "train" or len(inputs) != 1 or not tables(inputs[0]):
+            raise UserError("a readout needs one folder in the MAESTRO layout, and another split than train")
+
+
+def _files(
+    output: Path, items: Sequence[Item], codecs: Sequence[tuple[str, Codec]], options: Options
+) -> dict[tuple[Item, int], Path]:
+    """Make the folder, see that all files can be written, and give those of the pages by recording and model."""
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is a file; give a folder")
     output.mkdir(parents=True, exist_ok=True)
-    paged = {
-        (item, name): output
-        / f"{'-'.join([Path(item.name).stem, *([name] if len(codecs) > 1 else [])])}.html"
-        for item in items[:pages]
-        for name, _ in codecs
-    }
-    written = ["summary.json", "figure5.png", "units.csv", "pairs.csv", *(["results.h5"] if save else [])]
-    for path in [*(output / name for name in written), *paged.values()]:
-        check_writable(path, force=force)
+    pages = {}
+    for item in items[: options.pages]:
+        for number, (name, _) in enumerate(codecs):
+            stem = Path(item.name).stem
+            pages[item, number] = output / (f"{stem}-{name}.html" if len(codecs) > 1 else f"{stem}.html")
+    if len(set(pages.values())) < len(pages):
+        raise UserError("two recordings have the same name; ask for fewer --pages")
+    names = ["summary.json", "figure5.png", "units.csv", "pairs.csv", *["results.h5"] * options.save]
+    for path in [*(output / name for name in names), *pages.values()]:
+        check_writable(path, force=options.force)
+    return pages
 
-    def score(item: Item) -> Score:
-        return notes.read(item.midi).shifted(round(offset_ms * 1000))
 
-    studies: list[Study] = []
-    for name, codec in codecs:
-
-        def advance(done: int) -> None:
-            progress((len(studies) + done / len(items)) / len(codecs))
-
-        recordings = ((item.name, item.events(codec), score(item)) for item in items)  # noqa: B023
-        studies.append(study(recordings, name, half_width=half_width, progress=advance))
-    summary: dict[str, object] = {"models": [one.summary() for one in studies]}
-    if with_readout:
-        summary["onset_readout"] = _readouts(find(inputs, midi, "train"), items, codecs, score)
-    first = items[0]
-    examples = [(first.events(codec), score(first)) for _, codec in codecs]
-    figures.figure5(output / "figure5.png", studies, examples, force=force)
-    results.write_units(output / "units.csv", studies, force=force)
-    results.write_pairs(output / "pairs.csv", studies, force=force)
-    if save:
-        results.save(output / "results.h5", studies, force=force)
-    for one, (name, codec) in zip(studies, codecs, strict=True):
-        for item in items[:pages]:
-            _page(paged[item, name], one, item, codec, score(item), force)
-    summary = _plain(summary)
-    with replacing(output / "summary.json", force=force) as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n")
-    return summary
+def _share(progress: Callable[[float], None], before: int, total: int, done: int) -> None:
+    progress((before + done) / total)
 
 
 def lines(summary: dict[str, object]) -> Iterator[str]:
@@ -220,7 +267,7 @@ def _below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     )
 
 
-def _page(path: Path, one: Study, item: Item, codec: Codec, score: Score, force: bool) -> None:
+def _page(path: Path, one: Study, item: Item, codec: Codec, options: Options) -> None:
     events = item.events(codec)
     sounds = {}
     if item.is_sound:
@@ -235,26 +282,26 @@ def _page(path: Path, one: Study, item: Item, codec: Codec, score: Score, force:
             events.events[:, :steps], events.sample_rate, events.hop, steps * events.hop, events.fingerprint
         )
     sounds = {name: sound[: events.n_samples] for name, sound in sounds.items()}
-    report.write(path, one, events, score, sounds, title=title, force=force)
+    report.write(path, one, events, options.score(item), sounds, title=title, force=options.force)
 
 
 def _readouts(
     learned: Sequence[Item],
     items: Sequence[Item],
     codecs: Sequence[tuple[str, Codec]],
-    score: Callable[[Item], Score],
+    options: Options,
 ) -> dict[str, dict[str, object]]:
     """F1 at 50 ms from each model's events, and from a mel spectrogram on the grid of the first."""
     settings = codecs[0][1].settings
 
     def of_events(item: Item, codec: Codec) -> Example:
         events = item.events(codec)
-        return Example(events.events, score(item), events.sample_rate, events.hop)
+        return Example(events.events, options.score(item), events.sample_rate, events.hop)
 
     def of_mel(item: Item) -> Example:
         sound = item.sound(settings.sample_rate)
         features = readout.mel(sound, settings.sample_rate, settings.hop, settings.units)
-        return Example(features, score(item), settings.sample_rate, settings.hop)
+        return Example(features, options.score(item), settings.sample_rate, settings.hop)
 
     def scored(make: Callable[[Item], Example]) -> dict[str, object]:
         trained = readout.fit([partial(make, item) for item in learned])

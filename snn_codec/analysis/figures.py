@@ -104,13 +104,15 @@ def _curves(axis, study: Study) -> None:
     time = np.arange(-lags, lags + 1) / study.step_rate
     axis.axvspan(*(np.array([-1, 1]) * (study.half_width + 0.5) / study.step_rate), color="#e8ecf0", lw=0)
     axis.axhline(1, color=plots.INK, lw=0.6)
-    for unit, key in best_pairs(study):
+    pairs = best_pairs(study)
+    for unit, key in pairs:
         curve = study.counts[unit, key]
         axis.plot(time, curve / max(curve.mean(), 1e-9), lw=1, label=f"unit {unit}, {notes.name(key)}")
     axis.set_xlabel("lag (s): the note comes after the event")
     axis.set_ylabel("C / mean C")
     axis.set_xlim(time[0], time[-1])
-    axis.legend(frameon=False, fontsize=7, ncols=2)
+    if pairs:
+        axis.legend(frameon=False, fontsize=7, ncols=2)
 
 
 def _matrix(axis, study: Study, top: float):  # noqa: ANN202

@@ -65,7 +65,7 @@ def fit(examples: Examples) -> Readout:
     Raises:
         UserError: It has fewer than two recordings, or mir_eval is not installed.
     """
-    _transcription()
+    transcription()
     if len(examples) < 2:
         raise UserError("a readout needs at least two recordings to learn from; give more")
     held_out = examples[1::HELD_OUT]
@@ -174,7 +174,7 @@ def _score(example: Example, onsets: np.ndarray, pitches: np.ndarray) -> tuple[f
     notes = score.notes()
     if not len(onsets) or not len(notes.onset):
         return 0.0, 0.0, 0.0
-    return _transcription().precision_recall_f1_overlap(
+    return transcription().precision_recall_f1_overlap(
         *_as_intervals(notes.onset, notes.pitch),
         *_as_intervals(onsets, pitches),
         onset_tolerance=TOLERANCE,
@@ -186,7 +186,12 @@ def _as_intervals(onsets: np.ndarray, pitches: np.ndarray) -> tuple[np.ndarray, 
     return np.stack([onsets, onsets + 0.1], 1), 440 * 2 ** ((np.asarray(pitches) - 69) / 12)
 
 
-def _transcription():  # noqa: ANN202
+def transcription():  # noqa: ANN202
+    """mir_eval's module.
+
+    Raises:
+        UserError: mir_eval is not installed.
+    """
     try:
         from mir_eval import transcription
     except ImportError as error:
