@@ -108,11 +108,12 @@ def _curves(axis, study: Study) -> None:
     for unit, key in pairs:
         curve = study.counts[unit, key]
         axis.plot(time, curve / max(curve.mean(), 1e-9), lw=1, label=f"unit {unit}, {notes.name(key)}")
-    axis.set_xlabel("lag (s): the note comes after the event")
+    axis.set_xlabel("lag (s); positive: the event comes before the note")
     axis.set_ylabel("C / mean C")
     axis.set_xlim(time[0], time[-1])
     if pairs:
-        axis.legend(frameon=False, fontsize=7, ncols=2)
+        axis.set_ylim(top=axis.get_ylim()[1] * 1.2)  # room for the legend
+        axis.legend(frameon=False, fontsize=7, ncols=4, loc="upper center")
 
 
 def _matrix(axis, study: Study, top: float):  # noqa: ANN202
