@@ -10,6 +10,7 @@ will do, the shipped audio is of Salamander Grand Piano V3 by Alexander Holm (CC
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -108,6 +109,10 @@ def main() -> None:
     parser.add_argument("--soundfont", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "recording")
     options = parser.parse_args()
+    if shutil.which("fluidsynth") is None:
+        parser.error("fluidsynth is not on PATH; install it with your system's package manager")
+    if not options.soundfont.is_file():
+        parser.error(f"{options.soundfont}: no such file")
     options.output.mkdir(parents=True, exist_ok=True)
     score = options.output / f"{NAME}.mid"
     performance().write(str(score))

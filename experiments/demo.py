@@ -2,7 +2,7 @@
 
     python experiments/demo.py [--model free] [--output out/demo]
 
-Writes the events (`.h5`), the decoded sound (`.wav`) and a picture of both, and prints what it cost.
+Writes the events (`.spk`), the decoded sound (`.wav`) and a picture of both, and prints what it cost.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation.metrics import si_snr
-from snn_codec.storage import spiketrains
+from snn_codec.storage import bitstream
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording"
 
@@ -47,10 +47,10 @@ def run(model: str, output: Path) -> None:
     finished = time.perf_counter()
 
     name = source.stem
-    spiketrains.write(output / f"{name}.h5", {source.name: events}, force=True)
+    bitstream.write(output / f"{name}.spk", events, model=codec.context, force=True)
     audio.write(output / f"{name}.wav", [decoded], events.sample_rate, force=True)
     score_db = si_snr(decoded, sound)
-    n_bytes = -(-min(events.costs.values()) // 8) + len(events.levels)
+    n_bytes = (output / f"{name}.spk").stat().st_size
     plots.overview(
         output / f"{name}.png",
         sound,
@@ -68,10 +68,10 @@ def run(model: str, output: Path) -> None:
         f"{events.events_per_second:.0f} a second, density {events.density:.3f}"
     )
     print(
-        f"code            {n_bytes} bytes, {events.kbps(n_bytes):.3f} kbps, {len(sound) * 2 / n_bytes:.0f} times less"
+        f"event file      {n_bytes} bytes, {events.kbps(n_bytes):.3f} kbps, {len(sound) * 2 / n_bytes:.0f} times less"
     )
-    stored = (output / f"{name}.h5").stat().st_size
-    print(f"event file      {stored} bytes, {events.kbps(stored):.3f} kbps (HDF5, the form for analysis)")
+    dense = events.costs["dense"] / 8
+    print(f"                one bit a cell would be {dense:.0f} bytes, {events.kbps(dense):.3f} kbps")
     print(f"SI-SNR          {score_db:.2f} dB")
     print(
         f"real time       encoding {events.duration / (encoded - began):.0f} x, "
@@ -79,7 +79,7 @@ def run(model: str, output: Path) -> None:
     )
     for suffix, what in (
         (".wav", "decoded sound"),
-        (".h5", "events (HDF5 spike trains)"),
+        (".spk", "events (bitstream)"),
         (".png", "figure"),
     ):
         print(f"{what + ':':28}{output / (name + suffix)}")

@@ -191,7 +191,7 @@ def report_length(model: str, hours: tuple[float, ...]) -> None:
     per_hour = []
     for length in hours:
         with tempfile.TemporaryDirectory() as folder:
-            sound, events, decoded = (Path(folder) / name for name in ("in.wav", "events.h5", "out.wav"))
+            sound, events, decoded = (Path(folder) / name for name in ("in.wav", "events.spk", "out.wav"))
             rate = audio.info(RECORDING).sample_rate
             audio.write(sound, repeated(round(length * 3600 * rate)), rate)
             encoding, encoding_peak = command("encode", sound, "-o", events, "--model", model)

@@ -1,15 +1,16 @@
-"""The command line: `snn-codec train | encode | decode | info | evaluate | analyse`."""
+"""The command line: `snn-codec encode`, `decode`, `info`, `convert`, `train`, `evaluate`, `simulate`, `export` ..."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,7 +19,8 @@ from snn_codec import __version__
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
 
-EVENT_SUFFIX = ".h5"
+EVENT_SUFFIX = ".spk"
+PIPE = Path("-")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fatal(error)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit fails again
+        return 141
 
 
 def fatal(error: Exception) -> int:
@@ -39,6 +44,8 @@ def fatal(error: Exception) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from hardware import commands as hardware_commands
+
     parser = argparse.ArgumentParser(
         prog="snn-codec", description="Piano recordings as spike rasters, and back."
     )
@@ -50,25 +57,51 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    def coding(added: argparse.ArgumentParser, what: str) -> None:
-        added.add_argument("inputs", nargs="+", type=Path, metavar=what, help="files, or folders of them")
-        added.add_argument("-o", "--output", type=Path, help="file, or folder if there are several inputs")
+    def model(added: argparse.ArgumentParser) -> None:
         added.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
+
+    def coding(added: argparse.ArgumentParser, what: str, output: str) -> None:
+        added.add_argument("inputs", nargs="+", type=Path, metavar=what, help="files, or folders of them")
+        added.add_argument("-o", "--output", type=Path, help=output)
+        model(added)
         added.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
         added.add_argument("--force", action="store_true", help="replace files that exist")
         added.add_argument("--json", action="store_true", help="print one JSON object")
 
     encode = command("encode", _encode, "Turn recordings into events.")
-    coding(encode, "RECORDING")
+    coding(encode, "RECORDING", ".spk or .h5 file, - for a bitstream on stdout, or folder for several inputs")
+    encode.add_argument(
+        "--format", choices=("spk", "h5"), help="bitstream or HDF5 spike trains (by OUTPUT, else spk)"
+    )
     encode.add_argument("--batch-size", type=int, default=1, help="chunks computed at once (1)")
-    coding(command("decode", _decode, "Turn events into sound (16 bit, 22 050 Hz, mono)."), "EVENTS")
 
-    info = command("info", _info, "Say what an event file holds.")
+    decode = command("decode", _decode, "Turn events into sound (16 bit, 22 050 Hz, mono).")
+    coding(decode, "EVENTS", "file, or folder if there are several inputs (EVENTS may be -: stdin)")
+    decode.add_argument("--recording", metavar="NAME", help="which one of an .h5 file that holds several")
+    decode.add_argument(
+        "--salvage",
+        action="store_true",
+        help="decode what is left of a damaged bitstream, silence for the rest",
+    )
+
+    info = command("info", _info, "Say what an event file holds, and where its bytes are.")
     info.add_argument("file", type=Path)
+    model(info)
     info.add_argument("--json", action="store_true", help="print one JSON object")
 
+    convert = command("convert", _convert, "Write events in another form, or several files' events to one.")
+    convert.add_argument("inputs", nargs="+", type=Path, metavar="EVENTS", help="files, or folders of them")
+    convert.add_argument("output", type=Path, help="file; or an existing folder, for a file a recording")
+    convert.add_argument(
+        "--to", metavar="KIND", help="spk, h5, shd, nwb, nirdata, csv, npz (by OUTPUT's suffix)"
+    )
+    convert.add_argument("--recording", metavar="NAME", help="only this one of those in .h5 files")
+    model(convert)
+    convert.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
+    convert.add_argument("--force", action="store_true", help="replace files that exist")
+
     evaluate = command("evaluate", _evaluate, "Measure a model on a data set, clip by clip.")
-    evaluate.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
+    model(evaluate)
     evaluate.add_argument(
         "--data", type=Path, required=True, help="folder in the MAESTRO layout, or of audio files"
     )
@@ -102,6 +135,20 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--workers", type=int, default=1, help="processes that read data (1)")
     train.add_argument("--threads", type=int, help="threads of each process")
     train.add_argument("--force", action="store_true", help="start a run folder anew")
+
+    entropy = command(
+        "train-entropy",
+        _train_entropy,
+        "Train the context model that makes a checkpoint's bitstreams shorter.",
+    )
+    entropy.add_argument("model", help="a checkpoint folder; the context model is written into it")
+    entropy.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
+    entropy.add_argument("--hours", type=float, default=10, help="of recordings to train on, at most (10)")
+    entropy.add_argument("--steps", type=int, default=6000, help="of the optimiser (6000)")
+    entropy.add_argument("--seed", type=int, default=0)
+    entropy.add_argument("--device", default="cpu", help="for encoding: cpu, cuda, cuda:1, mps (cpu)")
+    entropy.add_argument("--force", action="store_true", help="replace the one that is there")
+    hardware_commands.add(command, model)
     return parser
 
 
@@ -166,33 +213,81 @@ def _analyse(options: argparse.Namespace) -> int:
 
 def _encode(options: argparse.Namespace) -> int:
     from snn_codec import audio
+    from snn_codec.storage import event_files
 
+    kind = options.format or (_event_kind(options.output) if options.output else "spk")
     codec = _load(options)
 
     def one(source: Path, target: Path) -> dict[str, Any]:
-        from snn_codec.storage import spiketrains
-
-        check_writable(target, force=options.force)
+        if target != PIPE:
+            check_writable(target, force=options.force)
         length = audio.info(source)
         with _progress(source.name, length.samples / length.sample_rate) as advance:
             events = codec.encode_blocks(
                 audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
             )
-        spiketrains.write(target, {source.name: events}, force=options.force)
-        return {"seconds": events.duration, "events": events.n_events} | _size(events, target)
+        result = {"seconds": events.duration, "events": events.n_events}
+        result |= {"events_per_second": events.events_per_second, "density": events.density}
+        if target == PIPE:
+            n_bytes = _to_pipe(events, codec.context)
+        else:
+            event_files.write(
+                target, kind, [(source.name, events)], context=codec.context, force=options.force
+            )
+            n_bytes = target.stat().st_size
+        return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
 
-    return _convert_all(options, audio.SUFFIXES, EVENT_SUFFIX, one)
+    return _convert_all(options, audio.SUFFIXES, f".{kind}", one)
+
+
+def _event_kind(output: Path) -> str:
+    """The kind of event file that this output asks for.
+
+    Raises:
+        UserError: Its suffix is that of something else.
+    """
+    if output == PIPE or output.is_dir() or not output.suffix:
+        return "spk"
+    if output.suffix.lower() not in (".spk", ".h5"):
+        raise UserError(f"{output}: events are written to .spk or .h5 files; convert makes the other forms")
+    return output.suffix.lower().lstrip(".")
+
+
+def _to_pipe(events: Any, context: Any) -> int:
+    """Write a bitstream to stdout; how many bytes it has."""
+    from snn_codec.storage import bitstream
+
+    class Counted:
+        size = 0
+        name = "stdout"
+
+        def write(self, data: bytes) -> None:
+            sys.stdout.buffer.write(data)
+            self.size += len(data)
+
+        def flush(self) -> None:
+            sys.stdout.buffer.flush()
+
+    counted = Counted()
+    bitstream.write(counted, events, model=context)
+    return counted.size
 
 
 def _decode(options: argparse.Namespace) -> int:
     from snn_codec import audio
-    from snn_codec.storage import spiketrains
+    from snn_codec.storage import bitstream, event_files
 
     codec = _load(options)
 
     def one(source: Path, target: Path) -> dict[str, Any]:
         check_writable(target, force=options.force)
-        events = spiketrains.read(source)
+        damages: list[Any] = []
+        if source == PIPE:
+            events = bitstream.read(sys.stdin.buffer, model=codec.context)
+        elif options.salvage and event_files.is_bitstream(source):
+            events, damages = bitstream.salvaged(source, model=codec.context)
+        else:
+            events = event_files.read(source, options.recording, context=codec.context)
 
         def blocks() -> Iterator[Any]:
             done = 0
@@ -206,45 +301,119 @@ def _decode(options: argparse.Namespace) -> int:
             clipped = audio.write(target, blocks(), events.sample_rate, force=options.force)
         except UserError as error:
             raise UserError(str(error) if str(target) in str(error) else f"{source}: {error}") from error
-        return {"seconds": events.duration, "clipped_samples": clipped}
+        for damage in damages:
+            print(f"snn-codec: {source}: {damage} and is silent", file=sys.stderr)
+        return {
+            "seconds": events.duration,
+            "clipped_samples": clipped,
+            "damaged_chunks": [damage.chunk for damage in damages],
+        }
 
-    return _convert_all(options, (EVENT_SUFFIX,), ".wav", one)
+    return _convert_all(options, (".spk", ".h5"), ".wav", one)
 
 
 def _info(options: argparse.Namespace) -> int:
-    from snn_codec.storage import spiketrains
+    from snn_codec import checkpoints
+    from snn_codec.storage import bitstream, event_files
+    from snn_codec.storage.context import FILE_NAME, ContextModel
 
-    found = {}
-    for name in spiketrains.names(options.file):
-        events = spiketrains.read(options.file, name)
-        found[name] = {
-            "units": events.n_units,
-            "steps": events.n_steps,
-            "sample_rate": events.sample_rate,
-            "hop": events.hop,
-            "samples": events.n_samples,
-            "seconds": events.duration,
-            "model": events.fingerprint,
-            "events": events.n_events,
-            "density": events.density,
-            "events_per_second": events.events_per_second,
-            "bits": events.costs,
-        }
-    result = {"file": str(options.file), "bytes": options.file.stat().st_size, "recordings": found}
+    path = options.file
+    result: dict[str, Any] = {"file": str(path), "bytes": None, "recordings": {}}
+    if event_files.is_bitstream(path):
+        result["parts"] = bitstream.breakdown(path)
+        with open(path, "rb") as file:
+            header = bitstream.Reader(file, name=str(path)).header
+        result["context"] = header.context
+        file = checkpoints.find(options.model) / FILE_NAME
+        context = ContextModel.load(file) if header.context and file.exists() else None
+        if "learned" in result["parts"]["chunks"] and (
+            context is None or context.fingerprint != header.context
+        ):
+            # its bytes can be told without the context model, its events cannot
+            result["recordings"][path.stem] = {
+                "units": header.n_units, "sample_rate": header.sample_rate, "hop": header.hop,
+                "samples": result["parts"]["samples"], "model": header.fingerprint,
+                "seconds": result["parts"]["samples"] / header.sample_rate,
+            }  # fmt: skip
+        else:
+            result["recordings"][path.stem] = _described(bitstream.read(path, model=context))
+    else:
+        result["recordings"] = {name: _described(events) for name, events in event_files.recordings(path)}
+    result["bytes"] = path.stat().st_size
     if options.json:
         print(json.dumps(result))
         return 0
-    print(f"{options.file}: {result['bytes']} bytes, {len(found)} recording(s)")
-    for name, row in found.items():
-        rate = {kind: f"{bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items()}
+    print(f"{path}: {result['bytes']} bytes, {len(result['recordings'])} recording(s)")
+    for name, row in result["recordings"].items():
+        _print_recording(name, row)
+    if "parts" in result:
+        _print_parts(result)
+    return 0
+
+
+def _described(events: Any) -> dict[str, Any]:
+    return {
+        "units": events.n_units,
+        "steps": events.n_steps,
+        "sample_rate": events.sample_rate,
+        "hop": events.hop,
+        "samples": events.n_samples,
+        "seconds": events.duration,
+        "model": events.fingerprint,
+        "events": events.n_events,
+        "density": events.density,
+        "events_per_second": events.events_per_second,
+        "bits": events.costs,
+    }
+
+
+def _print_recording(name: str, row: dict[str, Any]) -> None:
+    print(f"{name}: {row['seconds']:.2f} s, {row['units']} units, model {row['model'] or '-'}")
+    if "events" not in row:
         print(
-            f"{name}: {row['seconds']:.2f} s, {row['units']} units x {row['steps']} steps, "
-            f"{row['events']} events ({row['events_per_second']:.1f} a second, density {row['density']:.4f}), "
-            f"model {row['model'] or '-'}"
+            "  its events are coded with a context model that --model does not have; they cannot be counted"
         )
-        print(
-            "  kbps by the paper's formulas: " + ", ".join(f"{kind} {value}" for kind, value in rate.items())
+        return
+    print(
+        f"  {row['steps']} steps, {row['events']} events ({row['events_per_second']:.1f} a second, "
+        f"density {row['density']:.4f})"
+    )
+    rates = (f"{kind} {bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items())
+    print(f"  kbps by the paper's formulas: {', '.join(rates)}")
+
+
+def _print_parts(result: dict[str, Any]) -> None:
+    parts, (row,) = result["parts"], result["recordings"].values()
+    print(f"  kbps of this file: {result['bytes'] * 8 / row['seconds'] / 1000:.3f}")
+    names = ("header", "framing", "levels", "events", "checksums", "trailer")
+    print("  bytes: " + ", ".join(f"{name} {parts[name]}" for name in names))
+    print("  chunks: " + ", ".join(f"{count} {name}" for name, count in parts["chunks"].items()))
+    if result["context"]:
+        print(f"  context model: {result['context']}")
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from snn_codec import checkpoints
+    from snn_codec.storage import event_files
+    from snn_codec.storage.context import FILE_NAME, ContextModel
+
+    if options.to is not None and options.to not in event_files.KINDS:
+        raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
+    file = checkpoints.find(options.model) / FILE_NAME
+    read: list[str] = []
+    with _progress("converting", None):
+        written = event_files.convert(
+            options.inputs,
+            options.output,
+            options.to,
+            name=options.recording,
+            context=ContextModel.load(file) if file.exists() else None,
+            compress=options.gzip,
+            force=options.force,
+            progress=read.append,
         )
+    size = sum(path.stat().st_size for path in written)
+    print(f"{len(read)} recording(s) -> {options.output}: {len(written)} file(s), {size} bytes")
     return 0
 
 
@@ -297,6 +466,34 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _train_entropy(options: argparse.Namespace) -> int:
+    from snn_codec import checkpoints
+    from snn_codec.storage.context import FILE_NAME
+    from snn_codec.training.datasets import recordings
+    from snn_codec.training.rate import RateTraining, bits_per_cell, events_of, train_context
+
+    target = check_writable(checkpoints.find(options.model) / FILE_NAME, force=options.force)
+    if options.steps < 1 or not options.hours > 0:
+        raise UserError(f"--steps {options.steps}, --hours {options.hours}: must be more than 0")
+    codec = _load(options)
+    matrices = []
+    for split in ("train", "validation"):
+        paths = [path for folder in options.data for path in recordings(folder, split)]
+        with _progress(f"encoding the {split} split", 1) as advance:
+            matrices.append(events_of(codec, paths, options.hours, options.seed, advance))
+    settings = RateTraining(steps=options.steps, seed=options.seed)
+    with _progress("training", settings.steps) as advance:
+        model = train_context(
+            matrices[0], settings, checkpoint=codec.fingerprint, progress=lambda step, bits: advance(step)
+        )
+    model.save(target, force=options.force)
+    print(f"{target}: context model {model.fingerprint} for the checkpoint {codec.fingerprint}")
+    print("bits a cell, validation:")
+    for name, bits in bits_per_cell(matrices[1], model).items():
+        print(f"  {name:10} {bits:.4f}, {(1 - bits) * 100:.1f} % under the dense cost")
+    return 0
+
+
 def _load(options: argparse.Namespace):  # noqa: ANN202 - importing Codec for the annotation costs a second
     import h5py  # noqa: F401 - before denormals are off, or numpy 1.26 warns about its own constants
     import torch
@@ -321,6 +518,7 @@ def _convert_all(
 ) -> int:
     """Run `one` on every input, go on after a bad one, report, and give the exit status."""
     rows, status = [], 0
+    report = sys.stderr if options.output == PIPE else sys.stdout
     for source, target in _targets(options, suffixes, suffix):
         began = time.perf_counter()
         try:
@@ -332,23 +530,33 @@ def _convert_all(
         row |= {"took": took, "real_time_factor": row["seconds"] / took}
         rows.append(row)
         if not options.json:
-            extra = (
-                f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s" if "kbps" in row else ""
-            )
-            print(
-                f"{source} -> {target}: {row['seconds']:.2f} s{extra}, {row['real_time_factor']:.0f} x real time"
-            )
-            if row.get("clipped_samples"):
-                print(f"  {row['clipped_samples']} samples were beyond full scale and were clipped")
+            _print_row(row, report)
     if options.json:
-        print(json.dumps({"files": rows}))
+        print(json.dumps({"files": rows}), file=report)
     return status
+
+
+def _print_row(row: dict[str, Any], report: TextIO) -> None:
+    extra = ""
+    if "kbps" in row:
+        extra = f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s"
+    print(
+        f"{row['input']} -> {row['output']}: {row['seconds']:.2f} s{extra}, "
+        f"{row['real_time_factor']:.0f} x real time",
+        file=report,
+    )
+    if row.get("clipped_samples"):
+        print(f"  {row['clipped_samples']} samples were beyond full scale and were clipped", file=report)
 
 
 def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) -> list[tuple[Path, Path]]:
     pairs: list[tuple[Path, Path]] = []
     output: Path | None = options.output
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
+    if several and (output == PIPE or PIPE in options.inputs):
+        raise UserError("-: one recording goes through a pipe; give one input")
+    if PIPE in options.inputs and output is None:
+        raise UserError("-: has no name; say with -o what to write")
     if several and output is not None and output.exists() and not output.is_dir():
         raise UserError(f"{output}: is a file, but there are several inputs; give a folder")
     for source in options.inputs:
@@ -379,20 +587,12 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
     return pairs
 
 
-def _size(events: Any, path: Path) -> dict[str, float]:
-    best = min(events.costs, key=events.costs.get)
-    return {
-        "events_per_second": events.events_per_second,
-        "density": events.density,
-        "file_bytes": path.stat().st_size,
-        "format": best,
-        "kbps": events.kbps(-(-events.costs[best] // 8) + len(events.levels)),
-    }
-
-
 @contextmanager
-def _progress(text: str, total: float) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`."""
+def _progress(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`.
+
+    Without a total, the bar only shows that something is going on.
+    """
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -23,22 +22,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from snn_codec import config, levels
+from snn_codec import checkpoints, config, levels
 from snn_codec.audio import resampled
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
 from snn_codec.files import replacing
+from snn_codec.models.rvq import ResidualVectorQuantiser
 from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
+from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
+from snn_codec.storage.context import ContextModel
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder}
+BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser}
 DECODERS = {"spectral": SpectralDecoder, "seanet": SEANetDecoder}
-CHECKPOINTS = (
-    Path(__file__).parent.parent / "data" / "checkpoints",
-    Path(sys.prefix) / "share" / "snn_codec" / "checkpoints",
-)
-DEFAULT_MODEL = "free"
 
 
 class Output(NamedTuple):
@@ -55,6 +53,10 @@ class Codec(nn.Module):
     Args:
         model: Which parts, their sizes, and the grid that they share.
 
+    Attributes:
+        context: The context model of this checkpoint's events (`snn_codec.storage.context`), which makes
+            bitstreams shorter; None if none was trained.
+
     Raises:
         UserError: Settings that contradict each other.
     """
@@ -68,16 +70,16 @@ class Codec(nn.Module):
                 f"encoder and decoder need one width, not {model.encoder.width} and {model.decoder.width}"
             )
         self.settings = model
+        self.context: ContextModel | None = None
         self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
-        self.bottleneck = SpikingBottleneck(model.encoder.width, model.units, model.bottleneck)
+        bottleneck = BOTTLENECKS[model.bottleneck.kind]
+        self.bottleneck = bottleneck(model.encoder.width, model.units, model.bottleneck)
         self.decoder = DECODERS[model.decoder.kind](model.hop, model.decoder)
 
     def forward(self, audio: Tensor) -> Output:
         """Normalised audio `[batch, samples]` -> what the training loss needs."""
         features = self.encoder(audio)
-        quantised, spikes = self.bottleneck(features)
-        features = features.float()
-        residual = (features - quantised).square().sum() / features.square().sum()
+        quantised, spikes, residual = self.bottleneck(features)
         return Output(self.decoder(quantised)[:, : audio.shape[-1]], spikes, residual)
 
     @property
@@ -121,9 +123,9 @@ class Codec(nn.Module):
         codes: list[int] = []
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         parts, done = [], 0
-        for membrane in self._membranes(counted, codes, batch_size):
-            parts.append((membrane > 0).cpu().numpy())
-            done += membrane.shape[1] * self.settings.hop
+        for spikes in self._coded(counted, codes, batch_size, self.bottleneck.encode):
+            parts.append((spikes > 0.5).cpu().numpy())
+            done += spikes.shape[1] * self.settings.hop
             progress(done / self.settings.sample_rate)
         return EventMatrix(
             np.concatenate(parts, 1),
@@ -138,21 +140,33 @@ class Codec(nn.Module):
         """What the neurons compare with zero: float32 `[units, steps]`; `encode` gives where it is positive.
 
         Raises:
-            UserError: As `encode`.
+            UserError: As `encode`, or the bottleneck has no neurons.
         """
+        if not isinstance(self.bottleneck, SpikingBottleneck):
+            raise UserError(f"a bottleneck of kind {self.settings.bottleneck.kind} has no membranes")
         blocks = resampled([np.asarray(audio)], sample_rate, self.settings.sample_rate)
-        return np.concatenate([part.cpu().numpy() for part in self._membranes(blocks, [], 1)], 1)
 
-    def _membranes(self, blocks: Iterable[np.ndarray], codes: list[int], batch_size: int) -> Iterator[Tensor]:
-        """Membrane minus threshold `[unit, step]` of one chunk after the other; level codes go to `codes`."""
+        def membrane(features: Tensor) -> Tensor:
+            return self.bottleneck.encode_with_membrane(features)[1]
+
+        return np.concatenate([part.cpu().numpy() for part in self._coded(blocks, [], 1, membrane)], 1)
+
+    def _coded(
+        self,
+        blocks: Iterable[np.ndarray],
+        codes: list[int],
+        batch_size: int,
+        code: Callable[[Tensor], Tensor],
+    ) -> Iterator[Tensor]:
+        """`code` of the features, `[unit, step]`, of one chunk after the other; level codes go to `codes`."""
         for batch in _batches(
             _windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
         ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             with torch.inference_mode(), _evaluating(self):
-                _, membranes = self.bottleneck.encode_with_membrane(self.encoder(audio))
-            for window, membrane in zip(batch, membranes, strict=True):
-                yield membrane[:, window.before : window.before + window.steps]
+                coded = code(self.encoder(audio))
+            for window, chunk in zip(batch, coded, strict=True):
+                yield chunk[:, window.before : window.before + window.steps]
 
     def decode(self, events: EventMatrix) -> np.ndarray:
         """Events as audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.
@@ -191,7 +205,7 @@ class Codec(nn.Module):
             )
 
     def save(self, path: str | Path, *, half: bool = False, force: bool = False) -> None:
-        """Write the checkpoint: `config.json` and `model.safetensors` in the folder `path`.
+        """Write the checkpoint: `config.json`, `model.safetensors`, and the context model, in the folder `path`.
 
         With `half`, matrices are stored as float16 (the model that is loaded again is that rounded one).
 
@@ -211,15 +225,17 @@ class Codec(nn.Module):
             save_file(tensors, temporary)
         with replacing(folder / "config.json", force=force) as temporary:
             temporary.write_text(json.dumps({"model": config.to_dict(self.settings)}, indent=2) + "\n")
+        if self.context is not None:
+            self.context.save(folder / CONTEXT_FILE, force=force)
 
     @classmethod
-    def load(cls, name: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> Codec:
+    def load(cls, name: str | Path = checkpoints.DEFAULT, device: str | torch.device = "cpu") -> Codec:
         """The codec in the checkpoint folder `name`, or the shipped one of that name, ready to use.
 
         Raises:
             UserError: No such checkpoint, or a damaged one.
         """
-        folder = _find(name)
+        folder = checkpoints.find(name)
         try:
             settings = json.loads((folder / "config.json").read_text())["model"]
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
@@ -238,18 +254,8 @@ class Codec(nn.Module):
         except (SafetensorError, OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
+        codec.context = ContextModel.of(folder, codec.fingerprint)
         return codec.to(device).eval()
-
-
-def _find(name: str | Path) -> Path:
-    candidates = [Path(name), *(folder / name for folder in CHECKPOINTS)]
-    for folder in candidates:
-        if (folder / "config.json").is_file():
-            return folder
-    shipped = sorted({path.parent.name for folder in CHECKPOINTS for path in folder.glob("*/config.json")})
-    raise UserError(
-        f"{name}: no such model; give a checkpoint folder or one of: {', '.join(shipped) or '(none shipped)'}"
-    )
 
 
 class _evaluating:

@@ -58,8 +58,19 @@ class Spiking:
     threshold: float = 0.0
 
 
+@dataclass(frozen=True)
+class RVQ:
+    """Residual vector quantisation, the paper's baseline (`snn_codec.models.rvq`)."""
+
+    kind: Literal["rvq"] = "rvq"
+    codebooks: int = 8
+    codes: int = 1024
+    decay: float = 0.98
+
+
 Coder = Spectral | SEANet
-KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking)}
+Bottleneck = Spiking | RVQ
+KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking, RVQ)}
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Model:
     hop: int = 512
     units: int = 80
     encoder: Coder = field(default_factory=Spectral)
-    bottleneck: Spiking = field(default_factory=Spiking)
+    bottleneck: Bottleneck = field(default_factory=Spiking)
     decoder: Coder = field(default_factory=Spectral)
     context_steps: int = 32
 
@@ -81,8 +92,8 @@ class Augmentation:
 
     probability: float = 0.6
     tuning_cents: float = 50.0
-    equaliser_db: float = 15.0
-    tilt_db: float = 5.0
+    equaliser_db: float = 18.0
+    tilt_db: float = 6.5
     reverb: float = 0.3
     noise_db: float = -50.0
     attenuation_db: float = 18.0
@@ -96,6 +107,19 @@ class Loss:
     waveform: float = 5.0
     si_snr: float = 0.3
     residual: float = 0.25
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Pressure towards few events (`training.sparsity`): none, unless `goal` is set.
+
+    `theta` is the target, in bits per cell; lambda grows from `start` to `stop`, shares of all steps.
+    """
+
+    goal: float = 0.0
+    theta: float = 0.9
+    start: float = 0.1
+    stop: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,7 @@ class Training:
     validation_clips: int = 34
     checkpoint_minutes: float = 3.0
     loss: Loss = field(default_factory=Loss)
+    sparsity: Sparsity = field(default_factory=Sparsity)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
 
@@ -135,6 +160,11 @@ _CPU = Training(steps=7000, batch=8, optimizer="muon")
 PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
     "cpu-free-plain": Config(Model(), _CPU),
+    "cpu-rvq": Config(Model(bottleneck=RVQ()), _CPU),
+    "cpu-sparse": Config(
+        Model(bottleneck=Spiking(groups=8)),
+        dataclasses.replace(_CPU, sparsity=Sparsity(goal=10.0, theta=0.5, start=0.05, stop=0.5)),
+    ),
     "paper-free": Config(
         Model(encoder=SEANet(), decoder=SEANet()),
         Training(

@@ -65,13 +65,22 @@ def test_each_chunk_takes_its_cheapest_format():
 def test_every_format_is_read(name, monkeypatch):
     """Also those that another one beats on most matrices."""
     model, recording = context(80, scale=2), matrix(raster(80, 700, 0.02))
-    number = bitstream.FORMATS.index(name)
     monkeypatch.setattr(
-        bitstream, "_pack_events", lambda events, model: (number, bitstream._payload(events, name, model))
+        bitstream, "pack_chunk", lambda events, model: (name, bitstream._payload(events, name, model))
     )
     data = packed(recording, model)
     assert breakdown(io.BytesIO(data))["chunks"] == {name: 3}
     assert read(io.BytesIO(data), model=model) == recording
+
+
+@pytest.mark.parametrize("density", [0, 0.01, 0.1, 0.5, 1])
+def test_a_chunk_takes_its_ideal_bits_and_a_few_bytes(density):
+    for model in (None, context(30, scale=2)):
+        events = raster(30, 200, density)
+        name, payload = bitstream.pack_chunk(events, model)
+        assert name in bitstream.FORMATS
+        ideal = bitstream.ideal_bits(events, model) / 8
+        assert ideal <= len(payload) + 1e-6 and len(payload) <= 1.01 * ideal + 4
 
 
 def test_the_breakdown_adds_up():

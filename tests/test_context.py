@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,6 +87,10 @@ def test_damaged_and_foreign_models_are_refused(tmp_path):
         path.write_bytes(data)
         with pytest.raises(UserError, match="damaged"):
             ContextModel.load(path)
+    for place in (len(whole) - 100, len(whole) - 200):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="does not match its fingerprint"):
+            ContextModel.load(path)
     for changes in (
         {"version": "2"},
         {"history": "x"},
@@ -106,6 +111,13 @@ def test_damaged_and_foreign_models_are_refused(tmp_path):
     save_file(tensors | {"same_step": np.ones((6, 6), np.int16)}, path, metadata)
     with pytest.raises(UserError, match="below the diagonal"):
         ContextModel.load(path)
+
+
+def test_a_folder_gives_the_model_of_its_checkpoint_only(tmp_path):
+    assert ContextModel.of(tmp_path, "0123") is None
+    replace(context(6), checkpoint="0123").save(tmp_path / FILE_NAME)
+    assert ContextModel.of(tmp_path, "0123").fingerprint == context(6).fingerprint
+    assert ContextModel.of(tmp_path, "4567") is None
 
 
 def test_events_of_another_size_are_refused():

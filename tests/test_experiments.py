@@ -24,9 +24,9 @@ def test_the_demo(tmp_path):
     pytest.importorskip("matplotlib")
     result = run("demo.py", "--output", tmp_path)
     assert result.returncode == 0, result.stderr
-    assert {path.suffix for path in tmp_path.iterdir()} == {".h5", ".wav", ".png"}
+    assert {path.suffix for path in tmp_path.iterdir()} == {".spk", ".wav", ".png"}
     assert soundfile.info(tmp_path / "bach-bwv846.wav").duration == pytest.approx(39.55, abs=0.01)
-    assert all(word in result.stdout for word in ("17047 bytes", "kbps", "a second", "SI-SNR", "real time"))
+    assert all(word in result.stdout for word in ("bytes, ", "kbps", "a second", "SI-SNR", "real time"))
 
 
 def test_the_demo_says_what_is_missing(tmp_path):
@@ -35,7 +35,14 @@ def test_the_demo_says_what_is_missing(tmp_path):
 
 
 def test_comparing_two_evaluations(tmp_path):
-    row = {"stft_distance": 1.0, "kbps": 3.4, "density": 0.5, "events_per_second": 1.0, "clip": 0}
+    row = {
+        "stft_distance": 1.0,
+        "kbps": 3.4,
+        "dense_kbps": 3.4,
+        "density": 0.5,
+        "events_per_second": 1.0,
+        "clip": 0,
+    }
     for name, score in (("a", 9.0), ("b", 7.5)):
         clips = [row | {"recording": f"{i}", "si_snr": score + i} for i in range(5)]
         (tmp_path / f"{name}.json").write_text(json.dumps({"model": name, "clips": clips}))
@@ -44,6 +51,39 @@ def test_comparing_two_evaluations(tmp_path):
     (tmp_path / "b.json").write_text("{")
     result = run("compare.py", tmp_path / "a.json", tmp_path / "b.json")
     assert result.returncode == 2 and "b.json" in result.stderr
+
+
+def test_band_snr(checkpoint, music):
+    result = run("band_snr.py", music, "--model", checkpoint, "--split", "train", "--recordings", "1")
+    assert result.returncode == 0, result.stderr
+    energy, ratio = (line.split() for line in result.stdout.splitlines()[1:])
+    assert sum(map(float, energy[2::2])) == pytest.approx(100, abs=0.4)
+    assert len(ratio) == 12 and ratio[1::2] == ["dB"] * 6
+
+
+def test_the_storage_costs(tmp_path):
+    pytest.importorskip("matplotlib")
+    result = run("storage_costs.py", "--output", tmp_path / "new" / "a.png", "--matrices", "1")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "new" / "a.png").stat().st_size > 10_000
+    rows = [line.split() for line in result.stdout.splitlines()[2:-1]]
+    assert len(rows) == 11 and all(float(row[-1]) <= float(row[-2]) + 1e-3 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_storage_benchmark():
+    result = run("storage_benchmark.py", "--quick")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("noticed (100.00 %)") == 2 and "flat integers" in result.stdout
+
+
+@pytest.mark.slow
+def test_sparse_storage(checkpoint, music):
+    arguments = "--density", "0.05", "--steps", "100"
+    result = run("storage_sparse.py", "--model", checkpoint, "--data", music, *arguments)
+    assert result.returncode == 0, result.stderr
+    density, four, adaptive, learned = map(float, result.stdout.splitlines()[2].split()[:4])
+    assert 0 < density < 0.2 and 0 < learned < four
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@ import pytest
 import torch
 from rasters import bursty, raster
 
-from snn_codec.storage import entropy
 from snn_codec.training.rate import ContextNetwork, RateTraining, bits_per_cell, train_context
 
 QUICK = RateTraining(history=2, layers=(24,), steps=300, batch=8, crop_steps=64, learning_rate=1e-2)
@@ -13,12 +12,12 @@ def test_a_trained_model_costs_what_the_float_network_says_and_beats_the_adaptiv
     events, held_out = [bursty(20, 3000, seed) for seed in range(2)], [bursty(20, 1000, 2)]
     seen = []
     model = train_context(events, QUICK, progress=lambda step, bits: seen.append(bits))
-    cost = bits_per_cell(model, held_out)
+    costs = bits_per_cell(held_out, model, 250)
     assert len(seen) == 3 and seen[-1] < 0.9 * seen[0]
-    adaptive = (
-        np.mean([entropy.bits(held_out[0][:, i : i + 250])["adaptive"] for i in range(0, 1000, 250)]) / 5000
+    assert costs["learned"] < costs["adaptive"] < costs["counted"] < 1
+    assert costs["learned"] == pytest.approx(
+        sum(model.bits(held_out[0][:, start : start + 250]) for start in range(0, 1000, 250)) / 20_000
     )
-    assert cost < adaptive
     data = model.encode(held_out[0])
     np.testing.assert_array_equal(model.decode(data, 1000), held_out[0])
 

@@ -34,7 +34,8 @@ def test_events_are_those_of_the_definition(groups):
         rows = slice(k * size, (k + 1) * size)
         spikes.append((norm(made.norms[k], rest @ made.encode_weight[rows].T) > 0).float())
         rest = rest - (2 * spikes[-1] - 1) @ made.decode_weight[:, rows].T
-    quantised, found = made(features)
+    quantised, found, residual = made(features)
+    torch.testing.assert_close(residual, rest.square().sum() / features.square().sum())
     assert torch.equal(found, torch.cat(spikes, -1).transpose(1, 2))
     torch.testing.assert_close(quantised, features - rest)
 

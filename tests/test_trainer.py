@@ -58,6 +58,20 @@ def test_a_run_leaves_a_checkpoint_and_a_log(run):
     assert max(scores) > min(scores) or scores[0] == scores[1]
 
 
+def test_sparsity_thins_out_events_and_the_best_is_a_sparse_model(run):
+    pressed = [
+        "training.steps=60", "training.validate_every=20", "training.sparsity.goal=30", "training.sparsity.theta=0.1",
+        "training.sparsity.start=0", "training.sparsity.stop=0.5", "training.learning_rate=0.05",
+    ]  # fmt: skip
+    free, sparse = (rows(run(name, *pressed, *more)) for name, more in (
+        ("free", ["training.sparsity.goal=0"]), ("sparse", []),
+    ))  # fmt: skip
+    assert float(sparse[-1]["density"]) < 0.5 * float(free[-1]["density"])
+    assert [float(row["lambda"]) for row in sparse][-1] == 30 and float(sparse[-1]["sparsity"]) >= 0
+    assert {float(row["lambda"]) for row in free} == {0.0} and free[-1]["sparsity"] == ""
+    assert float(sparse[-1]["kbps_compressed_time"]) < float(free[-1]["kbps_compressed_time"])
+
+
 def test_seeds_decide(run):
     assert rows(run("a")) == rows(run("b"))
     assert rows(run("c", "training.seed=1")) != rows(run("d"))

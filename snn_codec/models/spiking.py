@@ -62,11 +62,13 @@ class SpikingBottleneck(nn.Module):
             spike_grad=spike_function(settings.surrogate, settings.slope),
         )
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features `[batch, step, width]` -> (their reconstruction, spikes `[batch, unit, step]` in {0, 1})."""
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features `[batch, step, width]` -> (reconstruction, spikes `[batch, unit, step]`, relative residual)."""
         with torch.autocast(features.device.type, enabled=False):
-            spikes = self.encode(features.float())
-            return self.decode(spikes), spikes
+            features = features.float()
+            spikes = self.encode(features)
+            quantised = self.decode(spikes)
+            return quantised, spikes, (features - quantised).square().sum() / features.square().sum()
 
     def encode(self, features: Tensor) -> Tensor:
         """Features `[batch, step, width]` -> spikes `[batch, unit, step]`, 0 or 1, with surrogate gradients."""

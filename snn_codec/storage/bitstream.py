@@ -212,6 +212,23 @@ def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, i
         return {**parts, "total": reader._position, "chunks": chunks, "samples": reader.n_samples}
 
 
+def pack_chunk(events: np.ndarray, model: ContextModel | None = None) -> tuple[str, bytes]:
+    """The cheapest of `FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
+    lists = formats.best(*events.shape, int(np.count_nonzero(events)))
+    names = dict.fromkeys(("dense", lists, "counted", "adaptive", *(["learned"] if model else [])))
+    payloads = {name: _payload(events, name, model) for name in names}
+    shortest = min(payloads, key=lambda name: len(payloads[name]))
+    return shortest, payloads[shortest]
+
+
+def ideal_bits(events: np.ndarray, model: ContextModel | None = None) -> float:
+    """What the cheapest format of a chunk, bool `[units, steps]`, costs before it is rounded up to bytes."""
+    n_events = int(np.count_nonzero(events))
+    packed = min(formats.packed_bits(*events.shape, n_events).values())
+    coded = entropy.bits(events) | ({"learned": model.bits(events)} if model else {})
+    return min(packed, *coded.values())
+
+
 class Writer:
     """Writes a bitstream chunk by chunk, in bounded memory: `write` for every chunk, then `finish`.
 
@@ -256,9 +273,9 @@ class Writer:
             raise ValueError(f"chunk {self._chunks} has the wrong shape, or comes after the last one")
         if (level is not None) != header.has_levels:
             raise ValueError("a level is needed for every chunk if the header says so, and else for none")
-        number, payload = _pack_events(events, self._model)
+        name, payload = pack_chunk(events, self._model)
         short = steps < header.chunk_steps
-        frame = _varint(len(payload) << 4 | number << 1 | short)
+        frame = _varint(len(payload) << 4 | FORMATS.index(name) << 1 | short)
         frame += (_varint(steps) if short else b"") + (bytes([level]) if level is not None else b"") + payload
         frame += _checksum(frame, self._seed, self._chunks)
         if self._chunks % INDEX_CHUNKS == 0:
@@ -636,15 +653,6 @@ def _pack_trailer(n_samples: int, n_chunks: int, blocks: list[int], seed: bytes)
     data = b"\0" + b"".join(map(_varint, (n_samples, n_chunks, *blocks)))
     data += struct.pack("<I", len(data) + 8)
     return data + _checksum(data, seed, n_chunks)
-
-
-def _pack_events(events: np.ndarray, model: ContextModel | None) -> tuple[int, bytes]:
-    """The number of the chunk's cheapest format, and its payload."""
-    lists = formats.best(*events.shape, int(np.count_nonzero(events)))
-    names = dict.fromkeys(("dense", lists, "counted", "adaptive", *(["learned"] if model else [])))
-    payloads = {name: _payload(events, name, model) for name in names}
-    shortest = min(payloads, key=lambda name: len(payloads[name]))
-    return FORMATS.index(shortest), payloads[shortest]
 
 
 def _payload(events: np.ndarray, name: str, model: ContextModel | None) -> bytes:

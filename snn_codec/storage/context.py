@@ -29,7 +29,7 @@ from snn_codec.errors import UserError
 from snn_codec.files import replacing
 from snn_codec.storage import entropy
 
-FILE_NAME = "entropy.safetensors"  # beside a checkpoint's weights
+FILE_NAME = "context.safetensors"  # beside a checkpoint's weights
 FORMAT = "snn_codec.context"
 VERSION = "1"
 
@@ -49,6 +49,7 @@ class ContextModel:
             `[L N]` inputs, the last step first.
         output: Weight int16 `[N, L N + all hidden]` and bias int32 `[N]`.
         same_step: int16 `[N, N]`, zero on and above the diagonal.
+        checkpoint: Fingerprint of the checkpoint whose events it was trained on; "" if not known.
 
     Raises:
         ValueError: Arrays of other types or of shapes that do not fit together.
@@ -58,6 +59,7 @@ class ContextModel:
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     output: tuple[np.ndarray, np.ndarray]
     same_step: np.ndarray
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         if self.history < 1 or len(self.layers) > MAX_LAYERS:
@@ -129,6 +131,7 @@ class ContextModel:
         """
         tensors = {name: np.ascontiguousarray(array) for name, array in self._tensors().items()}
         metadata = {"format": FORMAT, "version": VERSION, "history": json.dumps(self.history)}
+        metadata |= {"checkpoint": self.checkpoint, "fingerprint": self.fingerprint}
         with replacing(path, force=force) as temporary:
             save_file(tensors, temporary, metadata)
 
@@ -152,14 +155,29 @@ class ContextModel:
             raise UserError(f"{path}: is no context model of version {VERSION}; train one")
         try:
             layers = (len(tensors) - 3) // 2
-            return cls(
+            model = cls(
                 json.loads(metadata["history"]),
                 tuple((tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"]) for k in range(layers)),
                 (tensors["output.weight"], tensors["output.bias"]),
                 tensors["same_step"],
+                metadata.get("checkpoint", ""),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is a damaged context model ({error})") from error
+        if metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
+            raise UserError(f"{path}: does not match its fingerprint; the file is damaged, get it again")
+        return model
+
+    @classmethod
+    def of(cls, folder: str | os.PathLike, checkpoint: str) -> ContextModel | None:
+        """The network in a checkpoint folder, or None if it has none, or that of another `checkpoint`.
+
+        Raises:
+            UserError: As `load`.
+        """
+        path = Path(folder) / FILE_NAME
+        model = cls.load(path) if path.exists() else None
+        return model if model is not None and model.checkpoint == checkpoint else None
 
     def _tensors(self) -> dict[str, np.ndarray]:
         tensors = {

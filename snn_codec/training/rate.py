@@ -7,15 +7,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from snn_codec import audio
+from snn_codec.codec import Codec
 from snn_codec.events import CHUNK_STEPS
+from snn_codec.storage import entropy
 from snn_codec.storage.context import UNIT, ContextModel
 
 
@@ -73,13 +78,14 @@ class ContextNetwork(nn.Module):
         return self.output(torch.cat(features, 2)) + same
 
     @torch.no_grad()
-    def integers(self) -> ContextModel:
-        """The network in units of 1 / 256."""
+    def integers(self, checkpoint: str = "") -> ContextModel:
+        """The network in units of 1 / 256, for the events of the checkpoint with this fingerprint."""
         return ContextModel(
             self.history,
             tuple(_integers(layer) for layer in self.layers),
             _integers(self.output),
             _rounded(self.same_step.tril(-1), np.int16),
+            checkpoint,
         )
 
 
@@ -87,12 +93,16 @@ def train_context(
     events: Sequence[np.ndarray],
     settings: RateTraining | None = None,
     *,
+    checkpoint: str = "",
     progress: Callable[[int, float], None] = lambda step, bits: None,
 ) -> ContextModel:
     """Fit a context model to events of one checkpoint.
 
     Args:
-        events: Bool matrices `[units, steps]`, a recording each; at least one.
+        events: Bool matrices `[units, steps]`, a recording each; at least one. Crops are as long as the
+            shortest, if that is shorter than the settings say.
+        settings: How to train.
+        checkpoint: The fingerprint of the checkpoint.
         progress: Called every 100 steps with the step and the mean bits a cell since the last call.
 
     Raises:
@@ -120,17 +130,50 @@ def train_context(
         if step % 100 == 0:
             progress(step, total / 100)
             total = 0.0
-    return network.integers()
+    return network.integers(checkpoint)
 
 
-def bits_per_cell(model: ContextModel, events: Sequence[np.ndarray], chunk_steps: int = CHUNK_STEPS) -> float:
-    """Ideal bits per cell of recordings, each cut into chunks that stand alone as in a bitstream."""
-    bits = cells = 0.0
+def bits_per_cell(
+    events: Sequence[np.ndarray], model: ContextModel | None = None, chunk_steps: int = CHUNK_STEPS
+) -> dict[str, float]:
+    """Ideal bits per cell of recordings, each cut into chunks that stand alone as in a bitstream.
+
+    Returns:
+        `counted` and `adaptive` (`snn_codec.storage.entropy`), and `learned` if there is a model.
+    """
+    bits: Counter[str] = Counter()
     for matrix in events:
         for start in range(0, matrix.shape[1], chunk_steps):
-            bits += model.bits(matrix[:, start : start + chunk_steps])
-        cells += matrix.size
-    return bits / cells
+            chunk = matrix[:, start : start + chunk_steps]
+            bits.update(entropy.bits(chunk) | ({"learned": model.bits(chunk)} if model else {}))
+    cells = sum(matrix.size for matrix in events)
+    return {name: total / cells for name, total in bits.items()}
+
+
+def events_of(
+    codec: Codec,
+    paths: Sequence[Path],
+    hours: float,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> list[np.ndarray]:
+    """Events of recordings in random order, bool `[units, steps]` each, until there are `hours` of them.
+
+    `progress` is called with the share that is done.
+
+    Raises:
+        UserError: A recording cannot be read.
+    """
+    matrices: list[np.ndarray] = []
+    order, seconds = np.random.default_rng(seed).permutation(len(paths)), 0.0
+    for number, which in enumerate(order):
+        events = codec.encode_blocks(audio.read_blocks(paths[which]), audio.info(paths[which]).sample_rate)
+        matrices.append(events.events)
+        seconds += events.duration
+        progress(max((number + 1) / len(paths), min(1.0, seconds / hours / 3600)))
+        if seconds >= hours * 3600:
+            break
+    return matrices
 
 
 def _warm_cosine(step: int, steps: int) -> float:

@@ -1,7 +1,8 @@
 """The training loop: any number of devices through Lightning Fabric, resumable after a kill at any moment.
 
 A run folder holds `config.json`, `log.csv`, `state.safetensors` (all that is needed to go on exactly) and
-`best` (the checkpoint with the highest validation SI-SNR so far, averaged weights).
+`best` (the checkpoint with the highest validation SI-SNR so far, averaged weights; of a sparse model, since
+lambda is held).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation.metrics import si_snr
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.files import replacing
+from snn_codec.training import sparsity
 from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
 from snn_codec.training.losses import training_loss
 
@@ -47,6 +49,12 @@ COLUMNS = (
     "learning_rate",
     "density",
     "dead_units",
+    "lambda",
+    "sparsity",
+    "kbps_dense",
+    "kbps_coordinate",
+    "kbps_compressed_time",
+    "kbps_compressed_unit",
     "validation_si_snr",
     "validation_density",
     "validation_kbps",
@@ -111,6 +119,7 @@ class _Trainer:
         self.model, *self.optimizers = fabric.setup(codec, *self.optimizers)
         self.codec = codec
         self.step, self.best, self.elapsed, self.bad = 0, -math.inf, 0.0, 0
+        self.watch = sparsity.CollapseWatch()
         self._open_folder(run)
         self.clips = self._validation_clips() if fabric.is_global_zero else []
 
@@ -161,6 +170,10 @@ class _Trainer:
                 group["lr"] = rate * factor
         output = self.model(batch)
         loss, terms = training_loss(output, batch, self.training.loss)
+        pressure = sparsity.weight(self.step, self.training.steps, self.training.sparsity)
+        if pressure:
+            terms["sparsity"] = sparsity.storage_loss(output.spikes, self.training.sparsity.theta)
+            loss = loss + pressure * terms["sparsity"]
         self.fabric.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.codec.parameters(), self.training.clip)
         if torch.isfinite(norm):
@@ -175,14 +188,19 @@ class _Trainer:
         if not self._logs(self.step + 1):
             return {}
         rates = output.spikes.detach().float().mean((0, 2))
-        return {
+        grid = self.settings.model
+        row = {
             "loss": loss.item(),
             **{name: value.item() for name, value in terms.items()},
             "gradient": norm.item(),
             "learning_rate": self.training.learning_rate * factor,
             "density": rates.mean().item(),
             "dead_units": int(((rates == 0) | (rates == 1)).sum()),
+            "lambda": pressure,
+            **sparsity.rates(rates.mean().item(), grid.units, grid.sample_rate / grid.hop),
         }
+        self.watch.check(self.step + 1, row)
+        return row
 
     def _validates(self, step: int) -> bool:
         return step == self.training.steps or step % self.training.validate_every == 0
@@ -214,7 +232,7 @@ class _Trainer:
             f"step {self.step}: validation SI-SNR {score:.2f} dB, "
             f"{row['validation_kbps']:.3f} kbps, density {row['validation_density']:.3f}"
         )
-        if score > self.best:
+        if score > self.best and sparsity.held(self.step, self.training.steps, self.training.sparsity):
             self.best = score
             self.ema.save(self.folder / "best", force=True)
         return row

@@ -54,12 +54,12 @@ def bitstreams() -> dict[str, bytes]:
     """By file name: as the writer chooses, with a context model, and each format alone where it fits."""
     files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), context())}
     few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
-    for number, name in enumerate(bitstream.FORMATS):
+    for name in bitstream.FORMATS:
 
-        def only(events, model, number=number, name=name):
-            return number, bitstream._payload(events, name, model)
+        def only(events, model, name=name):
+            return name, bitstream._payload(events, name, model)
 
-        with mock.patch.object(bitstream, "_pack_events", only):
+        with mock.patch.object(bitstream, "pack_chunk", only):
             files[f"v1_{name}.spk"] = _packed(few, context())
     return files
 

@@ -1,0 +1,7 @@
+"""From the trained bottleneck to neuromorphic simulators, and back: the same spikes, or a reason why not.
+
+    Codec -> hardware.layer.fold -> Layer -> hardware.quantise.quantise -> IntegerLayer
+          -> hardware.simulate (Lava, by the worker in `hardware.lava_worker`) | hardware.netx | hardware.nir
+
+Importing this package needs no simulator; Lava never runs in this process.
+"""

@@ -1,0 +1,46 @@
+"""An encoded recording as the input of somebody else's simulation.
+
+lava      .npz: `data`, int32 [units, steps], for `lava.proc.io.source.RingBuffer(data=data)`, and the grid
+nir       event data for graphs of the Neuromorphic Intermediate Representation (needs nir 1.0.8)
+sonata    a SONATA spike file: our own HDF5 spike trains
+shd       the layout of the Spiking Heidelberg Digits (snntorch, tonic)
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
+from snn_codec.files import replacing
+from snn_codec.storage import exporters, spiketrains
+
+SUFFIXES = {"lava": ".npz", "nir": ".nirdata", "sonata": ".sonata.h5", "shd": ".shd.h5"}
+
+
+def write(
+    path: str | os.PathLike, kind: str, recordings: list[tuple[str, EventMatrix]], *, force: bool = False
+) -> None:
+    """Write recordings for one of `SUFFIXES`.
+
+    Raises:
+        UserError: The form cannot hold these recordings, or `path` cannot be written.
+    """
+    if kind == "lava":
+        _write_lava(path, recordings, force)
+    elif kind == "sonata":
+        spiketrains.write(path, recordings, force=force)
+    else:
+        exporters.export(path, {"nir": "nirdata"}.get(kind, kind), recordings, force=force)
+
+
+def _write_lava(path: str | os.PathLike, recordings: list[tuple[str, EventMatrix]], force: bool) -> None:
+    if len(recordings) != 1:
+        raise UserError(f"{path}: a source of Lava plays one recording, not {len(recordings)}; choose one")
+    ((_, events),) = recordings
+    with replacing(path, force=force) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(
+            file, data=events.events.astype(np.int32), sample_rate=events.sample_rate, hop=events.hop
+        )

@@ -1,0 +1,29 @@
+"""Where checkpoints are: folders of `config.json`, `model.safetensors` and what was trained for them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from snn_codec.errors import UserError
+
+FOLDERS = (
+    Path(__file__).parent.parent / "data" / "checkpoints",
+    Path(sys.prefix) / "share" / "snn_codec" / "checkpoints",
+)
+DEFAULT = "free"
+
+
+def find(name: str | Path = DEFAULT) -> Path:
+    """The checkpoint folder `name`, or the shipped one of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    for folder in (Path(name), *(place / name for place in FOLDERS)):
+        if (folder / "config.json").is_file():
+            return folder
+    shipped = sorted({path.parent.name for place in FOLDERS for path in place.glob("*/config.json")})
+    raise UserError(
+        f"{name}: no such model; give a checkpoint folder or one of: {', '.join(shipped) or '(none shipped)'}"
+    )

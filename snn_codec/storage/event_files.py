@@ -1,0 +1,216 @@
+"""Event files of both kinds, told apart by their first bytes, and conversion between all kinds.
+
+spk    the bitstream (`snn_codec.storage.bitstream`): one recording, few bytes
+h5     HDF5 spike trains (`snn_codec.storage.spiketrains`): any number of recordings
+...    the forms of other programs (`snn_codec.storage.exporters`): written only
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
+from snn_codec.files import check_writable
+from snn_codec.storage import bitstream, exporters, spiketrains
+from snn_codec.storage.context import ContextModel
+
+SUFFIXES = (".spk", ".h5")
+KINDS = ("spk", "h5", *exporters.EXPORTERS)
+ONE_RECORDING = ("spk", "nwb")
+_SUFFIX = {"shd": ".h5", "nirdata": ".h5"}  # of the other kinds: the kind itself
+
+
+def is_bitstream(path: Path) -> bool:
+    """Whether the file begins as a bitstream does, whatever it is called.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(bitstream.MAGIC)) == bitstream.MAGIC or path.suffix == ".spk"
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read(path: Path, name: str | None = None, *, context: ContextModel | None = None) -> EventMatrix:
+    """The recording `name` of a file, or its only one.
+
+    Args:
+        path: A bitstream or HDF5 spike trains.
+        name: Of a recording in spike trains; a bitstream has one recording, and no name.
+        context: The context model that a bitstream may need.
+
+    Raises:
+        UserError: The file cannot be read, or `name` does not choose one of its recordings.
+    """
+    if not is_bitstream(path):
+        return spiketrains.read(path, name)
+    if name is not None:
+        raise UserError(
+            f"{path}: is a bitstream, which holds one recording without a name; leave out {name!r}"
+        )
+    return bitstream.read(path, model=context)
+
+
+def recordings(
+    path: Path, name: str | None = None, *, context: ContextModel | None = None
+) -> Iterator[tuple[str, EventMatrix]]:
+    """Name and events of every recording of a file, or of `name` only; a bitstream's name is its file's.
+
+    Raises:
+        UserError: As `read`.
+    """
+    if is_bitstream(path):
+        yield path.stem, read(path, name, context=context)
+        return
+    with spiketrains.SpikeTrains(path) as trains:
+        for found in [name] if name is not None else trains:
+            yield found, trains[found]
+
+
+def kind_of(output: Path) -> str:
+    """The kind of file that this name's suffix stands for.
+
+    Raises:
+        UserError: None; shd and nirdata have no suffix of their own.
+    """
+    kind = output.suffix.lstrip(".").lower()
+    if kind not in KINDS or kind in _SUFFIX:
+        raise UserError(
+            f"{output}: its suffix says no kind of file; say which with one of {', '.join(KINDS)}"
+        )
+    return kind
+
+
+def write(
+    path: Path,
+    kind: str,
+    items: Iterable[tuple[str, EventMatrix]],
+    *,
+    context: ContextModel | None = None,
+    compress: bool = False,
+    force: bool = False,
+) -> None:
+    """Write recordings to one file of a kind.
+
+    Args:
+        path: What to write.
+        kind: One of `KINDS`.
+        items: Name and events of each recording.
+        context: The context model for a bitstream, used if it is that of the events' checkpoint.
+        compress: Gzip spike trains.
+        force: Replace `path`.
+
+    Raises:
+        UserError: The kind cannot hold these recordings, or `path` cannot be written.
+    """
+    if kind == "h5":
+        spiketrains.write(path, items, compress=compress, force=force)
+    elif kind == "spk":
+        (_, events), *others = items
+        if others:
+            raise UserError(f"{path}: a bitstream holds one recording, not {1 + len(others)}; give a folder")
+        if context is not None and context.checkpoint != events.fingerprint:
+            context = None
+        bitstream.write(path, events, model=context, force=force)
+    else:
+        exporters.export(path, kind, items, force=force)
+
+
+def convert(
+    inputs: Sequence[Path],
+    output: Path,
+    kind: str | None = None,
+    *,
+    name: str | None = None,
+    context: ContextModel | None = None,
+    compress: bool = False,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Path]:
+    """Write the recordings of event files and folders of them to one file; or to a folder, a file each.
+
+    Args:
+        inputs: Files, or folders that are searched for event files.
+        output: A file; or a folder that exists, for a file a recording.
+        kind: One of `KINDS`; None takes it from the suffix of `output`.
+        name: Take only the recording of this name.
+        context: Context model to read and write bitstreams with.
+        compress: Gzip spike trains.
+        force: Replace files that exist.
+        progress: Called with each recording's name when it has been read.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UserError: A file cannot be read or written, two recordings would become one file, or the kind cannot
+            hold several.
+    """
+    files = [found for source in inputs for found in event_files(source)]
+
+    def every() -> Iterator[tuple[str, EventMatrix]]:
+        for file, stem in files:
+            for found, events in recordings(file, name, context=context):
+                progress(found)
+                yield (stem if is_bitstream(file) else found), events
+
+    if not output.is_dir():
+        kind = kind or kind_of(output)
+        check_writable(output, force=force)
+        if kind in ONE_RECORDING:
+            _check_single(files, name, output, kind)
+        write(output, kind, every(), context=context, compress=compress, force=force)
+        return [output]
+    if kind is None:
+        raise UserError(f"{output}: is a folder; say which kind of files with one of {', '.join(KINDS)}")
+    written: list[Path] = []
+    for found, events in every():
+        target = output / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
+        if target in written:
+            raise UserError(f"{target}: two recordings would become this file; rename one of them")
+        write(target, kind, [(found, events)], context=context, compress=compress, force=force)
+        written.append(target)
+    return written
+
+
+def event_files(source: Path) -> list[tuple[Path, str]]:
+    """A file, or all event files below a folder, each with the name that a recording in it gets.
+
+    Raises:
+        UserError: A folder without event files.
+    """
+    if not source.is_dir():
+        return [(source, source.stem)]
+    found = sorted(
+        path
+        for path in source.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not found:
+        raise UserError(f"{source}: holds no file ending in {', '.join(SUFFIXES)}")
+    return [(path, path.relative_to(source).with_suffix("").as_posix()) for path in found]
+
+
+def _check_single(files: list[tuple[Path, str]], name: str | None, output: Path, kind: str) -> None:
+    """Before anything is read: a kind that holds one recording must get one."""
+    count = sum(
+        1 if name is not None or is_bitstream(file) else len(spiketrains.names(file)) for file, _ in files
+    )
+    if count != 1:
+        raise UserError(
+            f"{output}: {kind} holds one recording, not {count}; "
+            "choose one with --recording, or give a folder that exists as output"
+        )
+
+
+def _file_name(recording: str) -> str:
+    """A recording's name as a file's, without folders or a sound file's suffix."""
+    stem = re.sub(r"\.(wav|flac|ogg|mp3|aiff?)$", "", recording, flags=re.IGNORECASE)
+    return re.sub(r"[^\w. -]+", "_", stem).lstrip(".") or "recording"

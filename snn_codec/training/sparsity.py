@@ -1,0 +1,96 @@
+"""The paper's SPARSE objective: events few enough to be cheap in a sparse format (Eq. 7), and its schedule.
+
+    loss = reconstruction + lambda(t) L_sparse
+    L_sparse = mean over samples of relu(C(z) / (N T) - theta)
+    lambda(t) = goal (10^(4 x) - 1) / (10^4 - 1),   x = clip((t - start) / (stop - start), 0, 1)
+
+C is the bits of the cheapest of the three sparse formats (`snn_codec.costs`), differentiable in the number of
+events K; the pointers' ceil(log2 K) counts as a constant. Three phases: lambda is 0 until `start`, when audio is
+recognisable; it grows until `stop`; then it is held.
+
+Departs: training crops are shorter than the paper's clips, so K is scaled up to a chunk of 256 steps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from snn_codec import config, costs
+from snn_codec.errors import UserError
+from snn_codec.events import CHUNK_STEPS
+
+COLLAPSED_DB = -3.0  # noise; a model that hears anything is above
+COLLAPSED_DENSITY = 1e-4
+PATIENCE = 5  # logged rows
+
+
+def storage_bits(spikes: Tensor) -> Tensor:
+    """Bits of the cheapest sparse format, `[batch]`, of spikes `[batch, unit, step]`, as of a whole chunk."""
+    units, steps = spikes.shape[1], CHUNK_STEPS
+    events = spikes.float().sum((1, 2)) * (steps / spikes.shape[2])
+    pointer = torch.ceil(torch.log2(events.detach().clamp(min=1)))
+    unit_bits, step_bits = costs.bit_length(units), costs.bit_length(steps)
+    return torch.stack(
+        [
+            events * (unit_bits + step_bits),
+            events * step_bits + (units - 1) * pointer,
+            events * unit_bits + (steps - 1) * pointer,
+        ]
+    ).amin(0)
+
+
+def storage_loss(spikes: Tensor, theta: float) -> Tensor:
+    """Eq. 7: bits per cell beyond `theta`, mean over the batch."""
+    return torch.relu(storage_bits(spikes) / (spikes.shape[1] * CHUNK_STEPS) - theta).mean()
+
+
+def weight(step: int, steps: int, settings: config.Sparsity) -> float:
+    """lambda at a step of `steps`."""
+    start, stop = settings.start * steps, settings.stop * steps
+    x = min(1.0, max(0.0, (step - start) / max(1.0, stop - start)))
+    return settings.goal * (10 ** (4 * x) - 1) / (10**4 - 1)
+
+
+def held(step: int, steps: int, settings: config.Sparsity) -> bool:
+    """Whether lambda has reached its goal: before, a model is not yet as sparse as it will be."""
+    return settings.goal == 0 or step >= settings.stop * steps
+
+
+def rates(density: float, units: int, step_rate: float) -> dict[str, float]:
+    """kbps of a chunk of this density in each of the paper's formats, as columns of the log."""
+    bits = costs.all_bits(units, CHUNK_STEPS, round(density * units * CHUNK_STEPS))
+    return {f"kbps_{name}": value * step_rate / CHUNK_STEPS / 1000 for name, value in bits.items()}
+
+
+class CollapseWatch:
+    """Notices when sparsity has turned a model to noise, from the rows of its log."""
+
+    def __init__(self) -> None:
+        self._bad: deque[str] = deque(maxlen=PATIENCE)
+        self._before = float("-inf")
+
+    def check(self, step: int, row: Mapping[str, float]) -> None:
+        """Take in a logged row.
+
+        Raises:
+            UserError: `PATIENCE` rows in a row were noise, or without events; says when, and what led there.
+        """
+        if row["density"] < COLLAPSED_DENSITY:
+            reason = f"only {row['density']:.6f} of the cells fire"
+        elif row["si_snr"] < COLLAPSED_DB:
+            reason = f"SI-SNR is {row['si_snr']:.1f} dB"
+        else:
+            self._before = max(self._before, row["si_snr"])
+            self._bad.clear()
+            return
+        self._bad.append(reason)
+        if len(self._bad) == PATIENCE and row["lambda"] > 0 and self._before > COLLAPSED_DB:
+            raise UserError(
+                f"step {step}: training has collapsed: {reason} (it was up to {self._before:.1f} dB), "
+                f"density {row['density']:.4f}, {int(row['dead_units'])} dead units, lambda {row['lambda']:.3g}; "
+                "lower training.sparsity.goal, raise theta, or let lambda grow more slowly (start, stop)"
+            )

@@ -1,0 +1,153 @@
+"""`snn-codec simulate` and `export` from the command line."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import settled, small_model, tones
+
+from hardware import netx, simulate
+from snn_codec import config
+from snn_codec.cli import _parser, main
+from snn_codec.codec import Codec
+from snn_codec.storage import spiketrains
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """Folder of a small codec with one group."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "plain"
+    settled(small_model(bottleneck=config.Spiking())).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def leaky(tmp_path_factory):
+    """Folder of a small codec with leaky neurons."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "leaky"
+    settled(small_model(bottleneck=config.Spiking(beta=0.8, reset="subtract", threshold=0.5))).save(folder)
+    return folder
+
+
+@pytest.fixture
+def sound(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tones(14.0), 22050)
+    return tmp_path / "a.wav"
+
+
+@pytest.fixture
+def cli(capsys):
+    def run(*arguments):
+        status = main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+LAVA = [pytest.param(name, marks=pytest.mark.lava) for name in ("lava-fixed", "lava-float")]
+
+
+@pytest.mark.parametrize("backend", ["integer", *LAVA])
+@pytest.mark.parametrize("model", ["checkpoint", "leaky"])
+def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, model, backend):
+    folder = request.getfixturevalue(model)
+    status, out, err = cli(
+        "simulate", sound, "--model", folder, "-o", tmp_path / "a.h5", "--backend", backend, "--report",
+        "--lava-python", sys.executable,
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    codec = Codec.load(folder)
+    expected, found = codec.encode(soundfile.read(sound)[0], 22050), spiketrains.read(tmp_path / "a.h5")
+    same = np.mean(found.events == expected.events)
+    assert f"{100 * same:.3f} % of {expected.events.size} cells" in out
+    assert same == 1 if backend == "lava-float" else 0.9 < same
+    assert found.fingerprint == codec.fingerprint and found.n_samples == expected.n_samples
+    assert re.search(r"dense macs +\d+", out) and "0.0000 % clipped" in out
+    assert cli("decode", tmp_path / "a.h5", "--model", folder)[0] == 2  # a.wav is the recording
+    assert cli("decode", tmp_path / "a.h5", "--model", folder, "-o", tmp_path / "b.wav")[0] == 0
+
+
+@pytest.mark.parametrize("backend", ["integer", LAVA[0]])
+def test_an_exported_network_is_simulated(cli, plain, sound, tmp_path, backend):
+    net = tmp_path / "a.net"
+    assert cli("export", "netx", sound, "--model", plain, "-o", net)[0] == 0
+    graded = np.load(tmp_path / "a.npy")
+    assert graded.dtype == np.int32 and graded.shape == (16, 603)
+    arguments = ("--model", plain, "-o", tmp_path / "a.h5", "--lava-python", sys.executable)
+    assert cli("simulate", sound, "--net", net, "--backend", backend, *arguments)[0] == 0
+    np.testing.assert_array_equal(
+        spiketrains.read(tmp_path / "a.h5").events, netx.read(net)[0].spikes(graded)
+    )
+
+
+def test_a_network_of_another_model_or_a_damaged_one_is_refused(cli, plain, checkpoint, sound, tmp_path):
+    net = tmp_path / "a.net"
+    cli("export", "netx", "--model", plain, "-o", net)
+    arguments = (sound, "--net", net, "-o", tmp_path / "a.h5", "--backend", "integer")
+    status, _, err = cli("simulate", *arguments, "--model", checkpoint)
+    assert status == 2 and "was exported from the model" in err
+    net.write_bytes(net.read_bytes()[:-1])
+    status, _, err = cli("simulate", *arguments, "--model", plain)
+    assert status == 2 and "a.net: is damaged" in err and len(err.splitlines()) == 1
+
+
+def test_without_lava_it_says_what_to_do_before_it_works(cli, plain, sound, tmp_path, monkeypatch):
+    monkeypatch.setattr(simulate, "__file__", str(tmp_path / "hardware" / "simulate.py"))
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    monkeypatch.delenv(simulate.VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    status, _, err = cli("simulate", sound, "--model", plain, "-o", tmp_path / "a.h5")
+    assert status == 2 and "make lava-venv" in err and len(err.splitlines()) == 1
+    status, _, err = cli("simulate", sound, "--model", plain, "-o", "a.h5", "--lava-python", "/bin/true")
+    assert status == 2 and "ended too early" in err and not (tmp_path / "a.h5").exists()
+
+
+def test_what_a_file_cannot_express_is_refused_and_nothing_is_written(cli, checkpoint, tmp_path):
+    for kind, reason in (("netx", "lateral"), ("nir", "one group")):
+        if kind == "nir":
+            pytest.importorskip("nir")
+        status, _, err = cli("export", kind, "--model", checkpoint, "-o", tmp_path / "a.net")
+        assert status == 2 and reason in err and list(tmp_path.iterdir()) == []
+
+
+def test_nir_from_the_command_line(cli, plain, tmp_path):
+    nir = pytest.importorskip("nir")
+    assert cli("export", "nir", "--model", plain, "-o", tmp_path / "a.nir")[0] == 0
+    graph = nir.read(str(tmp_path / "a.nir"))
+    assert graph.metadata["fingerprint"] == Codec.load(plain).fingerprint
+    assert graph.nodes["affine"].weight.shape == (80, 16)
+
+
+@pytest.mark.parametrize("kind", ["lava", "nir", "sonata", "shd"])
+def test_spike_streams(cli, codec, tmp_path, kind):
+    if kind == "nir" and not hasattr(pytest.importorskip("nir"), "write_data"):
+        pytest.skip("needs nir 1.0.8")
+    events = codec.encode(tones(3.0), 22050)
+    spiketrains.write(tmp_path / "a.h5", {"piece": events})
+    assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 0
+    (written,) = set(tmp_path.iterdir()) - {tmp_path / "a.h5"}
+    if kind == "lava":
+        with np.load(written) as file:
+            np.testing.assert_array_equal(file["data"], events.events)
+            assert (file["sample_rate"], file["hop"]) == (22050, 512)
+    elif kind == "sonata":
+        assert spiketrains.read(written) == events
+    assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 2  # exists
+
+
+def test_the_page_in_docs_can_be_followed():
+    page = ROOT / "docs" / "neuromorphic.md"
+    text = page.read_text(encoding="utf-8")
+    lines = [shlex.split(line.split(" #")[0])[1:] for line in re.findall("^snn-codec .*", text, re.M)]
+    assert len(lines) >= 6
+    for line in lines:
+        _parser().parse_args(line)
+    for link in re.findall(r"\]\(([^h)][^)]+)\)", text):
+        assert (page.parent / link).exists(), link

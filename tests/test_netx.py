@@ -1,0 +1,86 @@
+"""netx files: what is in them, what they refuse, and that lava-dl's own reader runs them."""
+
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from test_quantise import features, random_layer
+
+from hardware import netx, simulate
+from hardware.quantise import quantise
+from snn_codec.errors import UserError
+
+
+@pytest.fixture
+def layer():
+    return quantise(random_layer(), 4.0, whole_bias=True)
+
+
+@pytest.fixture
+def net(layer, tmp_path):
+    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="0123")
+    return tmp_path / "a.net"
+
+
+def test_what_is_written_is_read_back(layer, net):
+    found, fingerprint = netx.read(net)
+    assert fingerprint == "0123"
+    x = layer.graded(features())
+    np.testing.assert_array_equal(found.graded(features()), x)
+    np.testing.assert_array_equal(found.spikes(x), layer.spikes(x))
+
+
+def test_the_schema_of_netx(layer, net):
+    with h5py.File(net) as file:
+        assert file["layer/0/type"][0] == b"input" and file["layer/1/type"][0] == b"dense"
+        assert "neuron" not in file["layer/0"]
+        assert file["layer/1/weight"].shape == (40, 64) and file["layer/1/weight"].dtype == np.float32
+        neuron = {name: data[()] for name, data in file["layer/1/neuron"].items()}
+    assert neuron.pop("type") == b"CUBA"
+    assert neuron == {"iDecay": 4096, "vDecay": 4096, "vThMant": 0, "refDelay": 1, "gradedSpike": 0}
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("input_bits", [8, 16])
+def test_the_reader_of_lava_dl_makes_the_same_spikes(tmp_path, input_bits):
+    layer = quantise(random_layer(), 4.0, input_bits=input_bits, whole_bias=True)
+    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="")
+    x = layer.graded(features(steps=200))
+    (found,) = simulate.in_lava(layer, [x], net=tmp_path / "a.net", python=sys.executable, timeout=60)
+    np.testing.assert_array_equal(found, layer.spikes(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "settings", "reason"),
+    [
+        (random_layer(groups=4), {}, "lateral"),
+        (random_layer(beta=0.9, reset="zero", threshold=1.0), {}, "leaky"),
+        (random_layer(), {"weight_bits": 12}, "8 bits"),
+        (random_layer(), {"whole_bias": False}, "whole units"),
+    ],
+)
+def test_what_netx_cannot_express_is_refused(tmp_path, layer, settings, reason):
+    integers = quantise(layer, 4.0, **({"whole_bias": True} | settings))
+    with pytest.raises(UserError, match=reason):
+        netx.write(tmp_path / "a.net", integers, step_rate=43.0, fingerprint="")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [0, 100, 0.5, -5, "cut", "empty", "text", "missing"])
+def test_a_damaged_file_is_one_sentence(net, place):
+    data = bytearray(net.read_bytes())
+    if place == "missing":
+        net.unlink()
+    else:
+        if place == "cut":
+            del data[-100:]
+        elif place == "empty":
+            data.clear()
+        elif place == "text":
+            data = b"not a network"
+        else:
+            data[int(place * len(data)) if isinstance(place, float) else place] ^= 1
+        net.write_bytes(data)
+    with pytest.raises(UserError, match="a.net: "):
+        netx.read(net)

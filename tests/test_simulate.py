@@ -1,0 +1,192 @@
+"""Lava makes the spikes of the reference; and whatever goes wrong is one sentence, and no process stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_quantise import features, random_layer
+
+from hardware import simulate
+from hardware.quantise import IntegerLayer, Synapse, quantise
+from snn_codec.errors import UserError
+
+LEAKY = {"beta": 0.9, "threshold": 1.0}
+KINDS = {
+    "plain": {},
+    "residual": {"groups": 4},
+    "zero": {"reset": "zero", **LEAKY},
+    "subtract": {"reset": "subtract", **LEAKY},
+    "none": {"reset": "none", **LEAKY},
+    "residual, zero": {"groups": 4, "reset": "zero", "beta": 0.5, "threshold": 0.5},
+    "residual, subtract": {"groups": 2, "reset": "subtract", "beta": 0.3, "threshold": 0.5},
+}
+
+
+CASES = [(kind, bits) for kind in KINDS for bits in ("float", 8, 15) if bits != 15 or "residual, s" in kind]
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize(("kind", "bits"), CASES)
+def test_lava_makes_the_same_spikes(kind, bits):
+    layer, runs = random_layer(**KINDS[kind]), [features(steps=300), features(3, steps=1)]
+    if bits != "float":
+        layer = quantise(layer, 4.0, weight_bits=bits)
+        runs = [layer.graded(run) for run in runs]
+    told = []
+    found = simulate.in_lava(layer, runs, python=sys.executable, timeout=60, progress=told.append)
+    for spikes, run in zip(found, runs, strict=True):
+        np.testing.assert_array_equal(spikes, layer.spikes(run))
+    assert 0.02 < found[0].mean() < 0.98
+    assert told[-1] == 301 + 2 * layer.groups and told == sorted(told) and len(told) > 2
+
+
+@pytest.mark.lava
+def test_extreme_integers_neither_wrap_nor_saturate_differently():
+    """The largest weights, inputs, biases and thresholds that the limits allow, of both signs."""
+    random = np.random.default_rng(0)
+    for reset, decay in (("none", 4096), ("zero", 1), ("subtract", 100)):
+        layer = IntegerLayer(
+            (Synapse(random.choice([-127, 127], (16, 32)), -12),),
+            (),
+            random.choice([-4095, 4095], 16),
+            np.full(16, 7 if decay == 4096 else 6),
+            decay=decay,
+            threshold=0 if decay == 4096 else 2**17 - 1000,
+            reset=reset,
+        )
+        graded = random.choice([-32767, 32767], (32, 200)) * np.sign(layer.inputs[0].weight[:1].T)
+        (found,) = simulate.in_lava(layer, [graded], python=sys.executable, timeout=60)
+        np.testing.assert_array_equal(found, layer.spikes(graded))
+        assert found.any()
+
+
+# What can go wrong, played by small programs in place of the worker.
+PLAYS = {
+    "silent end": ("pass", "ended too early (exit status 0: it said nothing)"),
+    "crash": ("raise OSError('no space')", "OSError: no space"),
+    "killed": ("import os; os.kill(os.getpid(), 9)", "killed by signal 9"),
+    "says so": (
+        'print(\'{"error": "has no Lava"}\', flush=True); import time; time.sleep(60)',
+        "has no Lava",
+    ),
+    "hangs": ("import time; time.sleep(60)", "took more than 1 s"),
+    "talks nonsense": ("while True: print('[1]', flush=True)", "took more than 1 s"),
+}
+
+
+@pytest.mark.parametrize("kind", PLAYS)
+def test_a_failing_worker_is_one_sentence_and_leaves_no_process(kind, tmp_path):
+    code, expected = PLAYS[kind]
+    script = tmp_path / "worker.py"
+    child = "import time; time.sleep(300)"
+    script.write_text(
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n{code}\n"
+    )
+    with pytest.raises(UserError) as caught:
+        simulate.run_worker([sys.executable, str(script)], "python", 1.0, lambda steps: None)
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+    assert gone(int((tmp_path / "pid").read_text()))
+
+
+def gone(pid, seconds=10.0):
+    """Whether the process ends; it may be a zombie of whoever adopts it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(sys.version_info[:2] == (3, 10), reason="needs another Python than Lava's")
+def test_the_wrong_python_is_named():
+    with pytest.raises(UserError, match="is Python 3.*, but Lava runs on 3.10 only"):
+        simulate.in_lava(random_layer(), [features(steps=2)], python=sys.executable)
+
+
+def test_where_lava_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(simulate.VARIABLE, raising=False)
+    monkeypatch.setattr(simulate, "__file__", str(tmp_path / "hardware" / "simulate.py"))
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    with pytest.raises(UserError, match="make lava-venv"):
+        simulate.lava_python()
+    with pytest.raises(UserError, match="--lava-python nowhere: is not a program"):
+        simulate.lava_python("nowhere")
+    python = tmp_path / ".venv-lava" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    assert simulate.lava_python() == str(python)
+    monkeypatch.setenv(simulate.VARIABLE, sys.executable)
+    assert simulate.lava_python() == sys.executable
+    monkeypatch.setenv(simulate.VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match=simulate.VARIABLE):
+        simulate.lava_python()
+
+
+def test_a_program_that_is_no_python_is_refused():
+    with pytest.raises(UserError, match="ended too early"):
+        simulate.in_lava(random_layer(), [features(steps=2)], python="/bin/true", timeout=10)
+
+
+@pytest.fixture
+def simulating(tmp_path):
+    """A process that runs a long simulation, and the ids of all processes of Lava, when it is under way."""
+    code = (
+        "import numpy as np, sys; from test_quantise import random_layer; from hardware import simulate\n"
+        "simulate.in_lava(random_layer(), [np.zeros((64, 100000))], python=sys.executable,\n"
+        "                 progress=lambda steps: print(steps, flush=True))"
+    )
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": f"{here}:{here.parent}"},
+    )
+    assert process.stdout.readline().strip() == "256"
+    workers = descendants(process.pid)
+    assert len(workers) > 4
+    yield process, workers
+    process.kill()
+    process.communicate()
+
+
+def descendants(pid):
+    """All processes below `pid`, the nearest first."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *descendants(int(child))]
+    return found
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_when_this_process_ends_lava_ends(simulating, name):
+    process, workers = simulating
+    process.send_signal(getattr(signal, name))
+    process.wait(10)
+    assert all(gone(pid) for pid in workers)
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("which", [0, -1])
+def test_when_a_process_of_lava_is_killed_all_end_and_it_is_said(simulating, which):
+    process, workers = simulating
+    os.kill(workers[which], signal.SIGKILL)
+    if which == -1:  # Lava waits for it for ever; the time-out of the simulation ends that
+        process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=15)
+    assert process.returncode != 0 and ("killed by signal 9" in complaint or which == -1)
+    assert all(gone(pid) for pid in workers)

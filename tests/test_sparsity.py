@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+
+from snn_codec import config, costs
+from snn_codec.errors import UserError
+from snn_codec.training import sparsity
+
+
+def spikes(events, units=80, steps=256, batch=1):
+    found = torch.zeros(batch, units * steps)
+    found[:, torch.randperm(units * steps, generator=torch.Generator().manual_seed(0))[:events]] = 1
+    return found.view(batch, units, steps).requires_grad_()
+
+
+@pytest.mark.parametrize("events", [0, 1, 50, 600, 2200, 10_000, 20_480])
+def test_bits_are_the_papers_best_sparse_cost(events):
+    expected = costs.all_bits(80, 256, events)
+    del expected["dense"]
+    assert sparsity.storage_bits(spikes(events)).item() == pytest.approx(min(expected.values()))
+
+
+def test_crops_count_as_whole_chunks():
+    """A crop of half the steps with half the events has the loss of the whole."""
+    whole = sparsity.storage_loss(spikes(1000), 0.1)
+    assert sparsity.storage_loss(spikes(500, steps=128), 0.1).item() == pytest.approx(whole.item())
+
+
+def test_every_event_costs_as_much_and_none_below_the_target():
+    some = spikes(600)
+    sparsity.storage_loss(some, 0.1).backward()
+    assert some.grad.unique().numel() == 1
+    assert some.grad[0, 0, 0].item() == pytest.approx(8 / (80 * 256))  # one step in a list, of 8 bits
+    few = spikes(600)
+    sparsity.storage_loss(few, 0.9).backward()
+    assert not few.grad.any()
+
+
+def test_the_loss_is_each_samples_own():
+    """A dense sample is pressed, although the mean of the batch is below the target."""
+    batch = torch.cat([spikes(0).detach(), spikes(5000).detach()]).requires_grad_()
+    sparsity.storage_loss(batch, 1.2).backward()
+    assert not batch.grad[0].any() and batch.grad[1].any()
+
+
+def test_lambda_has_three_phases():
+    settings = config.Sparsity(goal=7.0, start=0.1, stop=0.6)
+    found = [sparsity.weight(step, 1000, settings) for step in range(1001)]
+    assert found[:101] == [0.0] * 101 and found[600:] == [7.0] * 401
+    assert all(a < b for a, b in zip(found[100:600], found[101:601], strict=True))
+    assert found[350] == pytest.approx(7 * (10**2 - 1) / (10**4 - 1))
+    assert [sparsity.held(step, 1000, settings) for step in (0, 599, 600)] == [False, False, True]
+    assert sparsity.weight(1000, 1000, config.Sparsity()) == 0 and sparsity.held(0, 1000, config.Sparsity())
+
+
+def test_rates_are_those_of_a_chunk():
+    found = sparsity.rates(0.03, 80, 22050 / 512)
+    assert found["kbps_dense"] == pytest.approx(3.445, abs=1e-3)
+    assert found["kbps_compressed_time"] == pytest.approx(
+        costs.compressed_time_bits(80, 256, 614) / 5944.3, rel=1e-3
+    )
+
+
+ROW = {"density": 0.05, "si_snr": 6.0, "lambda": 2.0, "dead_units": 3}
+
+
+@pytest.mark.parametrize("change", [{"si_snr": -6.0}, {"density": 0.0, "si_snr": -30.0}])
+def test_a_collapse_is_noticed_when_it_lasts(change):
+    watch = sparsity.CollapseWatch()
+    for step in range(10):
+        watch.check(step, ROW)
+    for step in range(10, 14):
+        watch.check(step, ROW | change)
+    with pytest.raises(UserError, match=r"step 14: training has collapsed.*up to 6\.0 dB.*lambda 2.*goal"):
+        watch.check(14, ROW | change)
+
+
+def test_what_recovers_or_has_not_begun_is_no_collapse():
+    watch = sparsity.CollapseWatch()
+    for step in range(50):
+        watch.check(step, ROW | {"si_snr": -10.0})  # a new model, which has never been better
+    for step in range(50):
+        watch.check(step, ROW | {"si_snr": -10.0 if step % 5 else 1.0})
+    with pytest.raises(UserError):
+        for _ in range(5):
+            watch.check(99, ROW | {"si_snr": -10.0})
+    watch = sparsity.CollapseWatch()
+    for step in range(50):
+        watch.check(step, ROW | {"si_snr": -10.0 if step else 1.0, "lambda": 0.0})
+    assert math.isfinite(watch._before)
