@@ -111,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
     evaluate.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
+    analyse = command("analyse", _analyse, "Set events against the notes that were played.")
+    _analyse_options(analyse)
+
     train = command("train", _train, "Train a model.")
     train.add_argument("preset", help="a preset's name or a JSON file; --list shows presets")
     train.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
@@ -151,6 +154,65 @@ def _parser() -> argparse.ArgumentParser:
     listen = commands.add_parser("listen", help="Ask people: a MUSHRA test, its analysis, a page to compare.")
     listening_commands.add_to(listen)
     return parser
+
+
+def _analyse_options(added: argparse.ArgumentParser) -> None:
+    added.add_argument(
+        "inputs", nargs="+", type=Path, help="recordings, event files, or a folder in the MAESTRO layout"
+    )
+    added.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="REPORT", help="folder to write to"
+    )
+    added.add_argument(
+        "--midi",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="MIDI files or folders of them (those beside the inputs)",
+    )
+    added.add_argument(
+        "--model",
+        nargs="+",
+        default=["free"],
+        help="shipped models or checkpoint folders, side by side (free)",
+    )
+    added.add_argument("--split", default="validation", help="train, validation or test (validation)")
+    added.add_argument(
+        "--half-width", type=int, default=6, metavar="STEPS", help="lags counted around zero (6)"
+    )
+    added.add_argument(
+        "--offset-ms", type=float, default=0.0, help="how much later the sound is than the MIDI"
+    )
+    added.add_argument("--pages", type=int, default=1, help="recordings to write interactive pages of (1)")
+    added.add_argument("--readout", action="store_true", help="read onsets from the events by a linear layer")
+    added.add_argument("--save", action="store_true", help="write all arrays to results.h5")
+    added.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
+    added.add_argument("--force", action="store_true", help="replace files that exist")
+    added.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from snn_codec.analysis.command import Options, analyse, lines
+
+    wanted = Options(
+        midi=options.midi,
+        split=options.split,
+        half_width=options.half_width,
+        offset_ms=options.offset_ms,
+        pages=options.pages,
+        readout=options.readout,
+        save=options.save,
+        force=options.force,
+    )
+    codecs = []
+    for model in options.model:
+        loaded = _load(argparse.Namespace(model=model, device=options.device))
+        name = Path(model).name
+        codecs.append((f"{name}-{len(codecs) + 1}" if name in dict(codecs) else name, loaded))
+    with _progress("analysing", 1) as advance:
+        found = analyse(options.inputs, options.output, codecs, wanted, advance)
+    print(json.dumps(found) if options.json else "\n".join([*lines(found), f"report in {options.output}"]))
+    return 0
 
 
 def _encode(options: argparse.Namespace) -> int:

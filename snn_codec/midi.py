@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from snn_codec.errors import UserError
+
+if TYPE_CHECKING:
+    import pretty_midi
 
 
 class Notes(NamedTuple):
@@ -21,11 +24,11 @@ class Notes(NamedTuple):
     velocity: np.ndarray
 
 
-def read(path: str | os.PathLike) -> Notes:
-    """The notes of all instruments but drums.
+def score(path: str | os.PathLike) -> pretty_midi.PrettyMIDI:
+    """The file as pretty_midi reads it.
 
     Raises:
-        UserError: Missing, not MIDI, or without notes.
+        UserError: Missing, or not MIDI.
     """
     import pretty_midi
 
@@ -34,14 +37,22 @@ def read(path: str | os.PathLike) -> Notes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tempo changes outside track 0, which are handled
-            score = pretty_midi.PrettyMIDI(os.fspath(path))
+            return pretty_midi.PrettyMIDI(os.fspath(path))
     except Exception as error:  # mido raises whatever the bytes led it to
         raise UserError(
             f"{path}: is not a MIDI file ({error or type(error).__name__}); export it again"
         ) from error
+
+
+def read(path: str | os.PathLike) -> Notes:
+    """The notes of all instruments but drums.
+
+    Raises:
+        UserError: Missing, not MIDI, or without notes.
+    """
     notes = sorted(
         (note.start, note.end, note.pitch, note.velocity)
-        for instrument in score.instruments
+        for instrument in score(path).instruments
         if not instrument.is_drum
         for note in instrument.notes
     )

@@ -91,3 +91,9 @@ def test_the_speed_benchmark():
     result = run("speed_benchmark.py", "--quick", "--seconds", "6")
     assert result.returncode == 0, result.stderr
     assert "snn_codec, free" in result.stdout and "12 min" in result.stdout
+
+
+def test_the_analysis_benchmark():
+    result = run("analysis_benchmark.py", "--hours", "0.1")
+    assert result.returncode == 0, result.stderr
+    assert "0 of 80 units" in result.stdout and "chance 0.05058" in result.stdout

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ELSEWHERE = ("matplotlib", "pretty_midi", "lava", "norse", "nir")  # imported where they are used
+ELSEWHERE = (
+    "elephant",
+    "matplotlib",
+    "mir_eval",
+    "pretty_midi",
+    "lava",
+    "norse",
+    "nir",
+)  # imported where they are used
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [

@@ -1,0 +1,157 @@
+"""Figure 5 of the paper, for one model or two side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from snn_codec import plots
+from snn_codec.analysis import notes
+from snn_codec.analysis.notes import Score
+from snn_codec.analysis.study import Study
+from snn_codec.events import EventMatrix
+from snn_codec.files import replacing
+
+SECONDS = 8.0  # of the raster in panel A
+CURVES = 4  # units in panel B
+
+
+def figure5(
+    path: str | os.PathLike,
+    studies: Sequence[Study],
+    examples: Sequence[tuple[EventMatrix, Score]],
+    *,
+    force: bool = False,
+) -> None:
+    """Draw A: raster over piano roll; B: cross-correlations of the best pairs; C: prominence and one unit's tuning.
+
+    A column a model; the recording of panel A is `examples`, one for each study. Scales are shared, so that
+    columns can be compared: prominence is drawn corrected for chance, correlations as a ratio to their mean.
+
+    Raises:
+        UserError: matplotlib is missing, or the file cannot be written.
+    """
+    plt = plots.pyplot()
+    style = {
+        "font.size": 8,
+        "axes.edgecolor": plots.INK,
+        "axes.labelcolor": plots.INK,
+        "text.color": plots.INK,
+    }
+    with plt.rc_context(style):
+        figure, axes = plt.subplots(
+            5,
+            len(studies),
+            squeeze=False,
+            figsize=(1.5 + 5.0 * len(studies), 11),
+            height_ratios=[1.7, 1, 1.3, 2.1, 1],
+            layout="constrained",
+        )
+        tested = [study.corrected[study.jitter.tested] for study in studies]
+        # a few rare keys have large values by chance; they may leave the scale
+        top = max([np.nanpercentile(np.abs(values), 99.5) for values in tested if len(values)], default=0.01)
+        for column, (study, (events, score)) in enumerate(zip(studies, examples, strict=True)):
+            raster, roll, curves, matrix, tuned = axes[:, column]
+            _raster_and_roll(raster, roll, events, score)
+            raster.set_title(f"{study.model}, {study.events / study.steps * study.step_rate:.0f} events/s")
+            _curves(curves, study)
+            image = _matrix(matrix, study, max(top, 1e-6))
+            _tuned(tuned, study)
+        figure.colorbar(image, ax=axes[3, :], label="prominence, 0 is chance", aspect=30, pad=0.01)
+        for row in (2, 4):
+            low = min(axis.get_ylim()[0] for axis in axes[row])
+            high = max(axis.get_ylim()[1] for axis in axes[row])
+            for axis in axes[row]:
+                axis.set_ylim(low, high)
+        for row, letter in ((0, "A"), (2, "B"), (3, "C")):
+            axes[row, 0].text(
+                -0.16, 1.0, letter, transform=axes[row, 0].transAxes, fontsize=13, fontweight="bold", va="top"
+            )
+        with replacing(path, force=force) as temporary:
+            figure.savefig(temporary, dpi=150)
+        plt.close(figure)
+
+
+def best_pairs(study: Study, number: int = CURVES) -> list[tuple[int, int]]:
+    """The unit and key of the highest prominence, among pairs with a z-score above 3 if there are any; units differ."""
+    value = np.where(study.jitter.tested, study.corrected, -np.inf)
+    clear = np.where(np.nan_to_num(study.jitter.z()) > 3, value, -np.inf)
+    keys = np.where(np.isfinite(clear).any(1), clear.argmax(1), value.argmax(1))
+    of_unit = np.where(np.isfinite(clear).any(1), clear.max(1), -np.inf)
+    some = np.isfinite(value).any(1)
+    order = np.lexsort((-np.where(some, value.max(1), -np.inf), -of_unit))
+    return [(int(unit), int(keys[unit])) for unit in order[:number] if some[unit]]
+
+
+def _raster_and_roll(raster, roll, events: EventMatrix, score: Score) -> None:
+    played = score.notes()
+    start = max(float(played.onset[0]) - 0.5, 0.0)
+    stop = min(start + SECONDS, events.duration)
+    plots._raster(raster, events, start, stop)
+    plots._roll(roll, played)
+    shown = (played.onset < stop) & (played.offset > start)
+    roll.set_ylim(played.pitch[shown].min() - 3, played.pitch[shown].max() + 3)
+    for axis in (raster, roll):
+        axis.set_xlim(start, stop)
+    raster.set_xticklabels([])
+    roll.set_xlabel("time (s)")
+
+
+def _curves(axis, study: Study) -> None:
+    lags = study.counts.shape[-1] // 2
+    time = np.arange(-lags, lags + 1) / study.step_rate
+    axis.axvspan(*(np.array([-1, 1]) * (study.half_width + 0.5) / study.step_rate), color="#e8ecf0", lw=0)
+    axis.axhline(1, color=plots.INK, lw=0.6)
+    pairs = best_pairs(study)
+    for unit, key in pairs:
+        curve = study.counts[unit, key]
+        axis.plot(time, curve / max(curve.mean(), 1e-9), lw=1, label=f"unit {unit}, {notes.name(key)}")
+    axis.set_xlabel("lag (s); positive: the event comes before the note")
+    axis.set_ylabel("C / mean C")
+    axis.set_xlim(time[0], time[-1])
+    if pairs:
+        axis.set_ylim(top=axis.get_ylim()[1] * 1.2)  # room for the legend
+        axis.legend(frameon=False, fontsize=7, ncols=4, loc="upper center")
+
+
+def _matrix(axis, study: Study, top: float):  # noqa: ANN202
+    shown = np.where(study.jitter.tested, study.corrected, np.nan)
+    order = np.argsort(study.tuning.best, kind="stable")
+    image = axis.imshow(
+        np.ma.masked_invalid(shown[order]),
+        aspect="auto",
+        cmap="RdBu_r",
+        vmin=-top,
+        vmax=top,
+        interpolation="nearest",
+        extent=(notes.LOWEST - 0.5, notes.LOWEST + notes.KEYS - 0.5, len(shown) - 0.5, -0.5),
+    )
+    axis.set_facecolor("#e3e6ea")
+    _octaves(axis)
+    axis.set_ylabel("unit, by its best note")
+    return image
+
+
+def _tuned(axis, study: Study) -> None:
+    pairs = best_pairs(study, 1)
+    _octaves(axis)
+    axis.set_xlim(notes.LOWEST - 0.5, notes.LOWEST + notes.KEYS - 0.5)
+    axis.set_ylabel("prominence")
+    if not pairs:
+        return
+    ((unit, best),) = pairs
+    values = np.where(study.jitter.tested[unit], study.corrected[unit], 0)
+    away = (np.arange(notes.KEYS) - best) % 12
+    colours = np.where(away == 0, "#c0392b", np.where(away == 7, "#e8a0a0", "#7b8794"))
+    axis.bar(np.arange(notes.KEYS) + notes.LOWEST, values, color=colours, width=0.85)
+    axis.axhline(0, color=plots.INK, lw=0.6)
+    axis.set_title(
+        f"unit {unit}: {notes.name(best)[:-1]} in red, the fifth above it in pink", fontsize=8, loc="left"
+    )
+
+
+def _octaves(axis) -> None:
+    places = np.arange(24, notes.LOWEST + notes.KEYS, 12)
+    axis.set_xticks(places, [notes.name(place - notes.LOWEST) for place in places])

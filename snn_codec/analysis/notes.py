@@ -1,0 +1,185 @@
+"""Notes and pedal of a MIDI file on the codec's grid of steps, exact however long the piece is.
+
+Times stay integers from the file to the grid: ticks times microseconds a beat, in units of
+1 / (ticks a beat x 10^6) s. An onset at t seconds is in step floor(t sample_rate / hop), the step that holds its
+sample. A key is a row of 88, from A0 (MIDI 21) to C8 (MIDI 108).
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft
+
+from snn_codec import midi
+from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
+
+KEYS, LOWEST = 88, 21
+SUSTAIN, DOWN = 64, 64  # the pedal's control number, and the value from which it holds the dampers up
+NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
+
+
+def name(key: int) -> str:
+    """Name of a key of the row of 88, as C4."""
+    return f"{NAMES[(key + LOWEST) % 12]}{(key + LOWEST) // 12 - 1}"
+
+
+class Grid(NamedTuple):
+    """The notes that start in a recording of T steps, in the order of their onsets.
+
+    `onset`, `offset` (steps; T if a note outlasts the recording), `key` (0 to 87), `velocity` are int64 `[notes]`;
+    `pedal` is bool `[T]`: the sustain pedal is down when the step begins.
+    """
+
+    onset: np.ndarray
+    offset: np.ndarray
+    key: np.ndarray
+    velocity: np.ndarray
+    pedal: np.ndarray
+
+    @property
+    def n_steps(self) -> int:
+        """T, the number of steps."""
+        return len(self.pedal)
+
+    def onsets(self) -> np.ndarray:
+        """`m_n` of Eq. 9: bool `[88, T]`, where a note starts."""
+        matrix = np.zeros((KEYS, self.n_steps), bool)
+        matrix[self.key, self.onset] = True
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Notes and pedal with exact times, int64 in units of 1 / `per_second` s.
+
+    Attributes:
+        onset, offset, pitch, velocity: `[notes]`, in the order of onsets; pitch is the MIDI number.
+        pedal: `[presses, 2]`, when the sustain pedal went down and up.
+    """
+
+    onset: np.ndarray
+    offset: np.ndarray
+    pitch: np.ndarray
+    velocity: np.ndarray
+    pedal: np.ndarray
+    per_second: int
+
+    def shifted(self, microseconds: int) -> Score:
+        """All of it later by a whole number of microseconds (earlier if negative), exactly."""
+        shift = int(microseconds) * (self.per_second // 10**6)
+        return replace(self, onset=self.onset + shift, offset=self.offset + shift, pedal=self.pedal + shift)
+
+    def notes(self) -> midi.Notes:
+        """The notes in seconds."""
+        return midi.Notes(
+            self.onset / self.per_second, self.offset / self.per_second, self.pitch, self.velocity
+        )
+
+    def within(self, n_steps: int, sample_rate: int, hop: int) -> Score:
+        """Only the notes that start on this grid and on one of the 88 keys."""
+        onset, key = _steps(self.onset, self.per_second, sample_rate, hop), self.pitch - LOWEST
+        kept = (onset >= 0) & (onset < n_steps) & (key >= 0) & (key < KEYS)
+        columns = {name: getattr(self, name)[kept] for name in ("onset", "offset", "pitch", "velocity")}
+        return replace(self, **columns)
+
+    def grid(self, n_steps: int, sample_rate: int, hop: int) -> Grid:
+        """The notes of `within` on the grid."""
+        kept = self.within(n_steps, sample_rate, hop)
+        onset, offset = (
+            _steps(times, self.per_second, sample_rate, hop) for times in (kept.onset, kept.offset)
+        )
+        pedal = np.zeros(n_steps, bool)
+        # down when a step begins: from the first step that begins at or after the press, to the release
+        for down, up in -_steps(-self.pedal.ravel(), self.per_second, sample_rate, hop).reshape(-1, 2):
+            pedal[max(down, 0) : max(up, 0)] = True
+        return Grid(onset, np.minimum(offset, n_steps), kept.pitch - LOWEST, kept.velocity, pedal)
+
+    def on(self, events: EventMatrix) -> Grid:
+        """The notes on the grid of these events."""
+        return self.grid(events.n_steps, events.sample_rate, events.hop)
+
+
+def read(path: str | os.PathLike) -> Score:
+    """Notes of all instruments but drums, and their sustain pedal.
+
+    Raises:
+        UserError: Missing, not MIDI, or without notes.
+    """
+    score = midi.score(path)
+    clock = _clock(score)
+    instruments = [instrument for instrument in score.instruments if not instrument.is_drum]
+    notes = sorted(
+        (clock(note.start), clock(note.end), note.pitch, note.velocity)
+        for instrument in instruments
+        for note in instrument.notes
+    )
+    if not notes:
+        raise UserError(f"{path}: holds no notes")
+    presses, down = [], None
+    changes = sorted(
+        (clock(change.time), change.value)
+        for instrument in instruments
+        for change in instrument.control_changes
+        if change.number == SUSTAIN
+    )
+    for time, value in changes:
+        if value >= DOWN and down is None:
+            down = time
+        elif value < DOWN and down is not None:
+            presses.append((down, time))
+            down = None
+    if down is not None:
+        presses.append((down, max(down, *(note[1] for note in notes))))
+    onset, offset, pitch, velocity = np.array(notes, np.int64).T
+    pedal = np.array(presses, np.int64).reshape(-1, 2)
+    return Score(onset, offset, pitch, velocity, pedal, score.resolution * 10**6)
+
+
+def _clock(score):  # noqa: ANN202
+    """From pretty_midi's seconds, which are rounded, back to ticks, and from those to exact units."""
+    changes, beats_per_minute = score.get_tempo_changes()
+    ticks = [score.time_to_tick(time) for time in changes]
+    beats = [round(6e7 / tempo) for tempo in beats_per_minute]  # microseconds, as the file holds them
+    starts = [0]
+    for place in range(1, len(ticks)):
+        starts.append(starts[-1] + (int(ticks[place]) - int(ticks[place - 1])) * beats[place - 1])
+
+    def exact(seconds: float) -> int:
+        tick = int(score.time_to_tick(seconds))
+        place = bisect_right(ticks, tick) - 1
+        return starts[place] + (tick - int(ticks[place])) * beats[place]
+
+    return exact
+
+
+def _steps(times: np.ndarray, per_second: int, sample_rate: int, hop: int) -> np.ndarray:
+    # Python's integers, as the product may not fit 64 bits
+    return np.array([int(time) * sample_rate // (per_second * hop) for time in times], np.int64)
+
+
+def lag(events: EventMatrix, grid: Grid, *, reach: int = 43) -> tuple[int, float]:
+    """By how many steps the events come after the notes, from the data, and how clear that is.
+
+    Each unit's correlation with the onsets of all keys is squared, so that units that pause count as much as
+    those that fire, and summed over units; the lag of the largest sum within `reach` steps is given with its
+    distance from the median lag in standard deviations. It holds the model's own latency besides a real offset
+    between sound and MIDI, and means nothing below a clearness of about 5.
+    """
+    onsets = np.bincount(grid.onset, minlength=grid.n_steps)
+    reach = min(reach, grid.n_steps - 1)
+    size = fft.next_fast_len(grid.n_steps + reach, real=True)
+    spectrum = fft.rfft(onsets - onsets.mean(), size).conj()
+    total = np.zeros(2 * reach + 1)
+    for unit in events.events:
+        if 0 < unit.mean() < 1:
+            found = fft.irfft(fft.rfft(unit - unit.mean(), size) * spectrum, size)
+            found = found[np.arange(-reach, reach + 1)] / unit.std()
+            total += (found - found.mean()) ** 2
+    best, spread = int(total.argmax()), total.std()
+    return best - reach, float((total[best] - np.median(total)) / spread) if spread else 0.0

@@ -1,0 +1,199 @@
+"""How much of the score one linear layer reads from the events: onsets of 88 keys, scored with mir_eval.
+
+For each step the features of a short window (`CONTEXT` steps to both sides) predict by ridge regression which keys
+start there; local maxima above one threshold are notes. The penalty and the threshold are chosen on every fifth
+recording of the training set, then the weights are fitted to all of it. A found note is right if its key is, and
+its onset within 50 ms (mir_eval's `transcription`, offsets ignored). The same readout from a mel spectrogram, with
+as many bands as there are units, says what such a layer can do at all.
+
+mir_eval comes with the extra `analysis`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft, linalg, ndimage
+
+from snn_codec.analysis.notes import LOWEST, Score
+from snn_codec.errors import UserError
+from snn_codec.events import steps_for
+
+CONTEXT = 5
+TOLERANCE = 0.05  # seconds
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised features, a step
+THRESHOLDS = tuple(np.round(np.geomspace(0.05, 0.6, 12), 3))
+TARGET = (0.5, 1.0, 0.5)  # an onset near the border of two steps is in both
+HELD_OUT = 5
+
+
+class Example(NamedTuple):
+    """A recording: features float or bool `[features, T]` on the grid of `sample_rate` and `hop`, and its notes."""
+
+    features: np.ndarray
+    score: Score
+    sample_rate: int
+    hop: int
+
+
+Examples = Sequence[
+    Callable[[], Example]
+]  # each loaded when needed, so that a data set need not be in memory
+
+
+class Readout(NamedTuple):
+    """Weights float32 `[features x window + 1, 88]`, the last row is the bias; and what was chosen."""
+
+    weights: np.ndarray
+    threshold: float
+    penalty: float
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """How likely each key starts at each step: float32 `[88, T]`, 1 for sure."""
+        return (_windows(features) @ self.weights).T
+
+    def notes(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
+        """Onsets in seconds and MIDI numbers of the notes found."""
+        return _picked(self(example.features), self.threshold, example)
+
+
+def fit(examples: Examples) -> Readout:
+    """The readout of a training set.
+
+    Raises:
+        UserError: It has fewer than two recordings, or mir_eval is not installed.
+    """
+    transcription()
+    if len(examples) < 2:
+        raise UserError("a readout needs at least two recordings to learn from; give more")
+    held_out = examples[1::HELD_OUT]
+    held = _added(held_out)
+    rest = _added([example for number, example in enumerate(examples) if number % HELD_OUT != 1])
+    total = [a + b for a, b in zip(rest, held, strict=True)]
+    solutions = {penalty: _solved(rest, penalty) for penalty in PENALTIES}
+    penalty = min(PENALTIES, key=lambda each: _squared_error(solutions[each], held))
+    trial, scores = Readout(solutions[penalty], 0.0, penalty), []
+    for example in (load() for load in held_out):
+        likely = trial(example.features)
+        scores.append([_score(example, *_picked(likely, each, example))[2] for each in THRESHOLDS])
+    threshold = THRESHOLDS[int(np.mean(scores, 0).argmax())]
+    return Readout(_solved(total, penalty), float(threshold), penalty)
+
+
+def evaluate(readout: Readout, examples: Examples) -> list[dict[str, float]]:
+    """Onset `precision`, `recall` and `f1` of each recording, at 50 ms."""
+    rows = []
+    for example in (load() for load in examples):
+        rows.append(
+            dict(zip(("precision", "recall", "f1"), _score(example, *readout.notes(example)), strict=True))
+        )
+    return rows
+
+
+def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: int = 2048) -> np.ndarray:
+    """Logarithmic mel spectrogram: float32 `[bands, T]`, windows centred on the middle of each step.
+
+    Decibels relative to the loudest cell, floor -80, scaled to 0..1; bands from 30 Hz to half the sample rate.
+    """
+    steps = steps_for(len(audio), hop)
+    before = window // 2 - hop // 2
+    padded = np.pad(audio.astype(np.float32), (before, window + steps * hop - len(audio)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[: steps * hop : hop]
+    filters = _filters(sample_rate, window, bands)
+    shape = np.hanning(window).astype(np.float32)
+    power = [
+        np.abs(fft.rfft(part * shape)) ** 2 @ filters for part in np.array_split(frames, steps // 1024 + 1)
+    ]
+    power = np.concatenate(power).T
+    decibels = 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-8))
+    return np.maximum(decibels / 80 + 1, 0).astype(np.float32)
+
+
+def _filters(sample_rate: int, window: int, bands: int) -> np.ndarray:
+    """Triangles on the mel scale of HTK: float32 `[frequencies, bands]`."""
+    edges = 2595 * np.log10(1 + np.array([30, sample_rate / 2]) / 700)
+    centres = 700 * (10 ** (np.linspace(*edges, bands + 2) / 2595) - 1)
+    frequencies = np.arange(window // 2 + 1) * sample_rate / window
+    # at least one bin wide, or the lowest bands would lie between two bins
+    low = np.minimum(centres[:-2], centres[1:-1] - sample_rate / window)
+    high = np.maximum(centres[2:], centres[1:-1] + sample_rate / window)
+    rising = (frequencies[:, None] - low) / (centres[1:-1] - low)
+    falling = (high - frequencies[:, None]) / (high - centres[1:-1])
+    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+
+
+def _windows(features: np.ndarray) -> np.ndarray:
+    """float32 `[T, features x (2 CONTEXT + 1) + 1]`, zeros beyond the ends, ones in the last column."""
+    padded = np.pad(features.astype(np.float32), ((0, 0), (CONTEXT, CONTEXT)))
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * CONTEXT + 1, axis=1)
+    rows = around.transpose(1, 0, 2).reshape(features.shape[1], -1)
+    return np.hstack([rows, np.ones((len(rows), 1), np.float32)])
+
+
+def _sums(example: Example) -> list[np.ndarray]:
+    """What ridge regression needs of a recording: X'X, X'Y, and the sum of Y^2."""
+    rows = _windows(example.features)
+    grid = example.score.grid(len(rows), example.sample_rate, example.hop)
+    wanted = ndimage.convolve1d(grid.onsets().astype(np.float32), TARGET, axis=1, mode="constant")
+    wanted = np.minimum(wanted, 1).T
+    return [(rows.T @ rows).astype(float), (rows.T @ wanted).astype(float), np.square(wanted).sum(0, float)]
+
+
+def _added(examples: Examples) -> list[np.ndarray]:
+    total = _sums(examples[0]())
+    for load in examples[1:]:
+        total = [a + b for a, b in zip(total, _sums(load()), strict=True)]
+    return total
+
+
+def _solved(sums: list[np.ndarray], penalty: float) -> np.ndarray:
+    square, cross, _ = sums
+    steps, means = square[-1, -1], square[-1] / square[-1, -1]
+    variances = np.diag(square) - steps * means**2
+    # the penalty weighs features alike, whatever their scale; the bias has none
+    ridge = penalty * np.maximum(variances, 1e-6 * steps)
+    ridge[-1] = 0
+    return linalg.solve(square + np.diag(ridge), cross, assume_a="pos").astype(np.float32)
+
+
+def _squared_error(weights: np.ndarray, sums: list[np.ndarray]) -> float:
+    square, cross, wanted = sums
+    return float(np.sum(weights * (square @ weights - 2 * cross)) + wanted.sum())
+
+
+def _picked(likely: np.ndarray, threshold: float, example: Example) -> tuple[np.ndarray, np.ndarray]:
+    peaks = (likely >= threshold) & (likely == ndimage.maximum_filter1d(likely, 5, axis=1))
+    steps, keys = np.nonzero(peaks.T)
+    return (steps + 0.5) * example.hop / example.sample_rate, keys + LOWEST
+
+
+def _score(example: Example, onsets: np.ndarray, pitches: np.ndarray) -> tuple[float, float, float]:
+    score = example.score.within(example.features.shape[1], example.sample_rate, example.hop)
+    notes = score.notes()
+    if not len(onsets) or not len(notes.onset):
+        return 0.0, 0.0, 0.0
+    return transcription().precision_recall_f1_overlap(
+        *_as_intervals(notes.onset, notes.pitch),
+        *_as_intervals(onsets, pitches),
+        onset_tolerance=TOLERANCE,
+        offset_ratio=None,
+    )[:3]
+
+
+def _as_intervals(onsets: np.ndarray, pitches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.stack([onsets, onsets + 0.1], 1), 440 * 2 ** ((np.asarray(pitches) - 69) / 12)
+
+
+def transcription():  # noqa: ANN202
+    """mir_eval's module.
+
+    Raises:
+        UserError: mir_eval is not installed.
+    """
+    try:
+        from mir_eval import transcription
+    except ImportError as error:
+        raise UserError('scoring notes needs mir_eval: pip install "snn_codec[analysis]"') from error
+    return transcription

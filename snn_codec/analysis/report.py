@@ -1,0 +1,160 @@
+"""One self-contained HTML page: spectrogram, piano roll and raster over one time axis, with sound.
+
+Everything is in the page (events as bits, sound as FLAC, so that it is exact); it works offline and asks nothing of
+a server. Its code is `report.html` beside this file.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import os
+from collections.abc import Mapping
+from importlib import resources
+
+import numpy as np
+import soundfile
+from scipy import fft
+
+from snn_codec.analysis import notes
+from snn_codec.analysis.notes import Score
+from snn_codec.analysis.study import Study
+from snn_codec.events import EventMatrix
+from snn_codec.files import replacing
+
+BANDS, LOWEST_HZ, HIGHEST_HZ, WINDOW = 120, 40.0, 10_000.0, 2048
+
+
+def write(
+    path: str | os.PathLike,
+    study: Study,
+    events: EventMatrix,
+    score: Score,
+    sounds: Mapping[str, np.ndarray],
+    *,
+    title: str = "",
+    force: bool = False,
+) -> None:
+    """Write the page of one recording.
+
+    Args:
+        study: Gives the tuning of units, from all its recordings.
+        events: Of the recording; `score`, its notes.
+        sounds: Name to float `[samples]` at the rate of `events`: original, decoded, none, or any others.
+
+    Raises:
+        UserError: The file exists (without `force`), or cannot be written.
+    """
+    page = resources.files("snn_codec.analysis").joinpath("report.html").read_text(encoding="utf-8")
+    data = json.dumps(_data(study, events, score, sounds, title), allow_nan=False).replace("</", "<\\/")
+    with replacing(path, force=force) as temporary:
+        temporary.write_text(page.replace("/*DATA*/", data), encoding="utf-8")
+
+
+def _data(
+    study: Study, events: EventMatrix, score: Score, sounds: Mapping[str, np.ndarray], title: str
+) -> dict[str, object]:
+    score = score.within(events.n_steps, events.sample_rate, events.hop)
+    played, grid = score.notes(), score.on(events)
+    duration = events.n_steps * events.hop / events.sample_rate
+    tuned = study.tuning
+    columns = {
+        name: [_number(value) for value in values]
+        for name, values in tuned._asdict().items()
+        if name != "best"
+    }
+    columns["latency_ms"] = [_number(value / study.step_rate * 1000) for value in tuned.latency]
+    return {
+        "title": title or study.model,
+        "facts": f"model {study.model}: {events.n_units} units, {events.events_per_second:.0f} events a second, "
+        f"{len(grid.onset)} notes",
+        "units": events.n_units,
+        "steps": events.n_steps,
+        "step_rate": events.step_rate,
+        "duration": duration,
+        "half_width": study.half_width,
+        "key_names": [notes.name(key) for key in range(notes.KEYS)],
+        "events": _base64(np.packbits(events.events, axis=1)),
+        "notes": {
+            "onset": np.round(played.onset, 5).tolist(),
+            "offset": np.round(played.offset, 5).tolist(),
+            "key": grid.key.tolist(),
+            "velocity": grid.velocity.tolist(),
+            "step": grid.onset.tolist(),
+        },
+        "pedal": np.round(score.pedal / score.per_second, 4).tolist(),
+        "bands": BANDS,
+        "lowest_hz": LOWEST_HZ,
+        "highest_hz": HIGHEST_HZ,
+        "sounds": [
+            {
+                "name": name,
+                "spectrogram": _base64(_spectrogram(sound, events)),
+                "flac": _base64(_flac(sound, events.sample_rate)),
+            }
+            for name, sound in sounds.items()
+        ],
+        "z": _base64(study.jitter.z().astype("<f4")),
+        "prominence": _base64(study.prominence.astype("<f4")),
+        "selective": _base64((np.nan_to_num(study.jitter.q(), nan=1) <= 0.05).astype(np.uint8)),
+        "tuning": {
+            "best": tuned.best.tolist(),
+            "rate": [float(value) for value in events.events.sum(1) / events.duration],
+            **columns,
+        },
+        "summary": _summary(study),
+    }
+
+
+def _summary(study: Study) -> list[tuple[str, str]]:
+    found = study.summary()
+
+    def interval(name: str, digits: int) -> str:
+        estimate, low, high = found[name]
+        if math.isnan(low):
+            return f"{estimate:.{digits}f}"
+        return f"{estimate:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+    return [
+        ("recordings", f"{found['recordings']}, {found['seconds'] / 60:.1f} min"),
+        ("onsets", str(found["onsets"])),
+        ("events per cell", f"{found['density']:.3f}"),
+        ("prominence: chance, mean", f"{found['chance']:.4f}, {found['mean_prominence']:.4f}"),
+        ("largest prominence", interval("max_prominence", 3)),
+        ("note-selective units", interval("selective_units", 0)),
+    ]
+
+
+def _spectrogram(sound: np.ndarray, events: EventMatrix) -> np.ndarray:
+    """Decibels below the loudest cell, uint8 `[BANDS, T]` from -80 to 0, at frequencies spaced by ratio."""
+    before = (WINDOW - events.hop) // 2
+    length = (events.n_steps - 1) * events.hop + WINDOW
+    padded = np.pad(sound.astype(np.float32), (before, max(length - len(sound) - before, 0)))[:length]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: events.hop]
+    shape = np.hanning(WINDOW).astype(np.float32)
+    places = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS) * WINDOW / events.sample_rate
+    places = np.minimum(places, WINDOW // 2 - 1)
+    below, part = places.astype(int), (places % 1).astype(np.float32)
+    rows = []
+    for some in np.array_split(frames, events.n_steps // 2048 + 1):
+        power = np.abs(fft.rfft(some * shape)) ** 2
+        rows.append(power[:, below] * (1 - part) + power[:, below + 1] * part)
+    power = np.concatenate(rows).T
+    decibels = 10 * np.log10(np.maximum(power / max(float(power.max()), 1e-12), 1e-8))
+    return np.round((decibels + 80) / 80 * 255).astype(np.uint8)
+
+
+def _flac(sound: np.ndarray, sample_rate: int) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(sound, -1, 1), sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _base64(data: np.ndarray | bytes) -> str:
+    return base64.b64encode(data if isinstance(data, bytes) else data.tobytes()).decode()
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,115 @@
+"""Results for other tools: HDF5 with all arrays, and tidy CSV with one row a unit and one row a pair.
+
+HDF5: one group a model, with the attributes of `Study.summary` and
+
+    counts [units, keys, lags], lag [lags] (steps), onsets [keys], midi [keys], best, latency, ... [units],
+    prominence, corrected, over_keys [units, keys],
+    jitter/ and shifts/: observed, mean, variance, z, p, q [units, keys]
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from snn_codec.analysis import correlation, notes
+from snn_codec.analysis.study import Study
+from snn_codec.files import replacing
+
+
+def save(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
+    """Write everything to one HDF5 file.
+
+    Raises:
+        UserError: The file exists (without `force`), or cannot be written.
+    """
+    import h5py
+
+    with replacing(path, force=force) as temporary, h5py.File(temporary, "w") as file:
+        for number, study in enumerate(studies):
+            group = file.create_group(f"{number}")
+            for name, value in study.summary().items():
+                group.attrs[name] = value
+            lags = study.counts.shape[-1] // 2
+            arrays = {
+                "counts": study.counts,
+                "lag": np.arange(-lags, lags + 1),
+                "onsets": study.onsets,
+                "midi": np.arange(notes.KEYS) + notes.LOWEST,
+                "prominence": study.prominence,
+                "corrected": study.corrected,
+                "over_keys": correlation.over_keys(study.prominence),
+                **study.tuning._asdict(),
+            }
+            for kind in ("jitter", "shifts"):
+                null = getattr(study, kind)
+                arrays |= {f"{kind}/{name}": getattr(null, name) for name in ("observed", "mean", "variance")}
+                arrays |= {f"{kind}/{name}": getattr(null, name)() for name in ("z", "p", "q")}
+            for name, array in arrays.items():
+                group.create_dataset(name, data=array, compression="gzip")
+
+
+def write_units(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
+    """One row a unit: its tuning, and for how many keys it is selective."""
+    _table(path, _units(studies), force)
+
+
+def write_pairs(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
+    """One row a unit and key that could be tested."""
+    _table(path, _pairs(studies), force)
+
+
+def _units(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
+    for study in studies:
+        selective = study.jitter.selective()
+        for unit in range(len(study.counts)):
+            best = int(study.tuning.best[unit])
+            yield {
+                "model": study.model,
+                "unit": unit,
+                "best_note": notes.name(best) if best >= 0 else "",
+                "best_midi": best + notes.LOWEST if best >= 0 else "",
+                "selective_keys": int(selective[unit].sum()),
+                **{
+                    name: f"{values[unit]:.5g}"
+                    for name, values in study.tuning._asdict().items()
+                    if name != "best"
+                },
+            }
+
+
+def _pairs(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
+    for study in studies:
+        columns = {
+            "prominence": study.prominence,
+            "corrected_prominence": study.corrected,
+            "z_jitter": study.jitter.z(),
+            "q_jitter": study.jitter.q(),
+            "z_shifts": study.shifts.z(),
+            "q_shifts": study.shifts.q(),
+        }
+        for unit, key in np.argwhere(study.jitter.tested):
+            yield {
+                "model": study.model,
+                "unit": int(unit),
+                "midi": int(key) + notes.LOWEST,
+                "note": notes.name(key),
+                "onsets": int(study.jitter.onsets[key]),
+                **{name: f"{values[unit, key]:.6g}" for name, values in columns.items()},
+            }
+
+
+def _table(path: str | os.PathLike, rows: Iterator[dict[str, object]], force: bool) -> None:
+    first = next(rows, {})
+    with (
+        replacing(path, force=force) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(first))
+        writer.writeheader()
+        if first:
+            writer.writerow(first)
+        writer.writerows(rows)

@@ -1,0 +1,140 @@
+"""The command, from files to a report."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pretty_midi
+import pytest
+import soundfile
+from conftest import tones
+
+from snn_codec.cli import main
+from snn_codec.storage import bitstream, spiketrains
+
+ROOT = Path(__file__).parent.parent
+pytest.importorskip("matplotlib")
+
+
+def score(path, seed=0, seconds=20.0):
+    random, piece, piano = np.random.default_rng(seed), pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
+    for onset in np.arange(0.2, seconds - 0.3, 0.1):
+        piano.notes.append(pretty_midi.Note(80, int(random.integers(60, 64)), onset, onset + 0.1))
+    piece.instruments.append(piano)
+    piece.write(str(path))
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three recordings in the MAESTRO layout, two to train on."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    rows = [("split", "audio_filename", "midi_filename")]
+    for number, split in enumerate(("train", "train", "validation")):
+        soundfile.write(folder / f"{number}.wav", tones(20.0, seed=number), 22050)
+        score(folder / f"score{number}.mid", number)
+        rows.append((split, f"{number}.wav", f"score{number}.mid"))
+    with open(folder / "corpus.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder
+
+
+def run(capsys, *arguments):
+    status = main(["analyse", *map(str, arguments)])
+    output = capsys.readouterr()
+    return status, output.out, output.err
+
+
+def test_a_data_set_with_two_models(corpus, checkpoint, tmp_path, capsys):
+    pytest.importorskip("mir_eval")
+    options = ("--model", checkpoint, ROOT / "data" / "checkpoints" / "free", "--readout", "--save", "--json")
+    status, out, err = run(capsys, corpus, "-o", tmp_path / "report", *options)
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert json.loads((tmp_path / "report" / "summary.json").read_text()) == found
+    small, free = found["models"]
+    assert (small["model"], free["model"], free["recordings"]) == ("small", "free", 1)
+    assert small["fingerprint"] != free["fingerprint"] and free["seconds"] == pytest.approx(20, abs=0.03)
+    assert free["chance"] == pytest.approx(0.0506, abs=1e-4) and free["max_prominence"][1] is None
+    readouts = found["onset_readout"]
+    assert set(readouts) == {"small", "free", "mel, 80 bands"}
+    assert all(0 <= row["f1"][0] <= 1 and row["trained_on"] == 2 for row in readouts.values())
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {
+        "summary.json", "figure5.png", "units.csv", "pairs.csv", "results.h5", "2-small.html", "2-free.html"
+    }  # fmt: skip
+    status, _, err = run(capsys, corpus, "-o", tmp_path / "report", "--model", checkpoint)
+    assert status == 2 and "--force" in err
+
+
+def test_sound_and_its_events_give_the_same(checkpoint, codec, tmp_path, capsys):
+    sound = tones(20.0)
+    soundfile.write(tmp_path / "a.wav", sound, 22050, subtype="FLOAT")
+    score(tmp_path / "a.mid")
+    events = codec.encode(sound, 22050)
+    (tmp_path / "events").mkdir()
+    spiketrains.write(tmp_path / "events" / "all.h5", {"deep/a.wav": events})
+    bitstream.write(tmp_path / "events" / "a.spk", events)
+    found = []
+    for number, (given, pages) in enumerate((("a.wav", 1), ("events/all.h5", 1), ("events/a.spk", 0))):
+        output = tmp_path / f"report{number}"
+        more = ("--midi", tmp_path / "a.mid", "--pages", pages, "--model", checkpoint, "--json")
+        status, out, err = run(capsys, tmp_path / given, "-o", output, *more)
+        assert (status, err) == (0, "")
+        found.append(json.loads(out)["models"])
+        assert len(list(output.glob("*.html"))) == pages
+    assert found[0] == found[1] == found[2]
+    text = (tmp_path / "report1" / "a.html").read_text(encoding="utf-8")
+    assert '"name": "decoded"' in text and '"name": "original"' not in text
+
+
+def test_the_offset_moves_the_notes(tmp_path, capsys):
+    """The shipped recording: its sound comes with its notes, and the lag found says so."""
+    lags = []
+    for offset in (0, 232.2):  # ten steps
+        more = ("--offset-ms", offset, "--pages", 0, "--json", "--force")
+        _, out, _ = run(
+            capsys, ROOT / "data" / "recording" / "bach-bwv846.flac", "-o", tmp_path / "report", *more
+        )
+        lags.append(json.loads(out)["models"][0]["median_lag_steps"])
+    assert lags[0] - lags[1] == 10 and abs(lags[0]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.wav"], "no MIDI named a beside it"),
+        (["a.wav", "--midi", "other.mid", "more.mid"], "no MIDI named a among those given"),
+        (["no-such.wav"], "no such file"),
+        (["a.wav", "--midi", "other.mid", "--readout"], "MAESTRO layout"),
+        (["a.wav", "--midi", "a.wav"], "is not a MIDI file"),
+        (["a.wav", "--midi", "other.mid", "--half-width", "128"], "0 to 127"),
+        (["a.wav", "--midi", "other.mid", "--pages", "-1"], "0 or more"),
+        (["a.wav", "--midi", "other.mid", "--offset-ms", "nan"], "in milliseconds"),
+    ],
+)
+def test_what_cannot_be_used_gets_one_sentence(checkpoint, tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", tones(1.0), 22050)
+    score("other.mid")
+    status, out, err = run(capsys, *arguments, "-o", "report", "--model", checkpoint)
+    assert (status, out) == (2, "") and len(err.splitlines()) == 1 and words in err
+
+
+def test_event_files_are_of_one_model(checkpoint, codec, tmp_path, capsys):
+    score(tmp_path / "a.mid")
+    bitstream.write(tmp_path / "a.spk", codec.encode(tones(2.0), 22050))
+    status, _, err = run(
+        capsys,
+        tmp_path / "a.spk",
+        "-o",
+        tmp_path / "r",
+        "--model",
+        checkpoint,
+        ROOT / "data/checkpoints/free",
+    )
+    assert status == 2 and "of one model" in err
+    status, out, _ = run(capsys, tmp_path / "a.spk", "-o", tmp_path / "r", "--model", "free", "--json")
+    assert status == 0 and json.loads(out)["models"][0]["model"] == codec.fingerprint
+    assert '"sounds": []' in (tmp_path / "r" / "a.html").read_text(encoding="utf-8")

@@ -1,0 +1,135 @@
+"""Notes on the grid, against times computed with fractions."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+from rasters import matrix
+
+from snn_codec import midi
+from snn_codec.analysis import notes
+from snn_codec.errors import UserError
+
+RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.mid"
+RATE, HOP = 22050, 512
+
+
+def write(path, messages, tempos=(), resolution=480):
+    """A file from (tick, message); tempos are (tick, microseconds a beat)."""
+    messages = [*messages, *((tick, mido.MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in tempos)]
+    track, last = mido.MidiTrack(), 0
+    for tick, message in sorted(messages, key=lambda item: item[0]):
+        track.append(message.copy(time=tick - last))
+        last = tick
+    file = mido.MidiFile(ticks_per_beat=resolution)
+    file.tracks.append(track)
+    file.save(path)
+    return path
+
+
+def note(tick, length, pitch, velocity=64):
+    return [
+        (tick, mido.Message("note_on", note=pitch, velocity=velocity)),
+        (tick + length, mido.Message("note_off", note=pitch)),
+    ]
+
+
+def pedal(tick, value):
+    return tick, mido.Message("control_change", control=64, value=value)
+
+
+def test_three_hours_land_in_the_right_step(tmp_path):
+    """Onsets exactly at the borders of steps, one every 10 s, where a float may fall on either side."""
+    # at 512 / 22050 s a beat is not a whole number of microseconds, so borders come where both grids meet
+    tempo, resolution = 640_000, 441  # a tick is 0.64 / 441 s = 32 samples: 16 ticks are one step
+    starts = [16 * 430 * number for number in range(1000)]
+    path = write(
+        tmp_path / "a.mid", sum((note(tick, 8, 60) for tick in starts), []), [(0, tempo)], resolution
+    )
+    score = notes.read(path)
+    steps = score.grid(430 * 1000, RATE, HOP).onset
+    assert steps.tolist() == [430 * number for number in range(1000)]
+    early = score.shifted(-1).grid(430 * 1000, RATE, HOP).onset  # a microsecond before the border
+    assert early.tolist() == [430 * number - 1 for number in range(1, 1000)]
+
+
+def test_tempo_changes_are_exact(tmp_path):
+    random = np.random.default_rng(0)
+    tempos, tick = [(0, 500_000)], 0
+    for _ in range(50):
+        tick += int(random.integers(1, 5000))
+        tempos.append((tick, int(random.integers(100_001, 2_000_000))))
+    starts = np.sort(random.choice(tick + 5000, 300, replace=False)).tolist()
+    path = write(tmp_path / "a.mid", sum((note(t, 1, 40 + i % 30) for i, t in enumerate(starts)), []), tempos)
+    score = notes.read(path)
+
+    def exact(tick):
+        seconds = Fraction(0)
+        for (begin, tempo), (end, _) in zip(tempos, [*tempos[1:], (10**9, 0)], strict=True):
+            seconds += Fraction(max(min(tick, end) - begin, 0) * tempo, 480 * 10**6)
+        return seconds
+
+    assert [Fraction(int(time), score.per_second) for time in score.onset] == [exact(t) for t in starts]
+
+
+def test_seconds_agree_with_the_other_reader():
+    score, plain = notes.read(RECORDING).notes(), midi.read(RECORDING)
+    for one, other in zip(score, plain, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_what_lies_outside_is_left_out(tmp_path):
+    played = (
+        note(0, 10, 20) + note(0, 960, 21, 100) + note(96, 10, 108) + note(96, 10, 109) + note(4800, 10, 60)
+    )
+    grid = notes.read(write(tmp_path / "a.mid", played)).grid(43, RATE, HOP)  # beats of half a second
+    assert (grid.onset.tolist(), grid.key.tolist()) == ([0, 4], [0, 87])
+    assert grid.offset.tolist() == [43, 4] and grid.velocity.tolist() == [100, 64]
+    onsets = grid.onsets()
+    assert onsets.shape == (88, 43) and np.argwhere(onsets).tolist() == [[0, 0], [87, 4]]
+
+
+def test_pedal_holds_from_press_to_release(tmp_path):
+    """Half pedal under 64 is up; a press that never ends lasts to the last note."""
+    played = note(0, 960, 60) + [
+        pedal(100, 70),
+        pedal(200, 90),
+        pedal(300, 63),
+        pedal(400, 20),
+        pedal(480, 127),
+    ]
+    score = notes.read(write(tmp_path / "a.mid", played))
+    assert (score.pedal * 960 // score.per_second).tolist() == [[100, 300], [480, 960]]
+    held = score.grid(50, RATE, HOP).pedal
+    begins = np.arange(50) * HOP / RATE
+    wanted = ((begins >= 100 / 960) & (begins < 300 / 960)) | ((begins >= 480 / 960) & (begins < 1))
+    np.testing.assert_array_equal(held, wanted)
+
+
+@pytest.mark.parametrize("delay", [-20, -1, 0, 3, 30])
+def test_a_constant_offset_is_found(delay):
+    """Units that fire, and others that pause, `delay` steps after the onsets, most of the time."""
+    random = np.random.default_rng(1)
+    steps = np.flatnonzero(random.random(2000) < 0.1)
+    steps = steps[(steps > 50) & (steps < 1950)]
+    grid = notes.Grid(steps, steps + 5, steps * 0 + 40, steps * 0 + 64, np.zeros(2000, bool))
+    events = random.random((20, 2000)) < 0.5
+    answered = random.random((20, len(steps))) < 0.3
+    events[:10, steps + delay] |= answered[:10]
+    events[10:, steps + delay] &= ~answered[10:]
+    found, clearness = notes.lag(matrix(events), grid)
+    assert found == delay and clearness > 5
+    assert notes.lag(matrix(random.random((20, 2000)) < 0.5), grid)[1] < 5
+
+
+def test_names_of_keys():
+    assert [notes.name(key) for key in (0, 39, 87)] == ["A0", "C4", "C8"]
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(UserError, match="holds no notes"):
+        notes.read(write(tmp_path / "a.mid", [pedal(1, 2)]))
+    with pytest.raises(UserError, match="no such file"):
+        notes.read(tmp_path / "b.mid")

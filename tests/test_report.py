@@ -1,0 +1,159 @@
+"""The interactive page, in a browser: it plays, zooms, and shows what hovering and clicking should show."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import tones
+from test_study import matrix, recording, study
+
+from snn_codec.analysis import report
+
+BROWSER = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+)
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    """20 s of the planted recording; unit u < 5 fires with key 40 + u."""
+    path = tmp_path_factory.mktemp("report") / "a.html"
+    found = study((recording(seed) for seed in range(3)), "planted")
+    _, events, score = recording(0)
+    events = matrix(events.events[:, :862], levels=False)
+    sound = tones(20.0)
+    report.write(
+        path, found, events, score, {"original": sound, "decoded": sound / 2}, title="A <b> & c</script>"
+    )
+    return path, found, events, score
+
+
+def data_of(text):
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)[1])
+
+
+def test_the_page_stands_alone(page_file):
+    text = page_file[0].read_text(encoding="utf-8")
+    outside = re.findall(
+        r"(?:src|href)\s*=|https?://|@import|fetch\(|XMLHttpRequest", re.sub(r"audio\.src = ", "", text)
+    )
+    assert outside == []
+    data = data_of(text)
+    assert data["title"] == "A <b> & c</script>" and data["units"] == 12 and data["steps"] == 862
+    notes = data["notes"]
+    assert len(set(map(len, notes.values()))) == 1 and len(notes["key"]) > 50 and max(notes["step"]) < 862
+    assert [sound["name"] for sound in data["sounds"]] == ["original", "decoded"]
+
+
+def test_the_spectrogram_is_where_the_tone_is():
+    time = np.arange(22050) / 22050
+    events = matrix(np.zeros((3, 44), bool), levels=False)
+    cells = report._spectrogram(np.sin(2 * np.pi * 1000 * time), events)
+    frequencies = np.geomspace(report.LOWEST_HZ, report.HIGHEST_HZ, report.BANDS)
+    assert cells.shape == (report.BANDS, 44) and cells.max() == 255
+    assert frequencies[cells[:, 20].argmax()] == pytest.approx(1000, rel=0.03)
+
+
+@pytest.fixture(scope="module")
+def page(page_file):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("no Chromium or Chrome on PATH (CHROMIUM=/path/to/it chooses one)")
+    with playwright.sync_playwright() as program:
+        # no sandbox, as tests may run as root; the page is ours
+        browser = program.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 1300, "height": 850})
+        shown.errors = []
+        shown.on("pageerror", lambda error: shown.errors.append(str(error)))
+        shown.route("http*://**", lambda route: shown.errors.append(route.request.url))
+        shown.goto(page_file[0].as_uri())
+        shown.wait_for_function("report.drawn > 0")
+        yield shown
+        browser.close()
+
+
+def spot(page, expression):
+    """A place in the window from `[x, y]` within the lanes."""
+    box = page.locator("#lanes").bounding_box()
+    x, y = page.evaluate(expression)
+    return box["x"] + x, box["y"] + y
+
+
+def test_it_draws(page):
+    """Raster, roll and spectrogram are there: each lane has several colours, and the bits are the events."""
+    for lane in ("sound", "roll", "raster"):
+        colours = page.evaluate(
+            f"""new Set(new Uint32Array(context.getImageData(60, lane.{lane}.y + 5, 600,
+            lane.{lane}.h - 10).data.buffer)).size"""
+        )
+        assert colours > 1, lane
+    assert page.title() == "A <b> & c</script>"
+    assert page.errors == []
+
+
+def test_the_bits_are_the_events(page, page_file):
+    cells = page.evaluate("Array.from({length: N}, (_, u) => Array.from({length: T}, (_, t) => fired(u, t)))")
+    np.testing.assert_array_equal(np.array(cells, bool), page_file[2].events)
+
+
+def test_it_plays_and_switches(page):
+    page.click("#play")
+    page.wait_for_function("report.audio.currentTime > 0.3", timeout=20_000)
+    first = page.locator("#head").evaluate("e => e.getBoundingClientRect().x")
+    page.get_by_role("button", name="decoded").click()
+    assert page.get_by_role("button", name="decoded").get_attribute("aria-pressed") == "true"
+    page.wait_for_function("report.audio.currentTime > 0.8 && !report.audio.paused", timeout=20_000)
+    page.click("#play")
+    page.wait_for_function("report.audio.paused")
+    assert page.locator("#head").evaluate("e => e.getBoundingClientRect().x") > first
+    assert page.evaluate("report.audio.duration") == pytest.approx(20.0, abs=0.05)
+    x, y = spot(page, "[toX(5), lane.sound.y + 20]")
+    page.mouse.click(x, y)
+    page.wait_for_function("Math.abs(report.audio.currentTime - 5) < 0.1")
+    assert page.errors == []
+
+
+def test_hovering_shows_the_unit(page):
+    page.mouse.move(*spot(page, "[toX(3), rowY(2) + 3]"))
+    page.wait_for_function("report.state.unit === 2")
+    assert page.inner_text("#unit-name") == "Unit 2"
+    facts = page.inner_text("#unit-facts")
+    assert re.search(r"best note\s+E♭4", facts) and re.search(r"latency\s+23 ms", facts)
+    assert "unit 2" in page.inner_text("#tip")
+
+
+def test_clicking_a_note_shows_its_units(page):
+    """The first in the list is the unit planted on that key, and it counts."""
+    place = page.evaluate("data.notes.key.findIndex((key, i) => key === 43 && data.notes.onset[i] > 1)")
+    page.evaluate(f"look(data.notes.onset[{place}] - 1, 4)")
+    page.mouse.click(*spot(page, f"[toX(data.notes.onset[{place}]) + 2, rollY(43) + 2]"))
+    page.wait_for_function("report.state.note !== null")
+    assert page.evaluate("data.notes.key[report.state.note]") == 43
+    rows = page.locator("#note-table tbody tr")
+    assert rows.first.inner_text().split()[:2] == ["●", "3"]
+    rows.first.click()
+    assert page.inner_text("#unit-name") == "Unit 3"
+    page.click("#clear")
+    assert page.evaluate("report.state.note === null && report.state.unit === null")
+
+
+def test_zooming_keeps_the_place_under_the_cursor(page):
+    page.click("#all")
+    x, y = spot(page, "[toX(8), lane.raster.y + 50]")
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -600)
+    page.wait_for_function("report.state.span < 8")
+    assert page.evaluate("toTime(toX(8))") == pytest.approx(8)
+    box = page.locator("#lanes").bounding_box()
+    assert page.evaluate(f"toTime({x - box['x']})") == pytest.approx(8, abs=0.02)
+    start = page.evaluate("report.state.start")
+    page.mouse.down()
+    page.mouse.move(x - 200, y, steps=4)
+    page.mouse.up()
+    assert page.evaluate("report.state.start") > start
+    page.keyboard.press("Home")
+    assert page.evaluate("report.state.start") == 0
+    assert page.errors == []

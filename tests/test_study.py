@@ -1,0 +1,124 @@
+"""A study of planted events, its tables and figures."""
+
+import csv
+import struct
+
+import h5py
+import numpy as np
+import pytest
+from rasters import matrix, raster
+
+from snn_codec.analysis import figures, notes, results
+from snn_codec.analysis.notes import Score
+from snn_codec.analysis.study import jackknife, study
+from snn_codec.errors import UserError
+
+STEPS = 6000
+
+
+def recording(seed, answering=5, units=12):
+    """Unit u < `answering` fires one step after key 40 + u, nearly always; the others whenever they like."""
+    random = np.random.default_rng(seed)
+    onset = np.sort(random.choice(np.arange(50, STEPS - 50), 700, replace=False)) * 512 + 256
+    pitch = random.integers(61, 71, 700)
+    score = Score(onset, onset + 5000, pitch, pitch * 0 + 70, np.zeros((0, 2), np.int64), 22050)
+    grid = score.grid(STEPS, 22050, 512)
+    events = raster(units, STEPS, 0.03, seed + 100)
+    for unit in range(answering):
+        steps = grid.onset[grid.key == 40 + unit] + 1
+        events[unit, steps[random.random(len(steps)) < 0.9]] = True
+    return f"r{seed}", matrix(events, levels=False), score
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return [
+        study((recording(seed, answering) for seed in range(4)), name)
+        for name, answering in (("tied", 5), ("free", 0))
+    ]
+
+
+def test_planted_units_are_counted(studies):
+    tied, free = (one.summary() for one in studies)
+    assert (tied["recordings"], tied["units"], tied["tested_pairs"]) == (4, 12, 120)
+    estimate, low, high = tied["selective_units"]
+    assert estimate == 5 and low <= 5 <= high < 8
+    assert free["selective_units"][0] == free["selective_pairs"][0] == 0
+    assert free["mean_prominence"] == pytest.approx(tied["chance"], abs=2e-3)
+    peak, low, high = tied["max_prominence"]
+    assert low < peak < high and low > free["max_prominence"][2]
+    # 0.9 answers on a background of 0.03 and the answers to other onsets of the key: 11.7 in 1000 steps
+    rate = 0.03 + 0.9 * 0.0117
+    assert np.mean(studies[0].prominence[range(5), range(40, 45)]) == pytest.approx(
+        (0.9 + 13 * rate) / (0.9 + 257 * rate), rel=0.05
+    )
+    assert tied["median_lag_steps"] == 1
+    assert studies[0].tuning.best[:5].tolist() == [40, 41, 42, 43, 44]
+    assert studies[0].tuning.latency[:5].tolist() == [1] * 5
+
+
+def test_many_recordings_share_groups(studies, monkeypatch):
+    monkeypatch.setattr("snn_codec.analysis.study.GROUPS", 2)
+    grouped = study((recording(seed) for seed in range(4)), "tied")
+    assert len(grouped.parts) == 2
+    np.testing.assert_allclose(grouped.jitter.variance, studies[0].jitter.variance)
+    np.testing.assert_array_equal(grouped.counts, studies[0].counts)
+
+
+def test_jackknife_of_a_mean_is_its_standard_error():
+    values = np.array([3.0, 5.0, 8.0, 1.0, 4.0])
+    whole, parts = (values.sum(), 5), [(value, 1) for value in values]
+    estimate, low, high = jackknife(lambda total, n: total / n, whole, parts)
+    assert estimate == pytest.approx(4.2)
+    assert high - estimate == pytest.approx(1.96 * values.std(ddof=1) / np.sqrt(5)) == estimate - low
+
+
+def test_results_can_be_read_by_others(studies, tmp_path):
+    results.save(tmp_path / "a.h5", studies)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["0"].attrs["model"] == "tied" and file["1/counts"].shape == (12, 88, 257)
+        np.testing.assert_array_equal(file["0/jitter/z"], studies[0].jitter.z())
+        assert file["0/lag"][128] == 0 and file["0/midi"][39] == 60
+    results.write_units(tmp_path / "units.csv", studies)
+    results.write_pairs(tmp_path / "pairs.csv", studies)
+    units, pairs = (list(csv.DictReader(open(tmp_path / f"{name}.csv"))) for name in ("units", "pairs"))
+    assert len(units) == 24 and units[1]["best_note"] == "D4" and units[1]["selective_keys"] == "1"
+    assert len(pairs) == 240
+    found = [row for row in pairs if float(row["q_jitter"]) <= 0.05 and float(row["z_jitter"]) > 0]
+    assert [(row["model"], int(row["unit"]), int(row["midi"])) for row in found] == [
+        ("tied", unit, 61 + unit) for unit in range(5)
+    ]
+    with pytest.raises(UserError, match="exists already"):
+        results.save(tmp_path / "a.h5", studies)
+
+
+def test_figure5_for_one_and_two_models(studies, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert figures.best_pairs(studies[0], 5) != figures.best_pairs(studies[1], 5)
+    assert sorted(figures.best_pairs(studies[0], 5)) == [(unit, 40 + unit) for unit in range(5)]
+    example = recording(0)[1:]
+    for some in (studies[:1], studies):
+        figures.figure5(tmp_path / "a.png", some, [example] * len(some), force=True)
+        width, height = struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24])
+        assert (width, height) == ((1.5 + 5 * len(some)) * 150, 1650)
+
+
+def test_silent_units_and_short_recordings(tmp_path):
+    """Nothing to test is not an error, and nothing warns."""
+    silent = matrix(np.zeros((3, 300), bool), levels=False)
+    found = study([("a", silent, recording(0)[2])], "silent")
+    summary = found.summary()
+    assert summary["selective_units"][0] == 0 and np.isnan(summary["max_prominence"][0])
+    results.write_units(tmp_path / "units.csv", [found])
+    results.write_pairs(tmp_path / "pairs.csv", [found])
+    assert figures.best_pairs(found) == []
+
+
+def test_what_does_not_belong_together_is_refused():
+    one, other = recording(0), recording(1)
+    changed = matrix(other[1].events, levels=False, fingerprint="f" * 16)
+    with pytest.raises(UserError, match="r1: its fingerprint"):
+        study([one, ("r1", changed, other[2])])
+    with pytest.raises(UserError, match="no recordings"):
+        study([])
+    assert notes.name(40) == "C♯4"
