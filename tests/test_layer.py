@@ -65,5 +65,6 @@ def test_the_full_scale_is_the_same_every_time(codec):
 
 
 def test_a_bottleneck_without_neurons_is_refused():
+    pytest.importorskip("vector_quantize_pytorch")
     with pytest.raises(UserError, match="no spiking neurons"):
         fold(settled(small_model(bottleneck=config.RVQ())).bottleneck)
