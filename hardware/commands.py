@@ -191,10 +191,9 @@ def _export_spikes(options: argparse.Namespace) -> int:
     from hardware import streams
     from snn_codec import checkpoints
     from snn_codec.storage import event_files
-    from snn_codec.storage.context import FILE_NAME, ContextModel
+    from snn_codec.storage.context import ContextModel
 
-    file = checkpoints.find(options.model) / FILE_NAME
-    context = ContextModel.load(file) if file.exists() else None
+    context = ContextModel.of(checkpoints.find(options.model))
     recordings = list(event_files.recordings(options.events, options.recording, context=context))
     output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
     streams.write(output, options.to, recordings, force=options.force)

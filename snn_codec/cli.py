@@ -17,10 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snn_codec import __version__
 from snn_codec.errors import UserError
-from snn_codec.files import check_writable
+from snn_codec.files import below, check_writable
 from snn_codec.listening import commands as listening_commands
 
-EVENT_SUFFIX = ".spk"
 PIPE = Path("-")
 
 
@@ -250,9 +249,11 @@ def _event_kind(output: Path) -> str:
     Raises:
         UserError: Its suffix is that of something else.
     """
+    from snn_codec.storage import event_files
+
     if output == PIPE or output.is_dir() or not output.suffix:
         return "spk"
-    if output.suffix.lower() not in (".spk", ".h5"):
+    if output.suffix.lower() not in event_files.SUFFIXES:
         raise UserError(f"{output}: events are written to .spk or .h5 files; convert makes the other forms")
     return output.suffix.lower().lstrip(".")
 
@@ -313,13 +314,13 @@ def _decode(options: argparse.Namespace) -> int:
             "damaged_chunks": [damage.chunk for damage in damages],
         }
 
-    return _convert_all(options, (".spk", ".h5"), ".wav", one)
+    return _convert_all(options, event_files.SUFFIXES, ".wav", one)
 
 
 def _info(options: argparse.Namespace) -> int:
     from snn_codec import checkpoints
     from snn_codec.storage import bitstream, event_files
-    from snn_codec.storage.context import FILE_NAME, ContextModel
+    from snn_codec.storage.context import ContextModel
 
     path = options.file
     result: dict[str, Any] = {"file": str(path), "bytes": None, "recordings": {}}
@@ -328,8 +329,8 @@ def _info(options: argparse.Namespace) -> int:
         with open(path, "rb") as file:
             header = bitstream.Reader(file, name=str(path)).header
         result["context"] = header.context
-        file = checkpoints.find(options.model) / FILE_NAME
-        context = ContextModel.load(file) if header.context and file.exists() else None
+        folder = checkpoints.find(options.model)
+        context = ContextModel.of(folder) if header.context else None
         if "learned" in result["parts"]["chunks"] and (
             context is None or context.fingerprint != header.context
         ):
@@ -399,11 +400,11 @@ def _print_parts(result: dict[str, Any]) -> None:
 def _convert(options: argparse.Namespace) -> int:
     from snn_codec import checkpoints
     from snn_codec.storage import event_files
-    from snn_codec.storage.context import FILE_NAME, ContextModel
+    from snn_codec.storage.context import ContextModel
 
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
-    file = checkpoints.find(options.model) / FILE_NAME
+    context = ContextModel.of(checkpoints.find(options.model))
     read: list[str] = []
     with _progress("converting", None):
         written = event_files.convert(
@@ -411,7 +412,7 @@ def _convert(options: argparse.Namespace) -> int:
             options.output,
             options.to,
             name=options.recording,
-            context=ContextModel.load(file) if file.exists() else None,
+            context=context,
             compress=options.gzip,
             force=options.force,
             progress=read.append,
@@ -565,9 +566,7 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
         raise UserError(f"{output}: is a file, but there are several inputs; give a folder")
     for source in options.inputs:
         if source.is_dir():
-            found = sorted(
-                p for p in source.rglob("*") if p.suffix.lower() in suffixes and not p.name.startswith(".")
-            )
+            found = below(source, suffixes)
             if not found:
                 raise UserError(f"{source}: holds no file ending in {', '.join(suffixes)}")
             base = output or source

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from snn_codec.errors import UserError
+
+
+def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """What lies at any depth below a folder, is not hidden, and ends in one of the suffixes (lower case), sorted."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    )
 
 
 def check_writable(path: str | os.PathLike, *, force: bool = False) -> Path:

@@ -21,7 +21,7 @@ from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation.evaluate import interval
 from snn_codec.events import EventMatrix
-from snn_codec.files import check_writable, replacing
+from snn_codec.files import below, check_writable, replacing
 from snn_codec.storage import event_files, spiketrains
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -203,16 +203,14 @@ def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]
     Raises:
         UserError: Something is missing; the message says of which recording.
     """
-    scores = [
-        path for given in midi for path in (_below(given, MIDI_SUFFIXES) if given.is_dir() else [given])
-    ]
+    scores = [path for given in midi for path in (below(given, MIDI_SUFFIXES) if given.is_dir() else [given])]
     items: list[Item] = []
     for given in inputs:
         table = tables(given)
         if table and not scores:
             items += _from_table(table, split)
             continue
-        files = _below(given, (*audio.SUFFIXES, *event_files.SUFFIXES)) if given.is_dir() else [given]
+        files = below(given, (*audio.SUFFIXES, *event_files.SUFFIXES)) if given.is_dir() else [given]
         for path in files:
             if not path.is_file():
                 raise UserError(f"{path}: no such file")
@@ -255,14 +253,6 @@ def _with_midi(item: Item, scores: Sequence[Path]) -> Item:
             return Item(item.path, path, item.name)
     where = "among those given" if scores else "beside it"
     raise UserError(f"{item.path}: no MIDI named {stem} {where}; give it with --midi")
-
-
-def _below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
 
 
 def _page(path: Path, one: Study, item: Item, codec: Codec, options: Options) -> None:

@@ -169,15 +169,15 @@ class ContextModel:
         return model
 
     @classmethod
-    def of(cls, folder: str | os.PathLike, checkpoint: str) -> ContextModel | None:
-        """The network in a checkpoint folder, or None if it has none, or that of another `checkpoint`.
+    def of(cls, folder: str | os.PathLike, checkpoint: str | None = None) -> ContextModel | None:
+        """The network in a checkpoint folder, or None if it has none, or (if given) that of another `checkpoint`.
 
         Raises:
             UserError: As `load`.
         """
         path = Path(folder) / FILE_NAME
         model = cls.load(path) if path.exists() else None
-        return model if model is not None and model.checkpoint == checkpoint else None
+        return model if model is None or checkpoint in (None, model.checkpoint) else None
 
     def _tensors(self) -> dict[str, np.ndarray]:
         tensors = {

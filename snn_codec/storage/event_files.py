@@ -13,7 +13,7 @@ from pathlib import Path
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import check_writable
+from snn_codec.files import below, check_writable
 from snn_codec.storage import bitstream, exporters, spiketrains
 from snn_codec.storage.context import ContextModel
 
@@ -188,11 +188,7 @@ def event_files(source: Path) -> list[tuple[Path, str]]:
     """
     if not source.is_dir():
         return [(source, source.stem)]
-    found = sorted(
-        path
-        for path in source.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    found = [path for path in below(source, SUFFIXES) if path.is_file()]
     if not found:
         raise UserError(f"{source}: holds no file ending in {', '.join(SUFFIXES)}")
     return [(path, path.relative_to(source).with_suffix("").as_posix()) for path in found]

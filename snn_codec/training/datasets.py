@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, Sampler
 
 from snn_codec import audio, config, levels
 from snn_codec.errors import UserError
+from snn_codec.files import below
 from snn_codec.training.augmentation import augment
 
 SPLITS = ("train", "validation", "test")
@@ -79,11 +80,7 @@ def _from_folder(folder: Path, split: str) -> list[Path]:
 
 def audio_files(folder: Path) -> list[Path]:
     """All audio files at any depth below a folder, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".")
-    )
+    return below(folder, audio.SUFFIXES)
 
 
 class Crops(Dataset[Tensor]):

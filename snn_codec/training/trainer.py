@@ -188,16 +188,16 @@ class _Trainer:
         if not self._logs(self.step + 1):
             return {}
         rates = output.spikes.detach().float().mean((0, 2))
-        grid = self.settings.model
+        density, grid = rates.mean().item(), self.settings.model
         row = {
             "loss": loss.item(),
             **{name: value.item() for name, value in terms.items()},
             "gradient": norm.item(),
             "learning_rate": self.training.learning_rate * factor,
-            "density": rates.mean().item(),
+            "density": density,
             "dead_units": int(((rates == 0) | (rates == 1)).sum()),
             "lambda": pressure,
-            **sparsity.rates(rates.mean().item(), grid.units, grid.sample_rate / grid.hop),
+            **sparsity.rates(density, grid.units, grid.sample_rate / grid.hop),
         }
         self.watch.check(self.step + 1, row)
         return row
