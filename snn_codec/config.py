@@ -60,12 +60,17 @@ class Spiking:
 
 @dataclass(frozen=True)
 class RVQ:
-    """Residual vector quantisation, the paper's baseline (`snn_codec.models.rvq`)."""
+    """Residual vector quantisation, the paper's baseline (`snn_codec.models.rvq`).
+
+    A code that on average takes less than `revive_below` features of a batch starts anew at a feature. A batch of
+    `Training` has 0.7 features for each of 1024 codes, so a higher bound would throw away codes that are in use.
+    """
 
     kind: Literal["rvq"] = "rvq"
     codebooks: int = 8
     codes: int = 1024
     decay: float = 0.98
+    revive_below: float = 0.05
 
 
 Coder = Spectral | SEANet

@@ -51,7 +51,7 @@ class ResidualVectorQuantiser(nn.Module):
             decay=settings.decay,
             kmeans_init=True,
             kmeans_iters=10,
-            threshold_ema_dead_code=2,
+            threshold_ema_dead_code=settings.revive_below,
         )
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
