@@ -24,9 +24,12 @@ from torch import Tensor, nn
 
 from snn_codec import checkpoints, config, levels
 from snn_codec.audio import resampled
+from snn_codec.compression import LEVEL_PARTS, MAX_LEVELS, Prompts
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
 from snn_codec.files import replacing
+from snn_codec.models.conformer import Context
+from snn_codec.models.mel import MelBottleneck, MelEncoder
 from snn_codec.models.rvq import ResidualVectorQuantiser
 from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
@@ -34,8 +37,8 @@ from snn_codec.models.spiking import SpikingBottleneck
 from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
 from snn_codec.storage.context import ContextModel
 
-ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder}
-BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser}
+ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder, "mel": MelEncoder}
+BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser, "mel_bits": MelBottleneck}
 DECODERS = {"spectral": SpectralDecoder, "seanet": SEANetDecoder}
 
 
@@ -65,6 +68,16 @@ class Codec(nn.Module):
         super().__init__()
         if not 0 <= model.context_steps <= CHUNK_STEPS // 2:
             raise UserError(f"context_steps must be 0 to {CHUNK_STEPS // 2}, not {model.context_steps}")
+        if (model.encoder.kind == "mel") != (model.bottleneck.kind == "mel_bits") or (
+            model.encoder.kind == "mel"
+            and (model.conformer.layers or model.levels or model.units != 32 * model.encoder.channels)
+        ):
+            raise UserError(
+                "an encoder of kind mel and a bottleneck of kind mel_bits go together, with 32 units a channel, "
+                "without conformer layers or levels"
+            )
+        if not 0 <= model.levels <= MAX_LEVELS:
+            raise UserError(f"a model has 0 to {MAX_LEVELS} compression levels, not {model.levels}")
         if model.decoder.width != model.encoder.width:
             raise UserError(
                 f"encoder and decoder need one width, not {model.encoder.width} and {model.decoder.width}"
@@ -72,15 +85,17 @@ class Codec(nn.Module):
         self.settings = model
         self.context: ContextModel | None = None
         self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
+        self.before = Context(model.encoder.width, model.levels, model.conformer)
         bottleneck = BOTTLENECKS[model.bottleneck.kind]
         self.bottleneck = bottleneck(model.encoder.width, model.units, model.bottleneck)
+        self.after = Context(model.encoder.width, model.levels, model.conformer)
         self.decoder = DECODERS[model.decoder.kind](model.hop, model.decoder)
 
-    def forward(self, audio: Tensor) -> Output:
-        """Normalised audio `[batch, samples]` -> what the training loss needs."""
-        features = self.encoder(audio)
+    def forward(self, audio: Tensor, level: Tensor | None = None) -> Output:
+        """Normalised audio `[batch, samples]`, levels `[batch, 1]` or None -> what the training loss needs."""
+        features = self.before(self.encoder(audio), level)
         quantised, spikes, residual = self.bottleneck(features)
-        return Output(self.decoder(quantised)[:, : audio.shape[-1]], spikes, residual)
+        return Output(self.decoder(self.after(quantised, level))[:, : audio.shape[-1]], spikes, residual)
 
     @property
     def device(self) -> torch.device:
@@ -89,30 +104,43 @@ class Codec(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that stand for the weights and settings; events carry them."""
-        digest = hashlib.sha256(json.dumps(config.to_dict(self.settings), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(config.identity(self.settings), sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
-    def encode(self, audio: np.ndarray, sample_rate: int, *, batch_size: int = 1) -> EventMatrix:
+    def encode(
+        self,
+        audio: np.ndarray,
+        sample_rate: int,
+        *,
+        compression: float | np.ndarray | None = None,
+        batch_size: int = 1,
+    ) -> EventMatrix:
         """Audio as events.
 
         Args:
             audio: float `[samples]`, or `[samples, channels]`, whose mean is coded.
             sample_rate: Of `audio`, in Hz; other rates than the codec's are resampled.
+            compression: The compression level of a model that has levels (mu-SPARSE), in eighths from 0, the
+                most events, to `levels` - 1; or codes of each chunk's level as `EventMatrix.compression` has
+                them. A quarter of the way up if not given.
             batch_size: Chunks computed at once; more than one pays on a GPU.
 
         Raises:
-            UserError: No samples, not float, more than two dimensions, or not finite.
+            UserError: No samples, not float, more than two dimensions, or not finite; no such level.
         """
-        return self.encode_blocks([np.asarray(audio)], sample_rate, batch_size=batch_size)
+        return self.encode_blocks(
+            [np.asarray(audio)], sample_rate, compression=compression, batch_size=batch_size
+        )
 
     def encode_blocks(
         self,
         blocks: Iterable[np.ndarray],
         sample_rate: int,
         *,
+        compression: float | np.ndarray | None = None,
         batch_size: int = 1,
         progress: Callable[[float], None] = lambda seconds: None,
     ) -> EventMatrix:
@@ -122,8 +150,9 @@ class Codec(nn.Module):
         """
         codes: list[int] = []
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
+        prompts = self.prompts(compression)
         parts, done = [], 0
-        for spikes in self._coded(counted, codes, batch_size, self.bottleneck.encode):
+        for spikes in self._coded(counted, codes, batch_size, self.bottleneck.encode, prompts):
             parts.append((spikes > 0.5).cpu().numpy())
             done += spikes.shape[1] * self.settings.hop
             progress(done / self.settings.sample_rate)
@@ -134,7 +163,16 @@ class Codec(nn.Module):
             counted.samples,
             self.fingerprint,
             np.array(codes, np.uint8),
+            compression=prompts.codes(len(codes)),
         )
+
+    def prompts(self, compression: float | np.ndarray | None) -> Prompts:
+        """What to prompt each chunk with.
+
+        Raises:
+            UserError: Not a level of this model.
+        """
+        return Prompts(self.settings.levels, compression)
 
     def membranes(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         """What the neurons compare with zero: float32 `[units, steps]`; `encode` gives where it is positive.
@@ -149,7 +187,8 @@ class Codec(nn.Module):
         def membrane(features: Tensor) -> Tensor:
             return self.bottleneck.encode_with_membrane(features)[1]
 
-        return np.concatenate([part.cpu().numpy() for part in self._coded(blocks, [], 1, membrane)], 1)
+        coded = self._coded(blocks, [], 1, membrane, self.prompts(None))
+        return np.concatenate([part.cpu().numpy() for part in coded], 1)
 
     def _coded(
         self,
@@ -157,16 +196,24 @@ class Codec(nn.Module):
         codes: list[int],
         batch_size: int,
         code: Callable[[Tensor], Tensor],
+        prompts: Prompts,
     ) -> Iterator[Tensor]:
         """`code` of the features, `[unit, step]`, of one chunk after the other; level codes go to `codes`."""
+        done = 0
         for batch in _batches(
             _windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
         ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
+            level = self._level(prompts.codes(done + len(batch))[done:, None])
             with torch.inference_mode(), _evaluating(self):
-                coded = code(self.encoder(audio))
+                coded = code(self.before(self.encoder(audio), level))
             for window, chunk in zip(batch, coded, strict=True):
                 yield chunk[:, window.before : window.before + window.steps]
+            done += len(batch)
+
+    def _level(self, codes: np.ndarray) -> Tensor | None:
+        """Codes of levels, `[batch, step or 1]`, as the networks want them; None if the model has no levels."""
+        return torch.from_numpy(codes / LEVEL_PARTS).float().to(self.device) if codes.size else None
 
     def decode(self, events: EventMatrix) -> np.ndarray:
         """Events as audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.
@@ -184,8 +231,10 @@ class Codec(nn.Module):
             stop = min(start + events.chunk_steps, events.n_steps)
             first, last = max(0, start - context), min(events.n_steps, stop + context)
             spikes = torch.from_numpy(events.events[None, :, first:last].astype(np.float32)).to(self.device)
+            level = self._level(np.repeat(events.compression, events.chunk_steps)[None, first:last])
             with torch.inference_mode(), _evaluating(self):
-                audio = self.decoder(self.bottleneck.decode(spikes))[0].float().cpu().numpy()
+                features = self.after(self.bottleneck.decode(spikes), level)
+                audio = self.decoder(features)[0].float().cpu().numpy()
             begin, end = start * hop, min(stop * hop, events.n_samples)
             gain = levels.gain(events.levels, events.chunk_steps * hop, begin, end)
             yield audio[begin - first * hop : end - first * hop] * gain
@@ -202,6 +251,13 @@ class Codec(nn.Module):
         if grid != expected:
             raise UserError(
                 f"units, sample rate, hop and number of levels are {grid}, where this model has {expected}"
+            )
+        if (len(events.compression) > 0) != (self.settings.levels > 0) or (
+            self.settings.levels and events.compression.max() > (self.settings.levels - 1) * LEVEL_PARTS
+        ):
+            raise UserError(
+                f"these events have {'a' if len(events.compression) else 'no'} compression level, and this model "
+                f"has {self.settings.levels or 'no'} levels; decode with the model that encoded"
             )
 
     def save(self, path: str | Path, *, half: bool = False, force: bool = False) -> None:

@@ -73,22 +73,59 @@ class RVQ:
     revive_below: float = 0.05
 
 
-Coder = Spectral | SEANet
-Bottleneck = Spiking | RVQ
-KINDS = {part.kind: part for part in (Spectral, SEANet, Spiking, RVQ)}
+@dataclass(frozen=True)
+class Mel:
+    """A log mel spectrogram in an encoder's place (`snn_codec.models.mel`); `width` is the decoder's."""
+
+    kind: Literal["mel"] = "mel"
+    channels: int = 32
+    window: int = 2048
+    sample_rate: int = 22050
+    highest_hz: float = 11025.0
+    width: int = 256
+
+
+@dataclass(frozen=True)
+class MelBits:
+    """The bits of a mel spectrogram's numbers (`snn_codec.models.mel`)."""
+
+    kind: Literal["mel_bits"] = "mel_bits"
+
+
+@dataclass(frozen=True)
+class Conformer:
+    """Conformer layers on both sides of the bottleneck (`snn_codec.models.conformer`): none, unless `layers` is set."""
+
+    layers: int = 0
+    heads: int = 4
+    feedforward: int = 256
+    kernel: int = 5
+    window: int = 14
+    dropout: float = 0.0
+
+
+Encoder = Spectral | SEANet | Mel
+Bottleneck = Spiking | RVQ | MelBits
+Decoder = Spectral | SEANet
+KINDS = {part.kind: part for part in (Spectral, SEANet, Mel, Spiking, RVQ, MelBits)}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A codec: three interchangeable parts and the grid that they share."""
+    """A codec: three interchangeable parts, what stands between them, and the grid that they share.
+
+    `levels` is how many compression levels it can be prompted with (mu-SPARSE: 32; else 0).
+    """
 
     sample_rate: int = 22050
     hop: int = 512
     units: int = 80
-    encoder: Coder = field(default_factory=Spectral)
+    encoder: Encoder = field(default_factory=Spectral)
     bottleneck: Bottleneck = field(default_factory=Spiking)
-    decoder: Coder = field(default_factory=Spectral)
+    decoder: Decoder = field(default_factory=Spectral)
     context_steps: int = 32
+    conformer: Conformer = field(default_factory=Conformer)
+    levels: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,13 +155,19 @@ class Loss:
 class Sparsity:
     """Pressure towards few events (`training.sparsity`): none, unless `goal` is set.
 
-    `theta` is the target, in bits per cell; lambda grows from `start` to `stop`, shares of all steps.
+    `theta` is the target, in bits per cell, of the paper's formats (`storage`, Eq. 7) or of the entropy coder
+    (`rate`); lambda grows from `start` to `stop`, shares of all steps. A model with levels has a target for each
+    instead: `densest` events per cell (`storage`, Eq. 8) or bits per cell (`rate`) at level 0, half as many every
+    `halving` levels.
     """
 
     goal: float = 0.0
+    objective: Literal["storage", "rate"] = "storage"
     theta: float = 0.9
     start: float = 0.1
     stop: float = 0.6
+    densest: float = 0.5
+    halving: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -166,9 +209,14 @@ PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
     "cpu-free-plain": Config(Model(), _CPU),
     "cpu-rvq": Config(Model(bottleneck=RVQ()), _CPU),
+    "cpu-mel": Config(Model(units=1024, encoder=Mel(), bottleneck=MelBits()), _CPU),
     "cpu-sparse": Config(
-        Model(bottleneck=Spiking(groups=8)),
+        Model(bottleneck=Spiking(groups=8), conformer=Conformer(layers=1)),
         dataclasses.replace(_CPU, sparsity=Sparsity(goal=10.0, theta=0.5, start=0.05, stop=0.5)),
+    ),
+    "cpu-mu-sparse": Config(
+        Model(bottleneck=Spiking(groups=8), conformer=Conformer(layers=1), levels=32),
+        dataclasses.replace(_CPU, sparsity=Sparsity(goal=3.0, start=0.0, stop=0.1)),
     ),
     "paper-free": Config(
         Model(encoder=SEANet(), decoder=SEANet()),
@@ -222,6 +270,19 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UserError(f"{where}: expected {hint.__name__}, found {value!r}")
     return value
+
+
+def identity(model: Model) -> dict[str, Any]:
+    """What of a model's settings its fingerprint stands for: parts that it does not have are left out.
+
+    So models that were trained before a part existed keep their fingerprint.
+    """
+    data = to_dict(model)
+    if not model.conformer.layers:
+        del data["conformer"]
+    if not model.levels:
+        del data["levels"]
+    return data
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class EventMatrix:
         levels: uint8 `[ceil(T / chunk_steps)]`, the quantised level of each chunk (`snn_codec.levels`);
             empty if the events carry no level.
         chunk_steps: Steps per chunk of the canonical grid.
+        compression: uint8 `[ceil(T / chunk_steps)]`, the compression level that each chunk was made with, in
+            eighths (`snn_codec.compression`); empty if the model has no levels.
 
     Raises:
         TypeError: `events` is not a boolean matrix, or an integer field is not an integer.
@@ -45,6 +47,7 @@ class EventMatrix:
     fingerprint: str = ""
     levels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     chunk_steps: int = CHUNK_STEPS
+    compression: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __post_init__(self) -> None:
         events = np.asarray(self.events)
@@ -67,13 +70,15 @@ class EventMatrix:
                 f"events has {steps} steps, but {self.n_samples} samples at a hop of {self.hop} "
                 f"are {steps_for(self.n_samples, self.hop)} steps (did you pass seconds?)"
             )
-        levels = np.asarray(self.levels)
-        if levels.dtype != np.uint8 or levels.shape not in ((0,), (steps_for(steps, self.chunk_steps),)):
-            raise ValueError(
-                f"levels must be uint8 [{steps_for(steps, self.chunk_steps)}], one a chunk of "
-                f"{self.chunk_steps} steps, or empty, not {levels.dtype} {levels.shape}"
-            )
-        for name, array in (("events", events), ("levels", levels)):
+        arrays = {"events": events}
+        for name in ("levels", "compression"):
+            arrays[name] = codes = np.asarray(getattr(self, name))
+            if codes.dtype != np.uint8 or codes.shape not in ((0,), (steps_for(steps, self.chunk_steps),)):
+                raise ValueError(
+                    f"{name} must be uint8 [{steps_for(steps, self.chunk_steps)}], one a chunk of "
+                    f"{self.chunk_steps} steps, or empty, not {codes.dtype} {codes.shape}"
+                )
+        for name, array in arrays.items():
             array = array.copy()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -86,6 +91,7 @@ class EventMatrix:
             == (other.sample_rate, other.hop, other.n_samples, other.fingerprint, other.chunk_steps)
             and np.array_equal(self.events, other.events)
             and np.array_equal(self.levels, other.levels)
+            and np.array_equal(self.compression, other.compression)
         )
 
     __hash__ = None  # type: ignore[assignment]

@@ -48,24 +48,26 @@ class SpectralEncoder(nn.Module):
 
     def __init__(self, hop: int, settings: config.Spectral):
         super().__init__()
-        self.hop, self.window_size, self.compression = hop, settings.window, settings.compression
-        self.width = settings.width
+        self.hop, self.compression = hop, settings.compression
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
         self.project = nn.Linear(settings.window + 2, settings.width)
         self.stack = _Stack(settings)
 
     def forward(self, audio: Tensor) -> Tensor:
         with torch.autocast(audio.device.type, enabled=False):
-            steps = -(-audio.shape[-1] // self.hop)
-            margin = (self.window_size - self.hop) // 2
-            audio = pad(audio.float(), (margin, margin + steps * self.hop - audio.shape[-1]))
-            spectrum = torch.fft.rfft(
-                audio.unfold(-1, self.window_size, self.hop) * self.window, norm="ortho"
-            )
+            spectrum = torch.fft.rfft(frames(audio.float(), self.window, self.hop), norm="ortho")
             parts = torch.view_as_real(spectrum)
             power = parts.square().sum(-1, keepdim=True)
             parts = parts * (power + 1e-8).pow((self.compression - 1) / 2)
         return self.stack(self.project(parts.flatten(-2)))
+
+
+def frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Windowed frames `[batch, step, window]` of audio `[batch, samples]`, each centred on its step's samples."""
+    steps = -(-audio.shape[-1] // hop)
+    margin = (len(window) - hop) // 2
+    audio = pad(audio, (margin, margin + steps * hop - audio.shape[-1]))
+    return audio.unfold(-1, len(window), hop) * window
 
 
 class SpectralDecoder(nn.Module):

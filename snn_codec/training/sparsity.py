@@ -1,14 +1,21 @@
-"""The paper's SPARSE objective: events few enough to be cheap in a sparse format (Eq. 7), and its schedule.
+"""The paper's SPARSE and mu-SPARSE objectives (Eq. 7 and 8), the same by true rate, and their schedule.
 
     loss = reconstruction + lambda(t) L_sparse
-    L_sparse = mean over samples of relu(C(z) / (N T) - theta)
+    SPARSE      L_sparse = mean over samples of relu(C(z) / (N T) - theta)                       (Eq. 7)
+    mu-SPARSE   L_sparse = mean over samples of |K / (N T) - target(mu)| / target(mu)            (Eq. 8)
+                target(mu) = densest 2^(-mu / halving)
     lambda(t) = goal (10^(4 x) - 1) / (10^4 - 1),   x = clip((t - start) / (stop - start), 0, 1)
 
 C is the bits of the cheapest of the three sparse formats (`snn_codec.costs`), differentiable in the number of
 events K; the pointers' ceil(log2 K) counts as a constant. Three phases: lambda is 0 until `start`, when audio is
 recognisable; it grows until `stop`; then it is held.
 
-Departs: training crops are shorter than the paper's clips, so K is scaled up to a chunk of 256 steps.
+With the objective `rate`, which the paper does not have, the bits that the entropy coder would need take the place of
+C in Eq. 7 and of K in Eq. 8. Its context model (`snn_codec.training.rate`) is trained along: `RateMeter`.
+
+Departs: training crops are shorter than the paper's clips, so K is scaled up to a chunk of 256 steps. Eq. 8 has the
+absolute difference, by which sparse levels would hardly count beside dense ones, and target 2^(-mu / 3), from 1
+(all units fire all the time, which says nothing) to 0.0008 (no music is left).
 """
 
 from __future__ import annotations
@@ -16,12 +23,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from snn_codec import config, costs
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
+from snn_codec.training.rate import ContextNetwork, RateTraining
 
 COLLAPSED_DB = -3.0  # noise; a model that hears anything is above
 COLLAPSED_DENSITY = 1e-4
@@ -46,6 +55,45 @@ def storage_bits(spikes: Tensor) -> Tensor:
 def storage_loss(spikes: Tensor, theta: float) -> Tensor:
     """Eq. 7: bits per cell beyond `theta`, mean over the batch."""
     return torch.relu(storage_bits(spikes) / (spikes.shape[1] * CHUNK_STEPS) - theta).mean()
+
+
+def level_loss(amount: Tensor, level: Tensor, settings: config.Sparsity) -> Tensor:
+    """Eq. 8, relative: `amount` per cell (events or bits) and level, `[batch]` both; mean over the batch."""
+    target = settings.densest * 2 ** (-level / settings.halving)
+    return (amount / target - 1).abs().mean()
+
+
+def level_draw(step: int, seed: int, rank: int, batch: int, levels: int) -> Tensor:
+    """The levels that a training step prompts, `[batch, 1]`: uniform in 0..levels - 1, by step and seed alone."""
+    random = np.random.default_rng([seed, 8, step, rank])
+    return torch.from_numpy(random.uniform(0, levels - 1, (batch, 1)).astype(np.float32))
+
+
+class RateMeter:
+    """Bits per cell of spikes by a context model that learns along.
+
+    Args:
+        units: N.
+        device: Where to compute.
+    """
+
+    def __init__(self, units: int, device: torch.device):
+        settings = RateTraining()
+        self.network = ContextNetwork(units, settings.history, settings.layers).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), settings.learning_rate / 3, weight_decay=settings.weight_decay
+        )
+
+    def learn(self, spikes: Tensor) -> None:
+        """One step towards the code of these spikes, `[batch, unit, step]`."""
+        self.network(spikes.detach()).mean().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def bits(self, spikes: Tensor) -> Tensor:
+        """Bits per cell of each sample, `[batch]`, differentiable in the spikes alone."""
+        frozen = {name: value.detach() for name, value in self.network.named_parameters()}
+        return torch.func.functional_call(self.network, frozen, (spikes,)).mean((1, 2))
 
 
 def weight(step: int, steps: int, settings: config.Sparsity) -> float:

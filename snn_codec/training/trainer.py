@@ -1,8 +1,8 @@
 """The training loop: any number of devices through Lightning Fabric, resumable after a kill at any moment.
 
 A run folder holds `config.json`, `log.csv`, `state.safetensors` (all that is needed to go on exactly) and
-`best` (the checkpoint with the highest validation SI-SNR so far, averaged weights; of a sparse model, since
-lambda is held).
+`best` (the checkpoint with the best validation so far, averaged weights: by SI-SNR; of a sparse model by the whole
+objective, in dB, since lambda is held).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from snn_codec import config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation.metrics import si_snr
-from snn_codec.events import CHUNK_STEPS
+from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.files import replacing
 from snn_codec.training import sparsity
 from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
@@ -51,6 +51,7 @@ COLUMNS = (
     "dead_units",
     "lambda",
     "sparsity",
+    "rate_kbps",
     "kbps_dense",
     "kbps_coordinate",
     "kbps_compressed_time",
@@ -111,7 +112,9 @@ class _Trainer:
         torch.manual_seed(self.training.seed)
         codec = Codec(settings.model)
         if run.init_from:
-            _copy_weights(Codec.load(run.init_from), codec, run.init_from)
+            fresh = _copy_weights(Codec.load(run.init_from), codec, run.init_from)
+            if fresh and fabric.is_global_zero:
+                console.print(f"{run.init_from}: has no {', '.join(fresh)} like that; these start anew")
         self.crops = Crops(paths, settings.model.sample_rate, self.training)
         self.ema = copy.deepcopy(codec).eval().requires_grad_(False).to(fabric.device)
         self.optimizers = optimizers(codec, self.training)
@@ -120,6 +123,12 @@ class _Trainer:
         self.codec = codec
         self.step, self.best, self.elapsed, self.bad = 0, -math.inf, 0.0, 0
         self.watch = sparsity.CollapseWatch()
+        self.pressure = self.training.sparsity
+        self.meter = None
+        grid = settings.model
+        self.kbps_dense = grid.units * grid.sample_rate / grid.hop / 1000
+        if self.pressure.objective == "rate":
+            self.meter = sparsity.RateMeter(settings.model.units, fabric.device)
         self._open_folder(run)
         self.clips = self._validation_clips() if fabric.is_global_zero else []
 
@@ -168,12 +177,18 @@ class _Trainer:
         for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-        output = self.model(batch)
+        level = self._levels(batch)
+        output = self.model(batch, level)
         loss, terms = training_loss(output, batch, self.training.loss)
-        pressure = sparsity.weight(self.step, self.training.steps, self.training.sparsity)
-        if pressure:
-            terms["sparsity"] = sparsity.storage_loss(output.spikes, self.training.sparsity.theta)
-            loss = loss + pressure * terms["sparsity"]
+        pressure = sparsity.weight(self.step, self.training.steps, self.pressure)
+        if self.pressure.goal:
+            if self.meter:
+                self.meter.learn(output.spikes)
+            cost, bits = self._sparse_loss(output.spikes, level)
+            loss = loss + pressure * cost
+            terms["sparsity"] = cost.detach()
+            if bits is not None:
+                terms["rate_kbps"] = bits.detach().mean() * self.kbps_dense
         self.fabric.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.codec.parameters(), self.training.clip)
         if torch.isfinite(norm):
@@ -202,6 +217,26 @@ class _Trainer:
         self.watch.check(self.step + 1, row)
         return row
 
+    def _levels(self, batch: Tensor) -> Tensor | None:
+        """The levels to prompt this step with, if the model has any."""
+        levels = self.settings.model.levels
+        if not levels:
+            return None
+        drawn = sparsity.level_draw(
+            self.step, self.training.seed, self.fabric.global_rank, len(batch), levels
+        )
+        return drawn.to(batch.device)
+
+    def _sparse_loss(self, spikes: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """L_sparse of spikes `[batch, unit, step]`, and the bits per cell of each sample if they are measured."""
+        bits = self.meter.bits(spikes) if self.meter else None
+        if level is not None:
+            amount = spikes.mean((1, 2)) if bits is None else bits
+            return sparsity.level_loss(amount, level[:, 0], self.pressure), bits
+        if bits is not None:
+            return torch.relu(bits - self.pressure.theta).mean(), bits
+        return sparsity.storage_loss(spikes, self.pressure.theta), None
+
     def _validates(self, step: int) -> bool:
         return step == self.training.steps or step % self.training.validate_every == 0
 
@@ -220,7 +255,13 @@ class _Trainer:
     def _validate(self) -> dict[str, float]:
         if not self.fabric.is_global_zero:
             return {}
-        events = [(clip, self.ema.encode(clip, self.ema.settings.sample_rate)) for clip in self.clips]
+        grid = self.ema.settings
+        # of a model with levels, one for each clip, from the first to the last
+        levels = np.linspace(0, grid.levels - 1, len(self.clips)) if grid.levels else [None] * len(self.clips)
+        events = [
+            (clip, self.ema.encode(clip, grid.sample_rate, compression=level))
+            for clip, level in zip(self.clips, levels, strict=True)
+        ]
         scores = [si_snr(self.ema.decode(matrix), clip) for clip, matrix in events]
         score = float(np.mean(scores))
         row = {
@@ -232,10 +273,21 @@ class _Trainer:
             f"step {self.step}: validation SI-SNR {score:.2f} dB, "
             f"{row['validation_kbps']:.3f} kbps, density {row['validation_density']:.3f}"
         )
-        if score > self.best and sparsity.held(self.step, self.training.steps, self.training.sparsity):
+        if self.pressure.goal:
+            score -= self._penalty(events)
+        if score > self.best and sparsity.held(self.step, self.training.steps, self.pressure):
             self.best = score
             self.ema.save(self.folder / "best", force=True)
         return row
+
+    @torch.no_grad()
+    def _penalty(self, events: Sequence[tuple[np.ndarray, EventMatrix]]) -> float:
+        """The validation's lambda L_sparse, in dB: what SI-SNR's weight in the loss would make up for."""
+        costs = []
+        for _, matrix in events:
+            spikes = torch.tensor(matrix.events[None], dtype=torch.float32, device=self.fabric.device)
+            costs.append(self._sparse_loss(spikes, self.ema._level(matrix.compression[None, :1]))[0])
+        return self.pressure.goal * float(torch.stack(costs).mean()) / max(self.training.loss.si_snr, 0.1)
 
     def _validation_clips(self) -> list[np.ndarray]:
         length, rate = CHUNK_STEPS * self.settings.model.hop, self.settings.model.sample_rate
@@ -289,13 +341,18 @@ class _Trainer:
             with open(self.folder / "log.csv", "a", newline="") as file:
                 csv.DictWriter(file, COLUMNS).writerow({"step": self.step, "seconds": seconds} | row)
 
+    def _all_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [*self.optimizers, *([self.meter.optimizer] if self.meter else [])]
+
     def _save(self) -> None:
         self.saved = time.monotonic()
         if not self.fabric.is_global_zero:
             return
         tensors = {f"model.{name}": value for name, value in self.codec.state_dict().items()}
         tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        for number, optimizer in enumerate(self.optimizers):
+        if self.meter:
+            tensors |= {f"meter.{name}": value for name, value in self.meter.network.state_dict().items()}
+        for number, optimizer in enumerate(self._all_optimizers()):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {
                     f"optimizer.{number}.{index}.{name}": torch.as_tensor(value)
@@ -323,11 +380,14 @@ class _Trainer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: is damaged ({error}); start again without --resume") from error
-        for prefix, module in (("model.", self.codec), ("ema.", self.ema)):
+        modules = [("model.", self.codec), ("ema.", self.ema)]
+        if self.meter:
+            modules.append(("meter.", self.meter.network))
+        for prefix, module in modules:
             module.load_state_dict(
                 {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
             )
-        for number, optimizer in enumerate(self.optimizers):
+        for number, optimizer in enumerate(self._all_optimizers()):
             state: dict[int, dict[str, Tensor]] = {}
             for name, value in tensors.items():
                 kind, *place = name.split(".")
@@ -389,13 +449,26 @@ def average(ema: nn.Module, module: nn.Module, decay: float) -> None:
                 mean.copy_(values[name])
 
 
-def _copy_weights(source: Codec, target: Codec, name: str) -> None:
-    try:
-        target.load_state_dict(source.state_dict())
-    except RuntimeError as error:
+def _copy_weights(source: Codec, target: Codec, name: str) -> list[str]:
+    """Copy the parts of `source` that `target` has, too; the names of its other parts that have weights.
+
+    Raises:
+        UserError: No part fits.
+    """
+    fresh = []
+    for part in ("encoder", "before", "bottleneck", "after", "decoder"):
+        wanted, given = getattr(target, part), getattr(source, part).state_dict()
+        if {key: value.shape for key, value in wanted.state_dict().items()} == {
+            key: value.shape for key, value in given.items()
+        }:
+            wanted.load_state_dict(given)
+        else:
+            fresh.append(part)
+    if {"encoder", "decoder"} <= set(fresh):
         raise UserError(
-            f"{name}: its parts do not fit the settings ({str(error).splitlines()[-1].strip()})"
-        ) from error
+            f"{name}: its parts do not fit the settings; its encoder and decoder have other sizes"
+        )
+    return fresh
 
 
 def _precision(wanted: str, accelerator: str) -> str:

@@ -1,0 +1,49 @@
+"""Compression levels of mu-SPARSE ("prompts"): how few events a chunk shall have, one byte a chunk.
+
+A level is a number from 0 (the most events) to `levels` - 1, in eighths. Departs: the paper's levels are integers;
+eighths, between whose embeddings the model interpolates, let a rate be met within a few per cent.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snn_codec.errors import UserError
+
+LEVEL_PARTS = 8
+MAX_LEVELS = 32  # so that a code is a byte
+
+
+class Prompts:
+    """The level of each chunk of a recording.
+
+    Args:
+        levels: How many levels the model has; 0 for none.
+        compression: One level for all chunks; or uint8 `[chunks]`, codes in eighths; or None, a quarter of the
+            way up.
+
+    Raises:
+        UserError: The model has no such level, or none at all.
+    """
+
+    def __init__(self, levels: int, compression: float | np.ndarray | None):
+        self.levels = levels
+        if not levels:
+            if compression is not None:
+                raise UserError("this model has no compression levels; use one trained as mu-SPARSE")
+            return
+        if isinstance(compression, np.ndarray) and compression.ndim:
+            self._codes = compression
+            valid = compression.dtype == np.uint8 and compression.max(initial=0) <= (levels - 1) * LEVEL_PARTS
+        else:
+            level = levels // 4 if compression is None else float(compression)
+            valid = 0 <= level <= levels - 1
+            self._codes = np.array([round(level * LEVEL_PARTS) if valid else 0], np.uint8)
+        if not valid:
+            raise UserError(f"compression level {compression} is not one of this model's, 0 to {levels - 1}")
+
+    def codes(self, n_chunks: int) -> np.ndarray:
+        """uint8 `[n_chunks]`, or `[0]` without levels; chunks after the last that was given are as that one."""
+        if not self.levels:
+            return np.zeros(0, np.uint8)
+        return self._codes[np.minimum(np.arange(n_chunks), len(self._codes) - 1)]
