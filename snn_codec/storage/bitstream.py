@@ -5,12 +5,14 @@
     for chunk in Reader(sys.stdin.buffer): ...              # bounded memory
     Reader(open("a.spk", "rb")).window(1000, 1256)          # -> bool [units, 256], reads only what it needs
 
-Layout, version 1. A varint is little-endian base 128; a CRC is CRC-32, 4 bytes, little-endian.
+Layout, version 1, or 2 if the chunks carry compression levels. A varint is little-endian base 128; a CRC is CRC-32,
+4 bytes, little-endian.
 
     header    magic 93 53 50 4B; version; length of the body; body; CRC of all before
-      body    flags (1: levels, 2: fingerprint is hexadecimal, 4: context model); varints sample rate, hop, units,
-              steps a chunk; [4 bytes context model]; fingerprint, to the end
-    chunk     varint length << 4 | format << 1 | short; [varint steps, if short]; [level]; payload; CRC
+      body    flags (1: levels, 2: fingerprint is hexadecimal, 4: context model, 8: compression levels);
+              varints sample rate, hop, units, steps a chunk; [4 bytes context model]; fingerprint, to the end
+    chunk     varint length << 4 | format << 1 | short; [varint steps, if short]; [level]; [compression level];
+              payload; CRC
     trailer   00; varints samples, chunks, bytes of every 16 chunks but the last; its length, 4 bytes; CRC
 
 The formats are the paper's four (`snn_codec.storage.formats`) and the entropy coder with one of three models
@@ -44,12 +46,12 @@ from snn_codec.storage.context import ContextModel
 from snn_codec.storage.limits import check_cells, check_chunk
 
 MAGIC = b"\x93SPK"
-VERSION = 1
+VERSIONS = 1, 2  # without and with compression levels
 FORMATS = (*formats.FORMATS, "counted", "adaptive", "learned")  # a format's number is its place here
 INDEX_CHUNKS = 16  # to an entry of the trailer's table
 MAX_INTEGER = 2**40
 
-_LEVELS, _HEXADECIMAL, _CONTEXT = 1, 2, 4
+_LEVELS, _HEXADECIMAL, _CONTEXT, _COMPRESSION = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class Header:
     has_levels: bool = False
     chunk_steps: int = CHUNK_STEPS
     context: str = ""
+    has_compression: bool = False
+
+    @property
+    def side_bytes(self) -> int:
+        """Bytes of a chunk for its levels."""
+        return self.has_levels + self.has_compression
 
     def seconds(self, step: int) -> float:
         """When a step begins."""
@@ -73,12 +81,13 @@ class Header:
 
 
 class Chunk(NamedTuple):
-    """One decoded chunk: its number, its first step, bool `[units, steps]`, and its level code (None without)."""
+    """One decoded chunk: its number, its first step, bool `[units, steps]`, and its level codes (None without)."""
 
     number: int
     start: int
     events: np.ndarray
     level: int | None
+    compression: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,13 +123,15 @@ def write(
         len(events.levels) > 0,
         events.chunk_steps,
         model.fingerprint if model else "",
+        len(events.compression) > 0,
     )
     with nullcontext(path) if hasattr(path, "write") else _new_file(path, force) as file:
         writer = Writer(file, header, model=model, name=_name(path))
         for number in range(events.n_chunks):
             start = number * events.chunk_steps
             level = int(events.levels[number]) if header.has_levels else None
-            writer.write(events.events[:, start : start + events.chunk_steps], level)
+            compression = int(events.compression[number]) if header.has_compression else None
+            writer.write(events.events[:, start : start + events.chunk_steps], level, compression)
         writer.finish(events.n_samples)
 
 
@@ -142,9 +153,7 @@ def read(
     with _opened(path) as file:
         reader = Reader(file, model=model, name=_name(path))
         chunks = list(reader)
-        return _joined(
-            reader.header, [chunk.events for chunk in chunks], [c.level for c in chunks], reader.n_samples
-        )
+        return _joined(reader.header, chunks, reader.n_samples)
 
 
 def salvaged(
@@ -174,17 +183,16 @@ def salvaged(
         n_samples = (last * header.chunk_steps + found[last].events.shape[1]) * header.hop
     n_steps = steps_for(n_samples, header.hop)
     check_cells(name, n_steps * header.n_units, len(data))
-    events, levels, damages = [], [], []
+    chunks, damages = [], []
     for number in range(n_chunks):
         start = number * header.chunk_steps
         steps = min(header.chunk_steps, n_steps - start)
         chunk = found.get(number)
         if chunk is None or chunk.events.shape[1] != steps:
-            chunk = Chunk(number, start, np.zeros((header.n_units, steps), bool), 0)
+            chunk = Chunk(number, start, np.zeros((header.n_units, steps), bool), 0, 0)
             damages.append(Damage(number, header.seconds(start), header.seconds(start + steps)))
-        events.append(chunk.events)
-        levels.append(chunk.level)
-    return _joined(header, events, levels, n_samples), damages
+        chunks.append(chunk)
+    return _joined(header, chunks, n_samples), damages
 
 
 def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, int]]:
@@ -202,8 +210,8 @@ def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, i
         parts = {"header": reader._position, "framing": 0, "levels": 0, "events": 0, "checksums": 0}
         counts = dict.fromkeys(FORMATS, 0)
         for frame in reader._frames():
-            parts["levels"] += reader.header.has_levels
-            parts["framing"] += frame.size - len(frame.payload) - 4 - reader.header.has_levels
+            parts["levels"] += reader.header.side_bytes
+            parts["framing"] += frame.size - len(frame.payload) - 4 - reader.header.side_bytes
             parts["events"] += len(frame.payload)
             parts["checksums"] += 4
             counts[frame.format] += 1
@@ -261,8 +269,8 @@ class Writer:
         self._seed = data[-4:]
         self._put(data)
 
-    def write(self, events: np.ndarray, level: int | None = None) -> None:
-        """Add a chunk: bool `[units, steps]`, of the header's steps, or fewer if it is the last; and its level.
+    def write(self, events: np.ndarray, level: int | None = None, compression: int | None = None) -> None:
+        """Add a chunk: bool `[units, steps]`, of the header's steps, or fewer if it is the last; and its levels.
 
         Raises:
             ValueError: Another shape, a chunk after a short one, or a level where the header has none.
@@ -271,12 +279,13 @@ class Writer:
         units, steps = events.shape
         if self._ended or units != header.n_units or not 1 <= steps <= header.chunk_steps:
             raise ValueError(f"chunk {self._chunks} has the wrong shape, or comes after the last one")
-        if (level is not None) != header.has_levels:
+        if (level is not None, compression is not None) != (header.has_levels, header.has_compression):
             raise ValueError("a level is needed for every chunk if the header says so, and else for none")
+        side = bytes(code for code in (level, compression) if code is not None)
         name, payload = pack_chunk(events, self._model)
         short = steps < header.chunk_steps
         frame = _varint(len(payload) << 4 | FORMATS.index(name) << 1 | short)
-        frame += (_varint(steps) if short else b"") + (bytes([level]) if level is not None else b"") + payload
+        frame += (_varint(steps) if short else b"") + side + payload
         frame += _checksum(frame, self._seed, self._chunks)
         if self._chunks % INDEX_CHUNKS == 0:
             self._block_sizes.append(0)
@@ -339,15 +348,18 @@ class Reader:
             head = self._take(6)
             if head[:4] != MAGIC:
                 raise UserError(f"{name}: is no .spk bitstream; give a file that `encode` wrote")
-            if head[4] != VERSION:
+            if head[4] not in VERSIONS:
                 raise UserError(
-                    f"{name}: is version {head[4]} of the format, and this program reads {VERSION}"
+                    f"{name}: is version {head[4]} of the format, and this program reads "
+                    f"{' and '.join(map(str, VERSIONS))}"
                 )
             body = self._take(head[5])
             self._seed = self._take(4)
             if struct.pack("<I", zlib.crc32(head + body)) != self._seed:
                 raise _Damaged("does not match its checksum")
             self.header = _unpack_header(body)
+            if head[4] != VERSIONS[self.header.has_compression]:
+                raise _Damaged("has another version than its content")
         check_chunk(name, self.header.n_units, self.header.chunk_steps)
         self._first = self._position
 
@@ -432,7 +444,8 @@ class Reader:
         self._check_model(frame)
         with self._errors(frame.number):
             events = _unpack_events(frame, self.header.n_units, self.model)
-        return Chunk(frame.number, frame.number * self.header.chunk_steps, events, frame.level)
+        start = frame.number * self.header.chunk_steps
+        return Chunk(frame.number, start, events, frame.level, frame.compression)
 
     def _check_model(self, frame: _Frame) -> None:
         if frame.format == "learned" and (
@@ -546,6 +559,7 @@ class _Frame(NamedTuple):
     number: int = 0
     payload: bytes = b""
     level: int | None = None
+    compression: int | None = None
     size: int = 0
 
 
@@ -621,10 +635,11 @@ def _pack_header(header: Header, name: str) -> bytes:
     if not hexadecimal or fingerprint.hex() != header.fingerprint:
         fingerprint, hexadecimal = header.fingerprint.encode(), False
     flags = _LEVELS * header.has_levels | _HEXADECIMAL * hexadecimal | _CONTEXT * bool(header.context)
+    flags |= _COMPRESSION * header.has_compression
     body = bytes([flags]) + b"".join(map(_varint, numbers)) + bytes.fromhex(header.context) + fingerprint
     if len(body) > 255:
         raise UserError(f"{name}: the fingerprint is longer than a bitstream can hold")
-    data = MAGIC + bytes([VERSION, len(body)]) + body
+    data = MAGIC + bytes([VERSIONS[header.has_compression], len(body)]) + body
     return data + struct.pack("<I", zlib.crc32(data))
 
 
@@ -633,7 +648,7 @@ def _unpack_header(body: bytes) -> Header:
     for _ in range(4):
         value, position = _parse_varint(body, position)
         numbers.append(value)
-    if flags >= 8 or None in numbers or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
+    if flags >= 16 or None in numbers or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
         raise _Damaged("has an impossible number")
     sample_rate, hop, units, chunk_steps = numbers
     split = position + 4 * bool(flags & _CONTEXT)
@@ -642,7 +657,8 @@ def _unpack_header(body: bytes) -> Header:
         fingerprint = rest.hex() if flags & _HEXADECIMAL else rest.decode()
     except UnicodeDecodeError as error:
         raise _Damaged("has an impossible fingerprint") from error
-    return Header(units, sample_rate, hop, fingerprint, bool(flags & _LEVELS), chunk_steps, context)
+    levels, compression = bool(flags & _LEVELS), bool(flags & _COMPRESSION)
+    return Header(units, sample_rate, hop, fingerprint, levels, chunk_steps, context, compression)
 
 
 def _table_size(n_chunks: int) -> int:
@@ -694,14 +710,19 @@ def _frame_shape(head: int, header: Header) -> tuple[_Frame, int]:
     longest = -(-header.n_units * header.chunk_steps // 8)  # dense, which no other may exceed
     if number >= len(FORMATS) or length > longest:
         raise _Damaged("has an impossible format or length")
-    return _Frame(FORMATS[number], length, header.chunk_steps), header.has_levels + length
+    return _Frame(FORMATS[number], length, header.chunk_steps), header.side_bytes + length
 
 
 def _filled(frame: _Frame, number: int, raw: bytes, header: Header) -> _Frame:
     """The frame with what its bytes before the checksum, `raw`, hold."""
-    payload = raw[len(raw) - frame.length :]
-    level = raw[len(raw) - frame.length - 1] if header.has_levels else None
-    return frame._replace(number=number, payload=payload, level=level, size=len(raw) + 4)
+    side = iter(raw[len(raw) - frame.length - header.side_bytes : len(raw) - frame.length])
+    return frame._replace(
+        number=number,
+        payload=raw[len(raw) - frame.length :],
+        level=next(side) if header.has_levels else None,
+        compression=next(side) if header.has_compression else None,
+        size=len(raw) + 4,
+    )
 
 
 def _mask(seed: bytes, number: int) -> int:
@@ -733,15 +754,16 @@ def _parse_varint(data: bytes, position: int) -> tuple[int | None, int]:
     return None, position
 
 
-def _joined(header: Header, events: list[np.ndarray], levels: list, n_samples: int) -> EventMatrix:
+def _joined(header: Header, chunks: list[Chunk], n_samples: int) -> EventMatrix:
     return EventMatrix(
-        np.concatenate(events, 1),
+        np.concatenate([chunk.events for chunk in chunks], 1),
         header.sample_rate,
         header.hop,
         n_samples,
         header.fingerprint,
-        np.array(levels if header.has_levels else [], np.uint8),
+        np.array([chunk.level for chunk in chunks] if header.has_levels else [], np.uint8),
         header.chunk_steps,
+        np.array([chunk.compression for chunk in chunks] if header.has_compression else [], np.uint8),
     )
 
 

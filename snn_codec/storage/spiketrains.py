@@ -5,7 +5,8 @@
     trains = SpikeTrains("corpus.h5")                       # lazy; a Mapping from name to EventMatrix
     trains.window("a", 1000, 1256)                          # -> bool [units, 256], reads only what it needs
 
-Layout, version 1 (every dataset is one-dimensional and carries Fletcher-32 checksums):
+Layout, version 1, or 2 if recordings have compression levels (every dataset is one-dimensional and carries
+Fletcher-32 checksums):
 
     /                         magic, version: a SONATA file
     /spikes/units             sorting = by_time; one flat population, the recordings one after the other
@@ -14,9 +15,10 @@ Layout, version 1 (every dataset is one-dimensional and carries Fletcher-32 chec
     /clips                    one row a chunk of `chunk_steps` steps; a recording starts a new clip
         indptr                int64 [clips + 1]: the events of clip c are indptr[c]:indptr[c + 1]
         level                 uint8 level code, 0 where the recording has none
+        compression           version 2: uint8 code of the compression level, 0 where the recording has none
     /recordings               one row a recording
         name, fingerprint     UTF-8, fixed length
-        sample_rate, hop, n_samples, n_units, chunk_steps, has_levels
+        sample_rate, hop, n_samples, n_units, chunk_steps, has_levels; version 2: has_compression
         start_ms              float64; step = floor((timestamp - start_ms) * sample_rate / (1000 hop))
 
 Behind the HDF5 file stands a seal, which HDF5 readers ignore: 8 bytes `SNNSEAL1` and the CRC-32 of all before,
@@ -47,7 +49,7 @@ from snn_codec.files import replacing
 from snn_codec.storage.limits import check_cells, check_chunk
 
 FORMAT = "snn_codec.spiketrains"
-VERSION = 1
+VERSIONS = 1, 2  # without and with compression levels
 POPULATION = "spikes/units"
 SONATA_MAGIC, SONATA_VERSION = 0x0A7A, (0, 1)
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -63,7 +65,8 @@ _H5PY_ERRORS = (
     OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError,
 )  # fmt: skip
 
-_NUMBERS = ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_levels")
+_NUMBERS = {1: ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_levels")}
+_NUMBERS[2] = (*_NUMBERS[1], "has_compression")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Recording:
     chunk_steps: int
     has_levels: int
     start_ms: float
+    has_compression: int = 0
 
     @property
     def n_steps(self) -> int:
@@ -208,8 +212,9 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         recording, clip = self._find(name)
         events = self._clips(recording, clip, 0, recording.n_clips)
         levels = self._levels[clip : clip + recording.n_clips * recording.has_levels]
+        compression = self._compression[clip : clip + recording.n_clips * recording.has_compression]
         fields = (recording.sample_rate, recording.hop, recording.n_samples, recording.fingerprint)
-        return EventMatrix(events, *fields, levels, recording.chunk_steps)
+        return EventMatrix(events, *fields, levels, recording.chunk_steps, compression)
 
     def info(self, name: str) -> Recording:
         """What is known about a recording without reading its events.
@@ -253,7 +258,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         try:
             with _damage(self.path):
                 size = file.id.get_filesize()
-                self._rows, self._indptr, self._levels = _read_tables(file, size)
+                self._rows, self._indptr, self._levels, self._compression = _read_tables(file, size)
                 self._times = _dataset(file, f"{POPULATION}/timestamps", "f")
                 self._units = _dataset(file, f"{POPULATION}/node_ids", "u")
                 if not len(self._times) == len(self._units) == self._indptr[-1]:
@@ -299,13 +304,13 @@ class SpikeTrains(Mapping[str, EventMatrix]):
 def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: object, compress: bool) -> int:
     """Fill an empty HDF5 file; the cells of the largest recording."""
     population, recordings = file.create_group(POPULATION), []
-    levels, indptr = [], [np.zeros(1, np.int64)]
+    levels, compression, indptr = [], [], [np.zeros(1, np.int64)]
     taken: set[str] = set()
     decimals, start_ms = 0, 0.0
     for name, events in items:
         recording = Recording(
             name, events.fingerprint, events.sample_rate, events.hop, events.n_samples, events.n_units,
-            events.chunk_steps, int(len(events.levels) > 0), start_ms,
+            events.chunk_steps, int(len(events.levels) > 0), start_ms, int(len(events.compression) > 0),
         )  # fmt: skip
         if not recordings:
             decimals = max(0, math.ceil(-math.log10(recording.step_ms / 16)))
@@ -319,7 +324,8 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         starts = np.arange(0, events.n_steps, events.chunk_steps)
         per_clip = np.add.reduceat(np.count_nonzero(events.events, axis=0), starts)
         indptr.append(indptr[-1][-1] + np.cumsum(per_clip))
-        levels.append(events.levels if len(events.levels) else np.zeros(recording.n_clips, np.uint8))
+        for codes, given in ((levels, events.levels), (compression, events.compression)):
+            codes.append(given if len(given) else np.zeros(recording.n_clips, np.uint8))
         recordings.append(recording)
         start_ms = math.ceil((start_ms + recording.n_steps * recording.step_ms) * 10**decimals) / 10**decimals
     if not recordings:
@@ -327,11 +333,14 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
     clips = file.create_group("clips")
     _write_column(clips, "indptr", np.concatenate(indptr), None)
     _write_column(clips, "level", np.concatenate(levels), compress)
-    _write_recordings(file.create_group("recordings"), recordings, compress)
+    version = VERSIONS[any(recording.has_compression for recording in recordings)]
+    if version > 1:
+        _write_column(clips, "compression", np.concatenate(compression), compress)
+    _write_recordings(file.create_group("recordings"), recordings, compress, _NUMBERS[version])
     file.attrs["magic"] = np.uint32(SONATA_MAGIC)
     file.attrs["version"] = np.array(SONATA_VERSION, np.uint32)
     clips.attrs["format"] = FORMAT
-    clips.attrs["format_version"] = np.int64(VERSION)
+    clips.attrs["format_version"] = np.int64(version)
     return max(recording.n_units * recording.n_steps for recording in recordings)
 
 
@@ -343,12 +352,14 @@ def _create_population(group: h5py.Group, decimals: int, compress: bool) -> tupl
     return times, _create(group, "node_ids", np.uint64, compress)
 
 
-def _write_recordings(group: h5py.Group, recordings: list[Recording], compress: bool) -> None:
+def _write_recordings(
+    group: h5py.Group, recordings: list[Recording], compress: bool, numbers: tuple[str, ...]
+) -> None:
     for name in ("name", "fingerprint"):
         texts = [getattr(recording, name).encode() for recording in recordings]
         dtype = h5py.string_dtype("utf-8", max(1, max(map(len, texts))))
         _write_column(group, name, np.array(texts, dtype), compress or None)
-    for name in _NUMBERS:
+    for name in numbers:
         values = np.array([getattr(recording, name) for recording in recordings], np.int64)
         _write_column(group, name, values, compress)
     _write_column(group, "start_ms", np.array([recording.start_ms for recording in recordings]), None)
@@ -403,7 +414,7 @@ def _check_recording(recording: Recording, taken: set[str], decimals: int, path:
                 f"{path}: {text!r} is not printable text of up to {MAX_TEXT_BYTES} bytes; shorten it"
             )
     end_ms = recording.start_ms + recording.n_steps * recording.step_ms
-    numbers = [getattr(recording, name) for name in _NUMBERS]
+    numbers = [getattr(recording, name) for name in _NUMBERS[1]]
     if max(*numbers, end_ms * 10**decimals) >= MAX_INTEGER:
         raise UserError(f"{path}: recording {recording.name!r} has a number that is too large for the file")
     if recording.step_ms * 10**decimals < 4:
@@ -437,28 +448,34 @@ def _check_seal(file: BinaryIO) -> None:
         raise _Damaged("does not match its checksum")
 
 
-def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarray]:
+def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
     """Recordings by name with their first clip, and `/clips`, all checked against each other."""
     clips = file["clips"] if "clips" in file else None
     if clips is None or clips.attrs.get("format") != FORMAT:
         raise _Foreign("holds other data")
     version = clips.attrs.get("format_version")
-    if version != VERSION:
-        raise _Foreign(f"is version {version} of the format, and this program reads {VERSION}")
+    if version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise _Foreign(f"is version {version} of the format, and this program reads {known}")
     indptr = _column(file, "clips/indptr", "i", size)
     if not len(indptr) or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
         raise _Damaged("the clip index is not ascending")
     n_clips = len(indptr) - 1
-    levels = _column(file, "clips/level", "u", size, n_clips)
-    if levels.dtype != np.uint8:
+    levels = compression = _column(file, "clips/level", "u", size, n_clips)
+    if version > 1:
+        compression = _column(file, "clips/compression", "u", size, n_clips)
+    if levels.dtype != np.uint8 or compression.dtype != np.uint8:
         raise _Damaged("levels are not bytes")
     rows: dict[str, tuple[Recording, int]] = {}
     clip = 0
-    for recording in _read_recordings(file, size):
-        numbers = [getattr(recording, name) for name in _NUMBERS]
+    for recording in _read_recordings(file, size, _NUMBERS[version]):
+        numbers = [getattr(recording, name) for name in _NUMBERS[1]]
         if recording.name in rows or not 1 <= min(numbers[:-1]) <= max(numbers) < MAX_INTEGER:
             raise _Damaged(f"recording {recording.name!r} is there twice or has an impossible number")
-        if recording.has_levels not in (0, 1) or not 0 <= recording.start_ms < MAX_INTEGER:
+        if (
+            not {recording.has_levels, recording.has_compression} <= {0, 1}
+            or not 0 <= recording.start_ms < MAX_INTEGER
+        ):
             raise _Damaged(f"recording {recording.name!r} has an impossible number")
         if recording.n_clips > n_clips - clip:
             raise _Damaged("the recordings have more clips than the file")
@@ -466,16 +483,17 @@ def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarr
         clip += recording.n_clips
     if not rows or clip != n_clips:
         raise _Damaged("the file has clips of no recording")
-    return rows, indptr, levels
+    return rows, indptr, levels, compression
 
 
-def _read_recordings(file: h5py.File, size: int) -> Iterator[Recording]:
+def _read_recordings(file: h5py.File, size: int, names: tuple[str, ...]) -> Iterator[Recording]:
     starts = _column(file, "recordings/start_ms", "f", size)
     texts = [_column(file, f"recordings/{name}", "S", size, len(starts)) for name in ("name", "fingerprint")]
-    numbers = [_column(file, f"recordings/{name}", "i", size, len(starts)).tolist() for name in _NUMBERS]
+    numbers = [_column(file, f"recordings/{name}", "i", size, len(starts)).tolist() for name in names]
     for row, start_ms in enumerate(starts.tolist()):
         name, fingerprint = (bytes(text[row]).decode() for text in texts)
-        yield Recording(name, fingerprint, *(column[row] for column in numbers), start_ms)
+        values = {number: column[row] for number, column in zip(names, numbers, strict=True)}
+        yield Recording(name, fingerprint, **values, start_ms=start_ms)
 
 
 def _dataset(file: h5py.File, name: str, kind: str) -> h5py.Dataset:
