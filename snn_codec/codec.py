@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from snn_codec import checkpoints, config, levels
 from snn_codec.audio import resampled
-from snn_codec.compression import LEVEL_PARTS, MAX_LEVELS, Prompts
+from snn_codec.compression import MAX_LEVELS, Prompts, numbers, valid
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
 from snn_codec.files import replacing
@@ -201,19 +201,21 @@ class Codec(nn.Module):
         """`code` of the features, `[unit, step]`, of one chunk after the other; level codes go to `codes`."""
         done = 0
         for batch in _batches(
-            _windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
+            windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
         ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
-            level = self._level(prompts.codes(done + len(batch))[done:, None])
+            level = self.level_tensor(prompts.codes(done + len(batch))[done:, None])
             with torch.inference_mode(), _evaluating(self):
                 coded = code(self.before(self.encoder(audio), level))
             for window, chunk in zip(batch, coded, strict=True):
                 yield chunk[:, window.before : window.before + window.steps]
             done += len(batch)
 
-    def _level(self, codes: np.ndarray) -> Tensor | None:
+    def level_tensor(self, codes: np.ndarray) -> Tensor | None:
         """Codes of levels, `[batch, step or 1]`, as the networks want them; None if the model has no levels."""
-        return torch.from_numpy(codes / LEVEL_PARTS).float().to(self.device) if codes.size else None
+        if not codes.size:
+            return None
+        return torch.from_numpy(numbers(codes)).to(self.device)
 
     def decode(self, events: EventMatrix) -> np.ndarray:
         """Events as audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.
@@ -231,7 +233,7 @@ class Codec(nn.Module):
             stop = min(start + events.chunk_steps, events.n_steps)
             first, last = max(0, start - context), min(events.n_steps, stop + context)
             spikes = torch.from_numpy(events.events[None, :, first:last].astype(np.float32)).to(self.device)
-            level = self._level(np.repeat(events.compression, events.chunk_steps)[None, first:last])
+            level = self.level_tensor(np.repeat(events.compression, events.chunk_steps)[None, first:last])
             with torch.inference_mode(), _evaluating(self):
                 features = self.after(self.bottleneck.decode(spikes), level)
                 audio = self.decoder(features)[0].float().cpu().numpy()
@@ -253,7 +255,7 @@ class Codec(nn.Module):
                 f"units, sample rate, hop and number of levels are {grid}, where this model has {expected}"
             )
         if (len(events.compression) > 0) != (self.settings.levels > 0) or (
-            self.settings.levels and events.compression.max() > (self.settings.levels - 1) * LEVEL_PARTS
+            self.settings.levels and not valid(events.compression, self.settings.levels)
         ):
             raise UserError(
                 f"these events have {'a' if len(events.compression) else 'no'} compression level, and this model "
@@ -340,13 +342,15 @@ class _Counted:
             yield block
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
+    """What one chunk of the canonical grid is computed from."""
+
     audio: np.ndarray  # normalised float32, this chunk and its context
     before: int  # steps of context in front
     steps: int  # steps of the chunk itself
 
 
-def _windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: int) -> Iterator[_Window]:
+def windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: int) -> Iterator[Window]:
     """Cut audio into the windows of the canonical grid; append each chunk's level code to `codes`.
 
     A chunk's gain depends on the levels of both neighbours, so a window comes when the next chunk is full.
@@ -354,11 +358,11 @@ def _windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: 
     size, margin = CHUNK_STEPS * hop, context * hop
     buffer, offset, index = np.zeros(0, np.float32), 0, 0  # buffer[0] is sample `offset` of the recording
 
-    def window(stop: int) -> _Window:
+    def window(stop: int) -> Window:
         first, last = max(0, index * size - margin), min(stop, (index + 1) * size + margin)
         gain = levels.gain(np.array(codes, np.uint8), size, first, last)
         steps = steps_for(min(stop, (index + 1) * size) - index * size, hop)
-        return _Window(
+        return Window(
             _whole_steps(buffer[first - offset : last - offset] / gain, hop),
             (index * size - first) // hop,
             steps,
@@ -386,10 +390,10 @@ def _whole_steps(audio: np.ndarray, hop: int) -> np.ndarray:
     return np.pad(audio, (0, -len(audio) % hop))
 
 
-def _batches(windows: Iterable[_Window], size: int) -> Iterator[list[_Window]]:
+def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
     """Runs of at most `size` windows of equal length."""
     for _, run in groupby(windows, key=lambda window: len(window.audio)):
-        batch: list[_Window] = []
+        batch: list[Window] = []
         for window in run:
             batch.append(window)
             if len(batch) == size:

@@ -2,6 +2,8 @@
 
 A level is a number from 0 (the most events) to `levels` - 1, in eighths. Departs: the paper's levels are integers;
 eighths, between whose embeddings the model interpolates, let a rate be met within a few per cent.
+
+The code 255 is level 0 in a chunk that was to have a quality that no level reaches.
 """
 
 from __future__ import annotations
@@ -12,6 +14,17 @@ from snn_codec.errors import UserError
 
 LEVEL_PARTS = 8
 MAX_LEVELS = 32  # so that a code is a byte
+UNREACHED = 255
+
+
+def numbers(codes: np.ndarray) -> np.ndarray:
+    """The levels, float32, that codes stand for."""
+    return np.where(codes == UNREACHED, 0, codes / LEVEL_PARTS).astype(np.float32)
+
+
+def valid(codes: np.ndarray, levels: int) -> bool:
+    """Whether all codes, uint8, are of a model with so many levels."""
+    return bool(np.all((codes <= (levels - 1) * LEVEL_PARTS) | (codes == UNREACHED)))
 
 
 class Prompts:
@@ -34,12 +47,12 @@ class Prompts:
             return
         if isinstance(compression, np.ndarray) and compression.ndim:
             self._codes = compression
-            valid = compression.dtype == np.uint8 and compression.max(initial=0) <= (levels - 1) * LEVEL_PARTS
+            known = compression.dtype == np.uint8 and len(compression) and valid(compression, levels)
         else:
             level = levels // 4 if compression is None else float(compression)
-            valid = 0 <= level <= levels - 1
-            self._codes = np.array([round(level * LEVEL_PARTS) if valid else 0], np.uint8)
-        if not valid:
+            known = 0 <= level <= levels - 1
+            self._codes = np.array([round(level * LEVEL_PARTS) if known else 0], np.uint8)
+        if not known:
             raise UserError(f"compression level {compression} is not one of this model's, 0 to {levels - 1}")
 
     def codes(self, n_chunks: int) -> np.ndarray:

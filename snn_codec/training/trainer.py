@@ -286,7 +286,7 @@ class _Trainer:
         costs = []
         for _, matrix in events:
             spikes = torch.tensor(matrix.events[None], dtype=torch.float32, device=self.fabric.device)
-            costs.append(self._sparse_loss(spikes, self.ema._level(matrix.compression[None, :1]))[0])
+            costs.append(self._sparse_loss(spikes, self.ema.level_tensor(matrix.compression[None, :1]))[0])
         return self.pressure.goal * float(torch.stack(costs).mean()) / max(self.training.loss.si_snr, 0.1)
 
     def _validation_clips(self) -> list[np.ndarray]:

@@ -1,0 +1,208 @@
+"""How few events are enough: the level for a rate, and the paper's guarantee of quality (section "mu-SPARSE").
+
+Both need a model with compression levels. A rate is met by one level for the whole recording, found by bisection on
+the true bytes of its bitstream; more than one would need more bytes for the same quality. The guarantee takes, chunk
+by chunk, the level with the fewest bytes whose decoded chunk has at least the SI-SNR asked for, as the sender of the
+paper does; what is decoded in the end is measured again, because neighbouring chunks reach into each other.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from snn_codec.audio import resampled
+from snn_codec.codec import Codec, windows
+from snn_codec.compression import LEVEL_PARTS, UNREACHED
+from snn_codec.errors import UserError
+from snn_codec.evaluation.metrics import si_snr
+from snn_codec.events import CHUNK_STEPS, EventMatrix
+from snn_codec.storage import bitstream
+
+Blocks = Callable[[], Iterable[np.ndarray]]  # reads the recording from its start, each time it is called
+TOLERANCE = 0.05
+CLOSE_ENOUGH = 0.005
+
+
+class Rated(NamedTuple):
+    """Events, and the true rate of their bitstream in kbps."""
+
+    events: EventMatrix
+    kbps: float
+
+
+def at_rate(
+    codec: Codec,
+    blocks: Blocks,
+    sample_rate: int,
+    kbps: float,
+    *,
+    batch_size: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Rated:
+    """Events whose bitstream has `kbps` to within 5 %, header included.
+
+    Args:
+        codec: A model with levels.
+        blocks: The recording, readable again and again.
+        sample_rate: Of the blocks, in Hz.
+        kbps: What to meet.
+        batch_size: Chunks computed at once.
+        progress: Called with the share of the work that is done.
+
+    Raises:
+        UserError: No level comes that near; the message names the rates that can be had. Or as `Codec.encode`.
+    """
+    top = _top(codec)
+    if not kbps > 0:
+        raise UserError(f"a rate of {kbps} kbps cannot be met; give more than 0")
+    low, high, tried = 0, top, dict[int, Rated]()
+
+    def attempt(code: int) -> Rated:
+        if code not in tried:
+            events = codec.encode_blocks(
+                blocks(), sample_rate, compression=code / LEVEL_PARTS, batch_size=batch_size
+            )
+            tried[code] = Rated(events, _kbps(codec, events))
+            progress(min(1.0, len(tried) / 10))
+        return tried[code]
+
+    # more events at lower levels
+    if attempt(low).kbps > kbps > attempt(high).kbps:
+        while high - low > 1 and min(abs(found.kbps / kbps - 1) for found in tried.values()) > CLOSE_ENOUGH:
+            middle = (low + high) // 2
+            low, high = (middle, high) if attempt(middle).kbps > kbps else (low, middle)
+    best = min(tried.values(), key=lambda found: abs(found.kbps / kbps - 1))
+    if abs(best.kbps / kbps - 1) > TOLERANCE:
+        rates = sorted(found.kbps for found in tried.values())
+        raise UserError(
+            f"no level of this model has {kbps:g} kbps on this recording: its levels have {rates[0]:.2f} to "
+            f"{rates[-1]:.2f} kbps, the nearest {best.kbps:.2f}; ask for that"
+        )
+    progress(1.0)
+    return best
+
+
+class Guaranteed(NamedTuple):
+    """Events, the SI-SNR of each decoded chunk, and the numbers of those that no level could lift."""
+
+    events: EventMatrix
+    si_snr: np.ndarray
+    unreached: list[int]
+
+
+def at_quality(
+    codec: Codec,
+    blocks: Blocks,
+    sample_rate: int,
+    min_si_snr: float,
+    *,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> Guaranteed:
+    """Events with the fewest bytes, chunk by chunk, that decode with at least `min_si_snr` dB in each chunk.
+
+    Chunks that no level lifts that far have the most events, and are marked in `EventMatrix.compression`; silent
+    ones, which have no SI-SNR, have the fewest. Memory is bounded but for the events.
+
+    Args:
+        codec: A model with levels.
+        blocks: The recording, readable again and again.
+        sample_rate: Of the blocks, in Hz.
+        min_si_snr: What each chunk must have, in dB.
+        progress: Called with the seconds of audio searched.
+
+    Raises:
+        UserError: The model has no levels, or as `Codec.encode`.
+    """
+    top = _top(codec)
+    rate = codec.settings.sample_rate
+    codes = []
+    for code in _cheapest(codec, resampled(blocks(), sample_rate, rate), min_si_snr):
+        codes.append(code)
+        progress(len(codes) * CHUNK_STEPS * codec.settings.hop / rate)
+    chosen = np.array(codes, np.uint8)
+    while True:
+        events = codec.encode_blocks(blocks(), sample_rate, compression=chosen)
+        reached = _chunk_si_snr(codec, events, resampled(blocks(), sample_rate, rate))
+        low = (reached < min_si_snr) & (chosen != UNREACHED)  # silence, NaN, is never low
+        if not low.any():
+            return Guaranteed(events, reached, np.flatnonzero(chosen == UNREACHED).tolist())
+        # half a level more; below 0 there is none
+        steps = chosen.astype(int) - LEVEL_PARTS // 2
+        down = np.where(chosen == 0, UNREACHED, np.clip(steps, 0, top)).astype(np.uint8)
+        chosen = np.where(low, down, chosen)
+
+
+def _top(codec: Codec) -> int:
+    if not codec.settings.levels:
+        raise UserError("this model has no compression levels; use --model mu-sparse, or train one")
+    return (codec.settings.levels - 1) * LEVEL_PARTS
+
+
+def _kbps(codec: Codec, events: EventMatrix) -> float:
+    file = io.BytesIO()
+    bitstream.write(file, events, model=codec.context)
+    return events.kbps(len(file.getvalue()))
+
+
+def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
+    """For each chunk, the code with the fewest bytes that reaches the quality, as if its neighbours had it, too."""
+    hop, top = codec.settings.hop, _top(codec)
+    gains: list[int] = []
+    for window in windows(blocks, gains, hop, codec.settings.context_steps):
+        samples = window.before * hop, (window.before + window.steps) * hop
+        audio = torch.from_numpy(window.audio[None]).to(codec.device)
+        target = window.audio[samples[0] : samples[1]]
+        features = codec.encoder(audio) if target.any() else None
+        if features is None:
+            yield top
+            continue
+        found: dict[int, tuple[int, float]] = {}
+        for codes in (range(0, top + 1, LEVEL_PARTS), None):
+            if codes is None:  # between the highest level that is good enough and the next
+                good = [code for code, (_, quality) in found.items() if quality >= min_si_snr]
+                codes = range(max(good) + 1, min(max(good) + LEVEL_PARTS, top + 1)) if good else ()
+            for code, *row in _tries(codec, features, window, list(codes), target, samples):
+                found[code] = tuple(row)
+        good = [code for code, (_, quality) in found.items() if quality >= min_si_snr]
+        yield min(good, key=lambda code: (found[code][0], -code)) if good else UNREACHED
+
+
+@torch.inference_mode()
+def _tries(codec, features, window, codes, target, samples) -> Iterator[tuple[int, int, float]]:
+    """For each code, the bytes of the chunk's events and the SI-SNR of what they decode to."""
+    for start in range(0, len(codes), 8):
+        batch = codes[start : start + 8]
+        level = codec.level_tensor(np.array(batch, np.uint8)[:, None])
+        spikes = codec.bottleneck.encode(codec.before(features.expand(len(batch), -1, -1), level))
+        decoded = codec.decoder(codec.after(codec.bottleneck.decode(spikes), level)).float().cpu().numpy()
+        events = (spikes[:, :, window.before : window.before + window.steps] > 0.5).cpu().numpy()
+        for code, matrix, sound in zip(batch, events, decoded, strict=True):
+            size = len(bitstream.pack_chunk(matrix, codec.context)[1])
+            quality = si_snr(sound[samples[0] : samples[0] + len(target)], target)
+            yield code, size, -np.inf if np.isnan(quality) else quality
+
+
+def _chunk_si_snr(codec: Codec, events: EventMatrix, blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """SI-SNR of each decoded chunk in dB; NaN where the recording is silent, minus infinity where only it is not."""
+    source = _rechunked(blocks, events.chunk_steps * events.hop)
+    values = []
+    for decoded, target in zip(codec.decode_blocks(events), source, strict=True):
+        quality = si_snr(decoded, target)
+        values.append(-np.inf if np.isnan(quality) and target.any() else quality)
+    return np.array(values)
+
+
+def _rechunked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    rest = np.zeros(0, np.float32)
+    for block in blocks:
+        rest = np.concatenate([rest, block])
+        while len(rest) >= size:
+            yield rest[:size]
+            rest = rest[size:]
+    if len(rest):
+        yield rest
