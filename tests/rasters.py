@@ -33,6 +33,8 @@ def matrix(events: np.ndarray, *, levels: bool = True, chunk_steps: int = 256, *
     codes = np.arange(n_chunks, dtype=np.uint8) if levels else np.zeros(0, np.uint8)
     settings = {"sample_rate": 22050, "n_samples": events.shape[1] * hop - hop // 2} | fields
     settings = {"fingerprint": "0123456789abcdef"} | settings
+    if settings.get("compression") is True:
+        settings["compression"] = (255 - 3 * np.arange(n_chunks)).astype(np.uint8)
     return EventMatrix(events, hop=hop, levels=codes, chunk_steps=chunk_steps, **settings)
 
 

@@ -39,6 +39,40 @@ def test_what_is_read_is_what_was_written(events, chunk_steps, levels, hop, fing
     assert read(io.BytesIO(packed(recording, model)), model=model) == recording
 
 
+@settings(max_examples=30, deadline=None)
+@given(rasters(), st.integers(1, 50), st.booleans())
+def test_compression_levels_are_read_as_written(events, chunk_steps, levels):
+    recording = matrix(events, chunk_steps=chunk_steps, levels=levels, compression=True)
+    data = packed(recording)
+    assert data[4] == 2 and packed(matrix(events, chunk_steps=chunk_steps, levels=levels))[4] == 1
+    assert read(io.BytesIO(data)) == recording
+    assert breakdown(io.BytesIO(data))["levels"] == recording.n_chunks * (1 + levels)
+    window = Reader(io.BytesIO(data)).window(0, recording.n_steps)
+    np.testing.assert_array_equal(window, events)
+
+
+def test_salvage_keeps_the_compression_levels_of_what_is_left():
+    recording = matrix(raster(80, 1100, 0.05), compression=True)
+    data = bytearray(packed(recording))
+    data[len(data) // 2] ^= 1
+    events, (damage,) = salvaged(io.BytesIO(bytes(data)))
+    kept = [number for number in range(recording.n_chunks) if number != damage.chunk]
+    np.testing.assert_array_equal(events.compression[kept], recording.compression[kept])
+    assert events.compression[damage.chunk] == 0
+
+
+def test_a_version_that_contradicts_its_flags_is_damage():
+    import struct
+    import zlib
+
+    data = bytearray(packed(matrix(raster(8, 20, 0.1), compression=True)))
+    data[4] = 1
+    end = 6 + data[5]
+    data[end : end + 4] = struct.pack("<I", zlib.crc32(bytes(data[:end])))
+    with pytest.raises(UserError, match="another version"):
+        read(io.BytesIO(bytes(data)))
+
+
 def test_files_keep_the_rules_of_files(tmp_path):
     path = tmp_path / "a.spk"
     write(path, RECORDING)

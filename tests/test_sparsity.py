@@ -89,3 +89,44 @@ def test_what_recovers_or_has_not_begun_is_no_collapse():
     for step in range(50):
         watch.check(step, ROW | {"si_snr": -10.0 if step else 1.0, "lambda": 0.0})
     assert math.isfinite(watch._before)
+
+
+def test_a_level_has_the_density_that_it_stands_for():
+    settings = config.Sparsity(densest=0.5, halving=6.0)
+    level = torch.tensor([0.0, 6.0, 12.0])
+    exact = torch.tensor([0.5, 0.25, 0.125])
+    assert sparsity.level_loss(exact, level, settings).item() == 0
+    assert sparsity.level_loss(2 * exact, level, settings).item() == pytest.approx(1)
+    assert sparsity.level_loss(0.5 * exact, level, settings).item() == pytest.approx(0.5)
+    papers = config.Sparsity(densest=1.0, halving=3.0)  # Eq. 8: 2^(-mu / 3)
+    amount = 2 ** (-torch.arange(32.0) / 3)
+    assert sparsity.level_loss(amount, torch.arange(32.0), papers).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_levels_are_drawn_by_seed_step_and_rank():
+    draws = [sparsity.level_draw(*place, 1000, 32) for place in ((5, 0, 0), (6, 0, 0), (5, 1, 0), (5, 0, 1))]
+    torch.testing.assert_close(draws[0], sparsity.level_draw(5, 0, 0, 1000, 32), rtol=0, atol=0)
+    assert all(not torch.equal(draws[0], other) for other in draws[1:])
+    assert 0 <= draws[0].min() < 0.5 and 30.5 < draws[0].max() <= 31 and draws[0].shape == (1000, 1)
+
+
+def test_the_rate_is_what_events_cost_and_is_differentiable_in_them():
+    """Of events that repeat, the meter learns that they do: they cost less than independent ones of their density."""
+    import lightning_fabric
+
+    torch.manual_seed(0)
+    meter = sparsity.RateMeter(12, lightning_fabric.Fabric(accelerator="cpu"))
+    pattern = torch.rand(1, 12, 4) < 0.3
+    repeating = pattern.repeat(4, 1, 16).float()
+    for _ in range(300):
+        independent = (torch.rand(4, 12, 64) < repeating.mean()).float()
+        meter.learn(torch.cat([repeating, independent]))
+    independent = (torch.rand(4, 12, 64) < repeating.mean()).float()
+    repeating.requires_grad_()
+    bits = meter.bits(torch.cat([repeating, independent]))
+    p = independent.mean().item()
+    entropy = -(p * math.log2(p) + (1 - p) * math.log2(1 - p))
+    assert bits[:4].mean() < 0.3 * entropy and bits[4:].mean() > 0.8 * entropy
+    bits.sum().backward()
+    assert repeating.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in meter.network.parameters())

@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import time
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -41,6 +42,21 @@ def test_any_grid_is_kept_exactly(tmp_path, fields, compress):
     matrix = events(**({"n_samples": 20_000} | fields))
     spiketrains.write(tmp_path / "a.h5", {"a": matrix}, compress=compress)
     assert spiketrains.read(tmp_path / "a.h5", "a") == matrix
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_compression_levels_are_kept_beside_recordings_without(tmp_path, compress):
+    plain = events(n_samples=300_000)
+    codes = np.array([0, 248, 255], np.uint8)
+    prompted = replace(events(n_samples=300_000, seed=1), compression=codes)
+    spiketrains.write(tmp_path / "a.h5", {"plain": plain, "prompted": prompted}, compress=compress)
+    with spiketrains.SpikeTrains(tmp_path / "a.h5") as trains:
+        assert trains["plain"] == plain and trains["prompted"] == prompted
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["clips"].attrs["format_version"] == 2
+    spiketrains.write(tmp_path / "b.h5", {"plain": plain})
+    with h5py.File(tmp_path / "b.h5") as file:
+        assert file["clips"].attrs["format_version"] == 1 and "compression" not in file["clips"]
 
 
 def test_many_recordings_in_one_file(tmp_path):

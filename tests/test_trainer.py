@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
-from conftest import small_model
+from conftest import small_model, tones
 
 from snn_codec import config
 from snn_codec.codec import Codec
@@ -186,7 +187,76 @@ def test_init_from_starts_at_those_weights(run, checkpoint, codec, tmp_path):
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(loaded[name], value)
     with pytest.raises(UserError, match="do not fit"):
-        run("b", "model.units=40", init_from=str(checkpoint))
+        run("b", "model.encoder.width=8", "model.decoder.width=8", init_from=str(checkpoint))
+
+
+def test_parts_that_a_checkpoint_does_not_have_start_anew(run, checkpoint, codec):
+    """SPARSE starts from FREE with new conformer layers, and does at first what FREE did."""
+    still = ["training.steps=1", "training.learning_rate=0.0", "training.weight_decay=0.0"]
+    layers = ["model.conformer.layers=1", "model.conformer.heads=2", "model.levels=4"]
+    folder = run("a", *still, *layers, init_from=str(checkpoint))
+    loaded = Codec.load(folder / "best").state_dict()
+    torch.testing.assert_close(loaded["bottleneck.encode_weight"], codec.bottleneck.encode_weight)
+    assert any(name.startswith("before.layers.0.") for name in loaded)
+    folder = run("b", *still, "model.units=40", init_from=str(checkpoint))
+    loaded = Codec.load(folder / "best").state_dict()
+    assert loaded["bottleneck.encode_weight"].shape == (40, 16)
+    torch.testing.assert_close(loaded["encoder.project.weight"], codec.encoder.project.weight)
+
+
+PRESSED = [
+    "training.steps=60", "training.validate_every=20", "training.sparsity.goal=30", "training.sparsity.start=0",
+    "training.sparsity.stop=0.5", "training.learning_rate=0.05",
+]  # fmt: skip
+
+
+def test_the_true_rate_can_be_pressed(run):
+    free, sparse = (
+        rows(
+            run(
+                f"theta{theta}",
+                *PRESSED,
+                "training.sparsity.objective=rate",
+                f"training.sparsity.theta={theta}",
+            )
+        )
+        for theta in (5, 0.1)
+    )
+    assert float(sparse[-1]["rate_kbps"]) < 0.8 * float(free[-1]["rate_kbps"]) <= 0.8 * 3.6
+    assert float(free[-1]["sparsity"]) == 0
+
+
+def test_levels_come_apart(run):
+    """One model, trained by Eq. 8: the density falls as the level rises."""
+    folder = run("a", *PRESSED, "model.levels=8", "training.sparsity.halving=2", "training.steps=200")
+    codec = Codec.load(folder / "best")
+    sound = tones(6.0)
+    densities = [codec.encode(sound, 22050, compression=level).density for level in range(8)]
+    assert densities[0] > 2 * densities[-1]
+    assert np.corrcoef(np.arange(8), densities)[0, 1] < -0.8
+
+
+@pytest.mark.parametrize("objective", ["storage", "rate"])
+def test_runs_with_levels_resume_exactly(run, monkeypatch, objective):
+    changes = [
+        "model.levels=4", "training.sparsity.goal=1", f"training.sparsity.objective={objective}",
+        "training.sparsity.start=0", "training.sparsity.stop=0.1", "training.checkpoint_minutes=0.0",
+    ]  # fmt: skip
+    whole = run("whole", *changes)
+    from snn_codec.training import trainer
+
+    original = trainer._Trainer._train_step
+
+    def dies_at_step_four(self, batch):
+        if self.step == 4:
+            raise KeyboardInterrupt
+        return original(self, batch)
+
+    monkeypatch.setattr(trainer._Trainer, "_train_step", dies_at_step_four)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", *changes)
+    monkeypatch.undo()
+    assert rows(run("cut", *changes, resume=True)) == rows(whole)
 
 
 def test_run_folders_are_not_mixed_up(run):

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+import lightning_fabric
 import numpy as np
 import torch
 from torch import Tensor
@@ -74,12 +75,13 @@ class RateMeter:
 
     Args:
         units: N.
-        device: Where to compute.
+        fabric: Where to compute; gradients are averaged over its processes.
     """
 
-    def __init__(self, units: int, device: torch.device):
+    def __init__(self, units: int, fabric: lightning_fabric.Fabric):
         settings = RateTraining()
-        self.network = ContextNetwork(units, settings.history, settings.layers).to(device)
+        self.fabric = fabric
+        self.network = ContextNetwork(units, settings.history, settings.layers).to(fabric.device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate / 3, weight_decay=settings.weight_decay
         )
@@ -87,6 +89,9 @@ class RateMeter:
     def learn(self, spikes: Tensor) -> None:
         """One step towards the code of these spikes, `[batch, unit, step]`."""
         self.network(spikes.detach()).mean().backward()
+        if self.fabric.world_size > 1:
+            for parameter in self.network.parameters():
+                parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="mean")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

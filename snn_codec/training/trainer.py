@@ -128,7 +128,7 @@ class _Trainer:
         grid = settings.model
         self.kbps_dense = grid.units * grid.sample_rate / grid.hop / 1000
         if self.pressure.objective == "rate":
-            self.meter = sparsity.RateMeter(settings.model.units, fabric.device)
+            self.meter = sparsity.RateMeter(settings.model.units, fabric)
         self._open_folder(run)
         self.clips = self._validation_clips() if fabric.is_global_zero else []
 

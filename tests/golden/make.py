@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -38,6 +39,11 @@ def recording(units: int = 16, steps: int = 150, chunk_steps: int = 20) -> Event
     return EventMatrix(events, 22050, 512, steps * 512 - 100, "0123456789abcdef", levels, chunk_steps)
 
 
+def prompted() -> EventMatrix:
+    """The same with compression levels, for which version 2 is."""
+    return replace(recording(), compression=(255 - 7 * np.arange(8)).astype(np.uint8))
+
+
 def context(units: int = 16) -> ContextModel:
     """A network of two hidden layers."""
     values = iter(numbers(10**5) % 61 - 30)
@@ -53,6 +59,7 @@ def context(units: int = 16) -> ContextModel:
 def bitstreams() -> dict[str, bytes]:
     """By file name: as the writer chooses, with a context model, and each format alone where it fits."""
     files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), context())}
+    files["v2.spk"] = _packed(prompted())
     few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
     for name in bitstream.FORMATS:
 
@@ -77,7 +84,10 @@ def main() -> None:
     few = EventMatrix(recording().events[:3, :60], 44100, 441, 60 * 441, chunk_steps=7)
     for name, compress in (("v1.h5", False), ("v1_compressed.h5", True)):
         recordings = {"one": recording(), "zwei ä": few}
-        spiketrains.write(FOLDER / name, recordings, compress=compress, force=True)
+        if not (FOLDER / name).exists():
+            spiketrains.write(FOLDER / name, recordings, compress=compress)
+    if not (FOLDER / "v2.h5").exists():
+        spiketrains.write(FOLDER / "v2.h5", {"one": prompted(), "zwei ä": few})
 
 
 if __name__ == "__main__":
