@@ -8,17 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from snn_codec import __version__
 from snn_codec.errors import UserError
+from snn_codec.evaluation import command as evaluation
 from snn_codec.files import below, check_writable
 from snn_codec.listening import commands as listening_commands
+from snn_codec.progress import bar as _progress
 
 PIPE = Path("-")
 
@@ -100,15 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
     convert.add_argument("--force", action="store_true", help="replace files that exist")
 
-    evaluate = command("evaluate", _evaluate, "Measure a model on a data set, clip by clip.")
-    model(evaluate)
-    evaluate.add_argument(
-        "--data", type=Path, required=True, help="folder in the MAESTRO layout, or of audio files"
-    )
-    evaluate.add_argument("--split", default="validation", help="train, validation or test (validation)")
-    evaluate.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")
-    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
-    evaluate.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    evaluate = command("evaluate", evaluation.run, "Measure a model or a codec on a data set, clip by clip.")
+    evaluation.add_to(evaluate)
 
     analyse = command("analyse", _analyse, "Set events against the notes that were played.")
     _analyse_options(analyse)
@@ -422,33 +413,6 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    from snn_codec.evaluation.evaluate import evaluate, summary
-    from snn_codec.files import replacing
-    from snn_codec.training.datasets import recordings
-
-    if options.json:
-        check_writable(options.json, force=options.force)
-    codec = _load(options)
-    paths = recordings(options.data, options.split)
-    with _progress(f"evaluating {len(paths)} recordings", 1) as advance:
-        rows = evaluate(codec, paths, advance)
-    result = {
-        "model": str(options.model),
-        "fingerprint": codec.fingerprint,
-        "data": str(options.data),
-        "split": options.split,
-        "summary": summary(rows),
-    }
-    if options.json:
-        with replacing(options.json, force=options.force) as temporary:
-            temporary.write_text(json.dumps(result | {"clips": rows}, indent=1) + "\n")
-    print(f"{options.model} ({codec.fingerprint}) on {options.split} of {options.data}: {len(rows)} clips")
-    for name, row in result["summary"].items():
-        print(f"  {name:18} {row['mean']:9.3f}  (95 % interval {row['low']:.3f} to {row['high']:.3f})")
-    return 0
-
-
 def _train(options: argparse.Namespace) -> int:
     from snn_codec import config
     from snn_codec.training.trainer import Run, train
@@ -500,19 +464,9 @@ def _train_entropy(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace):  # noqa: ANN202 - importing Codec for the annotation costs a second
-    import h5py  # noqa: F401 - before denormals are off, or numpy 1.26 warns about its own constants
-    import torch
+    from snn_codec.loading import load
 
-    from snn_codec.codec import Codec
-
-    torch.set_flush_denormal(True)
-    try:
-        return Codec.load(options.model, options.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--device {options.device}: cannot be used here ({reason}); use --device cpu"
-        ) from error
+    return load(options.model, options.device)
 
 
 def _convert_all(
@@ -588,25 +542,6 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
         for target in taken:
             target.parent.mkdir(parents=True, exist_ok=True)
     return pairs
-
-
-@contextmanager
-def _progress(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`.
-
-    Without a total, the bar only shows that something is going on.
-    """
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        bar = progress.add_task(text, total=total)
-        yield lambda done: progress.update(bar, completed=done)
 
 
 if __name__ == "__main__":
