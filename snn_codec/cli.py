@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("-o", "--output", type=Path, help=output)
         model(added)
         added.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
+        evaluation.add_spread_to(added)
         added.add_argument("--force", action="store_true", help="replace files that exist")
         added.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -207,31 +209,32 @@ def _analyse(options: argparse.Namespace) -> int:
 
 def _encode(options: argparse.Namespace) -> int:
     from snn_codec import audio
-    from snn_codec.storage import event_files
 
     kind = options.format or (_event_kind(options.output) if options.output else "spk")
-    codec = _load(options)
+    return _convert_all(options, audio.SUFFIXES, f".{kind}", partial(_encode_one, options, kind))
 
-    def one(source: Path, target: Path) -> dict[str, Any]:
-        if target != PIPE:
-            check_writable(target, force=options.force)
-        length = audio.info(source)
-        with _progress(source.name, length.samples / length.sample_rate) as advance:
-            events = codec.encode_blocks(
-                audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
-            )
-        result = {"seconds": events.duration, "events": events.n_events}
-        result |= {"events_per_second": events.events_per_second, "density": events.density}
-        if target == PIPE:
-            n_bytes = _to_pipe(events, codec.context)
-        else:
-            event_files.write(
-                target, kind, [(source.name, events)], context=codec.context, force=options.force
-            )
-            n_bytes = target.stat().st_size
-        return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
 
-    return _convert_all(options, audio.SUFFIXES, f".{kind}", one)
+def _encode_one(
+    options: argparse.Namespace, kind: str, codec: Any, source: Path, target: Path
+) -> dict[str, Any]:
+    from snn_codec import audio
+    from snn_codec.storage import event_files
+
+    if target != PIPE:
+        check_writable(target, force=options.force)
+    length = audio.info(source)
+    with _progress(source.name, length.samples / length.sample_rate, shown=_alone(options)) as advance:
+        events = codec.encode_blocks(
+            audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
+        )
+    result = {"seconds": events.duration, "events": events.n_events}
+    result |= {"events_per_second": events.events_per_second, "density": events.density}
+    if target == PIPE:
+        n_bytes = _to_pipe(events, codec.context)
+    else:
+        event_files.write(target, kind, [(source.name, events)], context=codec.context, force=options.force)
+        n_bytes = target.stat().st_size
+    return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
 
 
 def _event_kind(output: Path) -> str:
@@ -270,42 +273,43 @@ def _to_pipe(events: Any, context: Any) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    from snn_codec.storage import event_files
+
+    return _convert_all(options, event_files.SUFFIXES, ".wav", partial(_decode_one, options))
+
+
+def _decode_one(options: argparse.Namespace, codec: Any, source: Path, target: Path) -> dict[str, Any]:
     from snn_codec import audio
     from snn_codec.storage import bitstream, event_files
 
-    codec = _load(options)
+    check_writable(target, force=options.force)
+    damages: list[Any] = []
+    if source == PIPE:
+        events = bitstream.read(sys.stdin.buffer, model=codec.context)
+    elif options.salvage and event_files.is_bitstream(source):
+        events, damages = bitstream.salvaged(source, model=codec.context)
+    else:
+        events = event_files.read(source, options.recording, context=codec.context)
 
-    def one(source: Path, target: Path) -> dict[str, Any]:
-        check_writable(target, force=options.force)
-        damages: list[Any] = []
-        if source == PIPE:
-            events = bitstream.read(sys.stdin.buffer, model=codec.context)
-        elif options.salvage and event_files.is_bitstream(source):
-            events, damages = bitstream.salvaged(source, model=codec.context)
-        else:
-            events = event_files.read(source, options.recording, context=codec.context)
+    def blocks() -> Iterator[Any]:
+        done = 0
+        with _progress(source.name, events.duration, shown=_alone(options)) as advance:
+            for block in codec.decode_blocks(events):
+                yield block
+                done += len(block)
+                advance(done / events.sample_rate)
 
-        def blocks() -> Iterator[Any]:
-            done = 0
-            with _progress(source.name, events.duration) as advance:
-                for block in codec.decode_blocks(events):
-                    yield block
-                    done += len(block)
-                    advance(done / events.sample_rate)
-
-        try:
-            clipped = audio.write(target, blocks(), events.sample_rate, force=options.force)
-        except UserError as error:
-            raise UserError(str(error) if str(target) in str(error) else f"{source}: {error}") from error
-        for damage in damages:
-            print(f"snn-codec: {source}: {damage} and is silent", file=sys.stderr)
-        return {
-            "seconds": events.duration,
-            "clipped_samples": clipped,
-            "damaged_chunks": [damage.chunk for damage in damages],
-        }
-
-    return _convert_all(options, event_files.SUFFIXES, ".wav", one)
+    try:
+        clipped = audio.write(target, blocks(), events.sample_rate, force=options.force)
+    except UserError as error:
+        raise UserError(str(error) if str(target) in str(error) else f"{source}: {error}") from error
+    for damage in damages:
+        print(f"snn-codec: {source}: {damage} and is silent", file=sys.stderr)
+    return {
+        "seconds": events.duration,
+        "clipped_samples": clipped,
+        "damaged_chunks": [damage.chunk for damage in damages],
+    }
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -463,36 +467,60 @@ def _train_entropy(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(options: argparse.Namespace):  # noqa: ANN202 - importing Codec for the annotation costs a second
+def _load(options: argparse.Namespace, device: str | None = None):  # noqa: ANN202 - importing Codec for the annotation costs a second
     from snn_codec.loading import load
 
-    return load(options.model, options.device)
+    return load(options.model, device or options.device)
 
 
 def _convert_all(
     options: argparse.Namespace,
     suffixes: Sequence[str],
     suffix: str,
-    one: Callable[[Path, Path], dict[str, Any]],
+    one: Callable[[Any, Path, Path], dict[str, Any]],
 ) -> int:
-    """Run `one` on every input, go on after a bad one, report, and give the exit status."""
+    """Run `one` with the model on every input, go on after a bad one, report, and give the exit status."""
+    from snn_codec.parallel import Spread, Team
+
     rows, status = [], 0
     report = sys.stderr if options.output == PIPE else sys.stdout
-    for source, target in _targets(options, suffixes, suffix):
-        began = time.perf_counter()
-        try:
-            row = {"input": str(source), "output": str(target)} | one(source, target)
-        except UserError as error:
-            status = fatal(error)
-            continue
-        took = time.perf_counter() - began
-        row |= {"took": took, "real_time_factor": row["seconds"] / took}
-        rows.append(row)
-        if not options.json:
-            _print_row(row, report)
-    if options.json:
+    spread = Spread(options.workers, options.devices, options.nodes)
+    if spread != Spread() and PIPE in (*options.inputs, options.output):
+        raise UserError("-: one recording goes through a pipe, in one process")
+    team = Team(spread, options.device)
+    codec = _load(options, team.device)  # also where workers load their own, so that one process complains
+    targets = _targets(options, suffixes, suffix)
+    prepare = partial(_load, options, team.device) if spread.workers > 1 else lambda: codec
+    text = f"{len(targets)} files"
+    with _progress(text, 1, shown=team.first and not _alone(options)) as advance:
+        for row in team.map(partial(_guarded, one), prepare, targets, advance):
+            if isinstance(row, UserError):
+                status = fatal(row)
+                continue
+            rows.append(row)
+            if not options.json:
+                _print_row(row, report)
+    if options.json and team.first:
         print(json.dumps({"files": rows}), file=report)
     return status
+
+
+def _alone(options: argparse.Namespace) -> bool:
+    """Whether one process does it all, which then shows how far it is in each file."""
+    return options.workers * options.devices * options.nodes == 1
+
+
+def _guarded(
+    one: Callable[[Any, Path, Path], dict[str, Any]], codec: Any, job: tuple[Path, Path]
+) -> dict[str, Any] | UserError:
+    source, target = job
+    began = time.perf_counter()
+    try:
+        row = {"input": str(source), "output": str(target)} | one(codec, source, target)
+    except UserError as error:
+        return error
+    took = time.perf_counter() - began
+    return row | {"took": took, "real_time_factor": row["seconds"] / took}
 
 
 def _print_row(row: dict[str, Any], report: TextIO) -> None:

@@ -64,8 +64,11 @@ class Team:
             self._launch(device.partition(":")[0])
 
     def _launch(self, accelerator: str) -> None:
+        import atexit
+
         import lightning_fabric
         from lightning_fabric.strategies import DDPStrategy
+        from torch import distributed
 
         try:
             fabric = lightning_fabric.Fabric(
@@ -78,11 +81,22 @@ class Team:
         except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is a ValueError
             raise UserError(f"--devices {self.spread.devices}: cannot be used here ({error})") from error
         fabric.launch()
+        atexit.register(distributed.destroy_process_group)
         self.rank, self.device = fabric.global_rank, str(fabric.device)
 
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    def told(self, value: Any) -> Any:
+        """On every rank, the value that the first one has."""
+        if self.spread.ranks == 1:
+            return value
+        from torch import distributed
+
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
 
     def map(
         self,
@@ -116,7 +130,6 @@ class Team:
         everyone: list[Any] = [None] * self.spread.ranks
         distributed.all_gather_object(everyone, (results, failure))
         distributed.barrier()
-        distributed.destroy_process_group()
         if not self.first:
             return
         for _, message in everyone:
@@ -154,7 +167,7 @@ class Team:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in multiprocessing.active_children():
-                    process.terminate()
+                    process.terminate()  # which they take as Ctrl-C: nothing half written is left
                 raise
 
 
@@ -164,17 +177,26 @@ class _Worker:
     work: Callable[[Any, Any], Any]
     prepare: Callable[[], Any]
     state: Any = None
+    stopped = False
 
     @classmethod
     def begin(cls, work: Callable[[Any, Any], Any], prepare: Callable[[], Any]) -> None:
         import torch
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
+        signal.signal(signal.SIGTERM, cls.stop)
         torch.set_num_threads(1)  # the workers are the threads
         cls.work, cls.prepare = staticmethod(work), staticmethod(prepare)
 
     @classmethod
+    def stop(cls, *_: object) -> None:
+        cls.stopped = True
+        raise KeyboardInterrupt
+
+    @classmethod
     def do(cls, job: Any) -> Any:
+        if cls.stopped:
+            raise KeyboardInterrupt
         # not in `begin`: an error there would be a broken pool, not the sentence that it is
         if cls.state is None:
             cls.state = cls.prepare()

@@ -30,10 +30,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
 
 
-def add_data_to(parser: argparse.ArgumentParser) -> None:
+def add_data_to(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Options that say what is measured on what."""
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder in the MAESTRO layout, or of audio files"
+        "--data", type=Path, required=required, help="folder in the MAESTRO layout, or of audio files"
     )
     parser.add_argument("--split", default="validation", help="train, validation or test (validation)")
     parser.add_argument("--clips", type=int, help="at most so many clips, evenly spread (all)")
@@ -47,9 +47,9 @@ def add_data_to(parser: argparse.ArgumentParser) -> None:
 
 def add_spread_to(parser: argparse.ArgumentParser) -> None:
     """Options that say over what the work is spread."""
-    parser.add_argument("--workers", type=int, default=1, help="processes on this machine, a device each (1)")
+    parser.add_argument("--workers", type=int, default=1, help="processes of each rank, a thread each (1)")
     parser.add_argument(
-        "--devices", type=int, default=1, help="ranks on each machine, each with a device of its own (1)"
+        "--devices", type=int, default=1, help="ranks on each machine, a device each; processes on a CPU (1)"
     )
     parser.add_argument("--nodes", type=int, default=1, help="machines, each started with this command (1)")
 

@@ -163,7 +163,7 @@ def evaluate(
     (one bit a cell), `density`, `events_per_second`, and what the selection asks for besides.
 
     Args:
-        coder: With a `team` of several processes one that `coders.load` made, as they load it by its name.
+        coder: With workers, one that has the name by which `coders.load` finds it.
         scores: MIDI files, one for each of the paths or None.
         selection: All clips by default.
         team: This process alone by default; on a rank that is not the first, there are no rows.
