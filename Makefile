@@ -42,11 +42,11 @@ venv:
 	    exit $$status; }
 
 test-venv: venv
-	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'analysis dev interop listen nir norse plots rvq' '$(TORCH_SPEC)'
+	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'analysis codecs dev interop listen nir norse plots rvq' '$(TORCH_SPEC)'
 
 # Also the oldest packages that we support: what Lava asks for.
 lava-venv:
-	@INTERPRETER='$(LAVA_PYTHON)' $(environment) .venv-lava 3.10 'analysis dev lava listen nir norse rvq' torch==2.3.1 'numpy==1.26.*' || { \
+	@INTERPRETER='$(LAVA_PYTHON)' $(environment) .venv-lava 3.10 'analysis codecs dev lava listen nir norse rvq' torch==2.3.1 'numpy==1.26.*' || { \
 	    status=$$?; [ $$status = 3 ] || exit $$status; rm -f .venv-lava/made; \
 	    echo 'Skipping Lava: no Python 3.10 found (uv python install 3.10, or pyenv install 3.10, or give LAVA_PYTHON=/path/to/python3.10).'; }
 

@@ -8,41 +8,34 @@ python experiments/compare.py a.json b.json
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
-from snn_codec.evaluation.evaluate import MEASURES, differences, summary
+from snn_codec.evaluation import results
+from snn_codec.evaluation.statistics import differences, summary
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "results", nargs=2, type=Path, metavar="RESULT", help="files of snn-codec evaluate --json"
+        "results", nargs=2, type=Path, metavar="RESULT", help="files of snn-codec evaluate --json or --csv"
     )
     options = parser.parse_args()
     try:
-        one, other = (_read(path) for path in options.results)
+        one, other = (results.read(path) for path in options.results)
         paired = differences(one["clips"], other["clips"])
     except UserError as error:
         return fatal(error)
     print(f"{len(one['clips'])} clips; mean and 95 % interval (bootstrap over recordings)")
-    print(f"{'':18}{one['model']:>28}{other['model']:>28}{'difference':>28}")
+    print(f"{'':18}{one['model'][-26:]:>28}{other['model'][-26:]:>28}{'difference':>28}")
     columns = summary(one["clips"]), summary(other["clips"]), paired
-    for measure in MEASURES:
+    for measure in paired:
         cells = (
             f"{c[measure]['mean']:.3f} ({c[measure]['low']:.3f}, {c[measure]['high']:.3f})" for c in columns
         )
         print(f"{measure:18}" + "".join(f"{cell:>28}" for cell in cells))
     return 0
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is not a result of snn-codec evaluate --json ({error})") from error
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from snn_codec import __version__
 from snn_codec.errors import UserError
+from snn_codec.evaluation import command as evaluation
 from snn_codec.files import below, check_writable
 from snn_codec.listening import commands as listening_commands
+from snn_codec.progress import bar as _progress
 
 PIPE = Path("-")
 
@@ -65,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("-o", "--output", type=Path, help=output)
         model(added)
         added.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
+        evaluation.add_spread_to(added)
         added.add_argument("--force", action="store_true", help="replace files that exist")
         added.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -100,15 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
     convert.add_argument("--force", action="store_true", help="replace files that exist")
 
-    evaluate = command("evaluate", _evaluate, "Measure a model on a data set, clip by clip.")
-    model(evaluate)
-    evaluate.add_argument(
-        "--data", type=Path, required=True, help="folder in the MAESTRO layout, or of audio files"
-    )
-    evaluate.add_argument("--split", default="validation", help="train, validation or test (validation)")
-    evaluate.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")
-    evaluate.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
-    evaluate.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    evaluate = command("evaluate", evaluation.run, "Measure a model or a codec on a data set, clip by clip.")
+    evaluation.add_to(evaluate)
 
     analyse = command("analyse", _analyse, "Set events against the notes that were played.")
     _analyse_options(analyse)
@@ -216,31 +209,32 @@ def _analyse(options: argparse.Namespace) -> int:
 
 def _encode(options: argparse.Namespace) -> int:
     from snn_codec import audio
-    from snn_codec.storage import event_files
 
     kind = options.format or (_event_kind(options.output) if options.output else "spk")
-    codec = _load(options)
+    return _convert_all(options, audio.SUFFIXES, f".{kind}", partial(_encode_one, options, kind))
 
-    def one(source: Path, target: Path) -> dict[str, Any]:
-        if target != PIPE:
-            check_writable(target, force=options.force)
-        length = audio.info(source)
-        with _progress(source.name, length.samples / length.sample_rate) as advance:
-            events = codec.encode_blocks(
-                audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
-            )
-        result = {"seconds": events.duration, "events": events.n_events}
-        result |= {"events_per_second": events.events_per_second, "density": events.density}
-        if target == PIPE:
-            n_bytes = _to_pipe(events, codec.context)
-        else:
-            event_files.write(
-                target, kind, [(source.name, events)], context=codec.context, force=options.force
-            )
-            n_bytes = target.stat().st_size
-        return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
 
-    return _convert_all(options, audio.SUFFIXES, f".{kind}", one)
+def _encode_one(
+    options: argparse.Namespace, kind: str, codec: Any, source: Path, target: Path
+) -> dict[str, Any]:
+    from snn_codec import audio
+    from snn_codec.storage import event_files
+
+    if target != PIPE:
+        check_writable(target, force=options.force)
+    length = audio.info(source)
+    with _progress(source.name, length.samples / length.sample_rate, shown=_alone(options)) as advance:
+        events = codec.encode_blocks(
+            audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
+        )
+    result = {"seconds": events.duration, "events": events.n_events}
+    result |= {"events_per_second": events.events_per_second, "density": events.density}
+    if target == PIPE:
+        n_bytes = _to_pipe(events, codec.context)
+    else:
+        event_files.write(target, kind, [(source.name, events)], context=codec.context, force=options.force)
+        n_bytes = target.stat().st_size
+    return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
 
 
 def _event_kind(output: Path) -> str:
@@ -279,42 +273,43 @@ def _to_pipe(events: Any, context: Any) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    from snn_codec.storage import event_files
+
+    return _convert_all(options, event_files.SUFFIXES, ".wav", partial(_decode_one, options))
+
+
+def _decode_one(options: argparse.Namespace, codec: Any, source: Path, target: Path) -> dict[str, Any]:
     from snn_codec import audio
     from snn_codec.storage import bitstream, event_files
 
-    codec = _load(options)
+    check_writable(target, force=options.force)
+    damages: list[Any] = []
+    if source == PIPE:
+        events = bitstream.read(sys.stdin.buffer, model=codec.context)
+    elif options.salvage and event_files.is_bitstream(source):
+        events, damages = bitstream.salvaged(source, model=codec.context)
+    else:
+        events = event_files.read(source, options.recording, context=codec.context)
 
-    def one(source: Path, target: Path) -> dict[str, Any]:
-        check_writable(target, force=options.force)
-        damages: list[Any] = []
-        if source == PIPE:
-            events = bitstream.read(sys.stdin.buffer, model=codec.context)
-        elif options.salvage and event_files.is_bitstream(source):
-            events, damages = bitstream.salvaged(source, model=codec.context)
-        else:
-            events = event_files.read(source, options.recording, context=codec.context)
+    def blocks() -> Iterator[Any]:
+        done = 0
+        with _progress(source.name, events.duration, shown=_alone(options)) as advance:
+            for block in codec.decode_blocks(events):
+                yield block
+                done += len(block)
+                advance(done / events.sample_rate)
 
-        def blocks() -> Iterator[Any]:
-            done = 0
-            with _progress(source.name, events.duration) as advance:
-                for block in codec.decode_blocks(events):
-                    yield block
-                    done += len(block)
-                    advance(done / events.sample_rate)
-
-        try:
-            clipped = audio.write(target, blocks(), events.sample_rate, force=options.force)
-        except UserError as error:
-            raise UserError(str(error) if str(target) in str(error) else f"{source}: {error}") from error
-        for damage in damages:
-            print(f"snn-codec: {source}: {damage} and is silent", file=sys.stderr)
-        return {
-            "seconds": events.duration,
-            "clipped_samples": clipped,
-            "damaged_chunks": [damage.chunk for damage in damages],
-        }
-
-    return _convert_all(options, event_files.SUFFIXES, ".wav", one)
+    try:
+        clipped = audio.write(target, blocks(), events.sample_rate, force=options.force)
+    except UserError as error:
+        raise UserError(str(error) if str(target) in str(error) else f"{source}: {error}") from error
+    for damage in damages:
+        print(f"snn-codec: {source}: {damage} and is silent", file=sys.stderr)
+    return {
+        "seconds": events.duration,
+        "clipped_samples": clipped,
+        "damaged_chunks": [damage.chunk for damage in damages],
+    }
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -422,33 +417,6 @@ def _convert(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    from snn_codec.evaluation.evaluate import evaluate, summary
-    from snn_codec.files import replacing
-    from snn_codec.training.datasets import recordings
-
-    if options.json:
-        check_writable(options.json, force=options.force)
-    codec = _load(options)
-    paths = recordings(options.data, options.split)
-    with _progress(f"evaluating {len(paths)} recordings", 1) as advance:
-        rows = evaluate(codec, paths, advance)
-    result = {
-        "model": str(options.model),
-        "fingerprint": codec.fingerprint,
-        "data": str(options.data),
-        "split": options.split,
-        "summary": summary(rows),
-    }
-    if options.json:
-        with replacing(options.json, force=options.force) as temporary:
-            temporary.write_text(json.dumps(result | {"clips": rows}, indent=1) + "\n")
-    print(f"{options.model} ({codec.fingerprint}) on {options.split} of {options.data}: {len(rows)} clips")
-    for name, row in result["summary"].items():
-        print(f"  {name:18} {row['mean']:9.3f}  (95 % interval {row['low']:.3f} to {row['high']:.3f})")
-    return 0
-
-
 def _train(options: argparse.Namespace) -> int:
     from snn_codec import config
     from snn_codec.training.trainer import Run, train
@@ -499,46 +467,60 @@ def _train_entropy(options: argparse.Namespace) -> int:
     return 0
 
 
-def _load(options: argparse.Namespace):  # noqa: ANN202 - importing Codec for the annotation costs a second
-    import h5py  # noqa: F401 - before denormals are off, or numpy 1.26 warns about its own constants
-    import torch
+def _load(options: argparse.Namespace, device: str | None = None):  # noqa: ANN202 - importing Codec for the annotation costs a second
+    from snn_codec.loading import load
 
-    from snn_codec.codec import Codec
-
-    torch.set_flush_denormal(True)
-    try:
-        return Codec.load(options.model, options.device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"--device {options.device}: cannot be used here ({reason}); use --device cpu"
-        ) from error
+    return load(options.model, device or options.device)
 
 
 def _convert_all(
     options: argparse.Namespace,
     suffixes: Sequence[str],
     suffix: str,
-    one: Callable[[Path, Path], dict[str, Any]],
+    one: Callable[[Any, Path, Path], dict[str, Any]],
 ) -> int:
-    """Run `one` on every input, go on after a bad one, report, and give the exit status."""
+    """Run `one` with the model on every input, go on after a bad one, report, and give the exit status."""
+    from snn_codec.parallel import Spread, Team
+
     rows, status = [], 0
     report = sys.stderr if options.output == PIPE else sys.stdout
-    for source, target in _targets(options, suffixes, suffix):
-        began = time.perf_counter()
-        try:
-            row = {"input": str(source), "output": str(target)} | one(source, target)
-        except UserError as error:
-            status = fatal(error)
-            continue
-        took = time.perf_counter() - began
-        row |= {"took": took, "real_time_factor": row["seconds"] / took}
-        rows.append(row)
-        if not options.json:
-            _print_row(row, report)
-    if options.json:
+    spread = Spread(options.workers, options.devices, options.nodes)
+    if spread != Spread() and PIPE in (*options.inputs, options.output):
+        raise UserError("-: one recording goes through a pipe, in one process")
+    team = Team(spread, options.device)
+    codec = _load(options, team.device)  # also where workers load their own, so that one process complains
+    targets = _targets(options, suffixes, suffix)
+    prepare = partial(_load, options, team.device) if spread.workers > 1 else lambda: codec
+    text = f"{len(targets)} files"
+    with _progress(text, 1, shown=team.first and not _alone(options)) as advance:
+        for row in team.map(partial(_guarded, one), prepare, targets, advance):
+            if isinstance(row, UserError):
+                status = fatal(row)
+                continue
+            rows.append(row)
+            if not options.json:
+                _print_row(row, report)
+    if options.json and team.first:
         print(json.dumps({"files": rows}), file=report)
     return status
+
+
+def _alone(options: argparse.Namespace) -> bool:
+    """Whether one process does it all, which then shows how far it is in each file."""
+    return options.workers * options.devices * options.nodes == 1
+
+
+def _guarded(
+    one: Callable[[Any, Path, Path], dict[str, Any]], codec: Any, job: tuple[Path, Path]
+) -> dict[str, Any] | UserError:
+    source, target = job
+    began = time.perf_counter()
+    try:
+        row = {"input": str(source), "output": str(target)} | one(codec, source, target)
+    except UserError as error:
+        return error
+    took = time.perf_counter() - began
+    return row | {"took": took, "real_time_factor": row["seconds"] / took}
 
 
 def _print_row(row: dict[str, Any], report: TextIO) -> None:
@@ -588,25 +570,6 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
         for target in taken:
             target.parent.mkdir(parents=True, exist_ok=True)
     return pairs
-
-
-@contextmanager
-def _progress(text: str, total: float | None) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr, if that is a terminal; the function given takes what is done, in the units of `total`.
-
-    Without a total, the bar only shows that something is going on.
-    """
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        bar = progress.add_task(text, total=total)
-        yield lambda done: progress.update(bar, completed=done)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from conftest import tones
 
 from snn_codec import audio
 from snn_codec.errors import UserError
-from snn_codec.evaluation.evaluate import differences, evaluate, summary
+from snn_codec.evaluation.evaluate import evaluate
 from snn_codec.evaluation.metrics import si_snr, stft_distance
+from snn_codec.evaluation.statistics import differences, summary
 from snn_codec.storage import bitstream
 from snn_codec.training.losses import WINDOWS, magnitudes
 

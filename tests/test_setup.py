@@ -21,10 +21,11 @@ ELSEWHERE = (
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"audio", "checkpoints", "config", "costs", "errors", "events", "files", "levels", "midi", "plots"},
+    {"audio", "checkpoints", "config", "costs", "errors", "events", "files", "levels", "midi", "parallel"}
+    | {"plots", "progress"},
     {"storage"},
     {"models"},
-    {"codec"},
+    {"codec", "loading"},
     {"analysis", "evaluation", "listening", "training"},
     {"cli"},
 ]

@@ -19,7 +19,7 @@ from snn_codec.analysis.readout import Example
 from snn_codec.analysis.study import Study, study
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.evaluate import interval
+from snn_codec.evaluation.statistics import interval
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable, replacing
 from snn_codec.storage import event_files, spiketrains

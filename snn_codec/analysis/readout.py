@@ -101,7 +101,7 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     before = window // 2 - hop // 2
     padded = np.pad(audio.astype(np.float32), (before, window + steps * hop - len(audio)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[: steps * hop : hop]
-    filters = _filters(sample_rate, window, bands)
+    filters = mel_filters(sample_rate, window, bands)
     shape = np.hanning(window).astype(np.float32)
     power = [
         np.abs(fft.rfft(part * shape)) ** 2 @ filters for part in np.array_split(frames, steps // 1024 + 1)
@@ -111,7 +111,7 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     return np.maximum(decibels / 80 + 1, 0).astype(np.float32)
 
 
-def _filters(sample_rate: int, window: int, bands: int) -> np.ndarray:
+def mel_filters(sample_rate: int, window: int, bands: int) -> np.ndarray:
     """Triangles on the mel scale of HTK: float32 `[frequencies, bands]`."""
     edges = 2595 * np.log10(1 + np.array([30, sample_rate / 2]) / 700)
     centres = 700 * (10 ** (np.linspace(*edges, bands + 2) / 2595) - 1)

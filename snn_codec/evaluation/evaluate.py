@@ -1,123 +1,192 @@
-"""A codec over the clips of a data set: one row a clip, and means with bootstrap intervals."""
+"""A codec over the clips of a data set: one row a clip."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from snn_codec import audio, midi
+from snn_codec.analysis.command import MIDI_SUFFIXES, tables
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr, stft_distance
-from snn_codec.events import CHUNK_STEPS, EventMatrix
-from snn_codec.storage import bitstream
-from snn_codec.storage.context import ContextModel
+from snn_codec.evaluation import coders
+from snn_codec.evaluation.coders import Coder, ModelCoder
+from snn_codec.evaluation.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
+from snn_codec.evaluation.perceptual import PERCEPTUAL
+from snn_codec.evaluation.statistics import Row
+from snn_codec.parallel import Spread, Team
 from snn_codec.training.datasets import clips
 
-SAMPLES = 10_000
-MEASURES = ("si_snr", "stft_distance", "kbps", "dense_kbps", "density", "events_per_second")
+
+@dataclass(frozen=True)
+class Selection:
+    """Which clips are measured, and on which of them the slow measures are taken.
+
+    Attributes:
+        clips: At most so many, evenly spread over all clips of all recordings; None for all of them.
+        perceptual: Names of `perceptual.PERCEPTUAL`.
+        perceptual_clips: At most so many of the measured ones, evenly spread, for those.
+
+    Raises:
+        UserError: A number below one.
+    """
+
+    clips: int | None = None
+    perceptual: tuple[str, ...] = ()
+    perceptual_clips: int = 50
+
+    def __post_init__(self) -> None:
+        if (self.clips is not None and self.clips < 1) or self.perceptual_clips < 1:
+            raise UserError("numbers of clips must be 1 or more")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording: the numbers of its clips to measure, and of those to measure as it were by ear."""
+
+    path: Path
+    midi: Path | None
+    clips: tuple[int, ...]
+    heard: tuple[int, ...]
+    perceptual: tuple[str, ...]
+
+
+def jobs(
+    paths: Sequence[Path],
+    scores: Sequence[Path | None],
+    length: int,
+    sample_rate: int,
+    selection: Selection,
+) -> list[Job]:
+    """What to do for each recording that has a chosen clip of `length` samples at `sample_rate`.
+
+    Raises:
+        UserError: A recording cannot be read.
+    """
+    places = []
+    for number, path in enumerate(paths):
+        samples, rate, _ = audio.info(path)
+        places += [(number, clip) for clip in range(-(-samples * sample_rate // rate) // length)]
+    chosen = _spread(places, selection.clips)
+    heard = set(_spread(chosen, selection.perceptual_clips)) if selection.perceptual else set()
+    found = []
+    for number, (path, score) in enumerate(zip(paths, scores, strict=True)):
+        mine = [place for place in chosen if place[0] == number]
+        if mine:
+            by_ear = tuple(clip for _, clip in mine if (number, clip) in heard)
+            found.append(
+                Job(path, score, tuple(clip for _, clip in mine), by_ear, tuple(selection.perceptual))
+            )
+    return found
+
+
+def _spread(places: list[tuple[int, int]], number: int | None) -> list[tuple[int, int]]:
+    if number is None or number >= len(places):
+        return places
+    return [places[int(place)] for place in np.linspace(0, len(places) - 1, number).round()]
+
+
+def scores_of(folder: Path, paths: Sequence[Path]) -> list[Path | None]:
+    """The MIDI file of each recording: by the table of a MAESTRO layout, else of the same name beside it; or None."""
+    named = {}
+    table = tables(folder)
+    if table:
+        with open(table, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                named[table.parent / row["audio_filename"]] = table.parent / row["midi_filename"]
+    found: list[Path | None] = []
+    for path in paths:
+        beside = [path.with_suffix(suffix) for suffix in MIDI_SUFFIXES]
+        candidates = [*([named[path]] if path in named else []), *beside]
+        found.append(next((candidate for candidate in candidates if candidate.is_file()), None))
+    return found
+
+
+def measured(coder: Coder, job: Job) -> list[Row]:
+    """The rows of one recording; computed on one thread, so that the same numbers come out everywhere.
+
+    Raises:
+        UserError: The recording or its MIDI cannot be read.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return list(_rows(coder, job))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rows(coder: Coder, job: Job) -> Iterator[Row]:
+    length, rate = coder.length, coder.sample_rate
+    onsets = midi.read(job.midi).onset if job.midi else np.zeros(0)
+    wanted = set(job.clips)
+    for index, clip in enumerate(clips([job.path], length, rate, each=max(wanted) + 1)):
+        if index not in wanted:
+            continue
+        coded = coder.code(clip)
+        row: Row = {
+            "recording": job.path.name,
+            "clip": index,
+            "si_snr": si_snr(coded.audio, clip),
+            "onset_si_snr": onset_si_snr(coded.audio, clip, onsets - index * length / rate, rate),
+            "stft_distance": stft_distance(coded.audio, clip),
+            "mel_distance": mel_distance(coded.audio, clip, rate),
+            "kbps": coded.kbps,
+            "dense_kbps": coded.dense_kbps,
+            "density": coded.density,
+            "events_per_second": coded.events_per_second,
+        }
+        for name in job.perceptual:
+            row[name] = PERCEPTUAL[name](coded.audio, clip, rate) if index in job.heard else float("nan")
+        yield row
 
 
 def evaluate(
-    codec: Codec, paths: Sequence[Path], progress: Callable[[float], None] = lambda share: None
-) -> list[dict[str, float | str | int]]:
+    coder: Coder | Codec,
+    paths: Sequence[Path],
+    progress: Callable[[float], None] = lambda share: None,
+    *,
+    scores: Sequence[Path | None] | None = None,
+    selection: Selection | None = None,
+    team: Team | None = None,
+) -> list[Row]:
     """One row for every whole clip of 2^17 samples (5.94 s) in the recordings, as the paper evaluates.
 
-    A row has the recording's name, the clip's number in it, `si_snr` (dB), `stft_distance`, `kbps` (true bytes:
-    the clip's chunk in a bitstream, with its level and checksum), `dense_kbps` (one bit a cell), `density` and
-    `events_per_second`.
+    A row has the recording's name, the clip's number in it, and `MEASURES`: `si_snr` and `onset_si_snr` (dB; the
+    latter NaN without MIDI), `stft_distance`, `mel_distance` (dB), `kbps` (true bytes, see `coders`), `dense_kbps`
+    (one bit a cell), `density`, `events_per_second`, and what the selection asks for besides.
+
+    Args:
+        coder: With workers, one that has the name by which `coders.load` finds it.
+        scores: MIDI files, one for each of the paths or None.
+        selection: All clips by default.
+        team: This process alone by default; on a rank that is not the first, there are no rows.
 
     Raises:
         UserError: A recording cannot be read, or none is long enough.
     """
-    length, rate = CHUNK_STEPS * codec.settings.hop, codec.settings.sample_rate
-    rows: list[dict[str, float | str | int]] = []
-    for number, path in enumerate(paths):
-        for index, clip in enumerate(clips([path], length, rate)):
-            events = codec.encode(clip, rate)
-            decoded = codec.decode(events)
-            rows.append(
-                {
-                    "recording": path.name,
-                    "clip": index,
-                    "si_snr": si_snr(decoded, clip),
-                    "stft_distance": stft_distance(decoded, clip),
-                    "kbps": events.kbps(_chunk_bytes(events, codec.context)),
-                    "dense_kbps": events.kbps(events.costs["dense"] / 8),
-                    "density": events.density,
-                    "events_per_second": events.events_per_second,
-                }
-            )
-        progress((number + 1) / len(paths))
-    if not rows:
+    team = team or Team(Spread())
+    coder = ModelCoder(coder) if isinstance(coder, Codec) else coder
+    work = jobs(
+        paths, scores or [None] * len(paths), coder.length, coder.sample_rate, selection or Selection()
+    )
+    if not work:
         raise UserError(
-            f"none of the {len(paths)} recordings is {length / rate:.2f} s long; give longer ones"
+            f"none of the {len(paths)} recordings is {coder.length / coder.sample_rate:.2f} s long; "
+            "give longer ones"
         )
-    return rows
+    if team.spread.workers > 1:
+        prepare: Callable[[], Coder] = partial(coders.load, coder.name, team.device)
+    else:
+        prepare = partial(_itself, coder)
+    return [row for rows in team.map(measured, prepare, work, progress) for row in rows]
 
 
-def _chunk_bytes(events: EventMatrix, context: ContextModel | None) -> int:
-    """Of a bitstream of these events, without what a file has once."""
-    file = io.BytesIO()
-    bitstream.write(file, events, model=context)
-    file.seek(0)
-    parts = bitstream.breakdown(file)
-    return parts["total"] - parts["header"] - parts["trailer"]
-
-
-def summary(rows: Sequence[dict[str, float | str | int]], seed: int = 0) -> dict[str, dict[str, float]]:
-    """For each measure: `mean`, `sd`, and `low`, `high`, the bootstrap 95 % interval of the mean.
-
-    Recordings are resampled, not clips, because clips of one recording are alike. Clips without a value
-    (silence) are left out; `clips` says how many counted.
-    """
-    names = [row["recording"] for row in rows]
-    return {
-        measure: interval(np.array([row[measure] for row in rows], float), names, seed)
-        for measure in MEASURES
-    }
-
-
-def differences(
-    rows: Sequence[dict[str, float | str | int]],
-    others: Sequence[dict[str, float | str | int]],
-    seed: int = 0,
-) -> dict[str, dict[str, float]]:
-    """As `summary`, of `rows` minus `others`, clip by clip: how much one model differs from another.
-
-    Raises:
-        UserError: The two are not of the same clips.
-    """
-    names = [(row["recording"], row["clip"]) for row in rows]
-    if names != [(row["recording"], row["clip"]) for row in others]:
-        raise UserError(
-            "the two evaluations are not of the same clips; evaluate both models on the same data"
-        )
-    pairs = [
-        {measure: float(row[measure]) - float(other[measure]) for measure in MEASURES}
-        | {"recording": row["recording"]}
-        for row, other in zip(rows, others, strict=True)
-    ]
-    return summary(pairs, seed)
-
-
-def interval(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> dict[str, float]:
-    """`mean`, `sd`, and the bootstrap 95 % interval `low`, `high` of values that come in alike groups."""
-    random = np.random.default_rng(seed)
-    _, numbers = np.unique(np.array(groups, str), return_inverse=True)
-    counted = np.isfinite(values)
-    sums = np.bincount(numbers, np.where(counted, values, 0))
-    counts = np.bincount(numbers, counted)
-    picks = random.integers(0, len(sums), (SAMPLES, len(sums)))
-    with np.errstate(invalid="ignore"):
-        means = sums[picks].sum(1) / counts[picks].sum(1)
-    low, high = np.nanpercentile(means, [2.5, 97.5]) if counted.any() else (float("nan"),) * 2
-    return {
-        "mean": float(values[counted].mean()) if counted.any() else float("nan"),
-        "sd": float(values[counted].std(ddof=1)) if counted.sum() > 1 else float("nan"),
-        "low": float(low),
-        "high": float(high),
-        "clips": int(counted.sum()),
-    }
+def _itself(coder: Coder) -> Coder:
+    return coder

@@ -1,7 +1,8 @@
 """The conditions of a listening test: what each of them makes of a recording.
 
 free, runs/mine/best      a shipped model, or a checkpoint folder
-opus:6, mp3:8             Opus or MP3 at that many kbps (needs PyAV, in the extra `listen`)
+opus:6, mp3:8             Opus or MP3 at that many kbps (needs PyAV, in the extra `codecs`)
+codec2:3200               Codec 2, for speech, at that many bits a second (needs pycodec2, in the extra `codecs`)
 mel=renders/mel           recordings that another program made: files with the items' names
 mine=runs/mine/best       any of these under a name of your own
 """
@@ -64,6 +65,8 @@ def parse(text: str) -> tuple[str, Condition]:
     codec, colon, kbps = what.partition(":")
     if colon and codec in LOSSY:
         return name, _lossy(text, codec, kbps)
+    if colon and codec == "codec2":
+        return name, _codec2(text, kbps)
     folder = Path(what)
     if folder.is_dir() and not (folder / "config.json").exists():
         return name, lambda item: _from_folder(folder, item)
@@ -181,11 +184,50 @@ def _lossy(text: str, codec: str, kbps: str) -> Condition:
     return render
 
 
+CODEC2_RATE = 8_000
+CODEC2_MODES = (3200, 2400, 1600, 1400, 1300, 1200)  # bits a second
+
+
+def _codec2(text: str, bits: str) -> Condition:
+    if bits not in map(str, CODEC2_MODES):
+        raise UserError(f"{text}: Codec 2 has {', '.join(map(str, CODEC2_MODES))} bits a second")
+    _pycodec2()
+
+    def render(item: Item) -> Rendered:
+        codec = _pycodec2().Codec2(int(bits))
+        size = codec.samples_per_frame()
+        samples = np.pad(to_test_rate(item.audio, item.rate), (0, PADDING))
+        samples = np.concatenate(list(audio.resampled([samples], RATE, CODEC2_RATE)))
+        pcm = _pcm(np.pad(samples, (0, -len(samples) % size)))
+        packets = [codec.encode(frame) for frame in pcm.reshape(-1, size)]
+        decoded = np.concatenate([codec.decode(packet) for packet in packets]).astype(np.float32) / 32768
+        n_bytes = sum(map(len, packets))
+        return Rendered(
+            to_test_rate(decoded, CODEC2_RATE), n_bytes * 8 / (len(pcm) / CODEC2_RATE) / 1000, False
+        )
+
+    return render
+
+
+def _pycodec2():
+    try:
+        import pycodec2
+    except ImportError as error:
+        raise UserError(
+            'Codec 2 needs pycodec2, which needs Python 3.11: pip install "snn_codec[codecs]"'
+        ) from error
+    return pycodec2
+
+
+def _pcm(samples: np.ndarray) -> np.ndarray:
+    return (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
 def _pyav():
     try:
         import av
     except ImportError as error:
-        raise UserError('Opus and MP3 need PyAV: pip install "snn_codec[listen]"') from error
+        raise UserError('Opus and MP3 need PyAV: pip install "snn_codec[codecs]"') from error
     return av
 
 
@@ -197,8 +239,7 @@ def _there_and_back(samples: np.ndarray, rate: int, kbps: int, codec: _Lossy) ->
         stream = container.add_stream(codec.encoder, rate=rate, options=codec.options)
         stream.layout = "mono"
         stream.bit_rate = kbps * 1000
-        pcm = (np.clip(samples, -1, 1) * 32767).astype(np.int16)[None]
-        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
+        frame = av.AudioFrame.from_ndarray(_pcm(samples)[None], format="s16", layout="mono")
         frame.sample_rate = rate
         converter = av.AudioResampler(format=stream.format, layout="mono", rate=rate)
         for piece in [*converter.resample(frame), *converter.resample(None), None]:

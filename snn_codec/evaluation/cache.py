@@ -1,0 +1,59 @@
+"""Evaluations of several coders on the same clips, each made once and kept in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from snn_codec.errors import UserError
+from snn_codec.evaluation import results
+from snn_codec.evaluation.coders import Coder
+from snn_codec.evaluation.command import Data, evaluation
+from snn_codec.parallel import Team
+from snn_codec.training.datasets import recordings
+
+
+def evaluated(coder: Coder, data: Data, folder: Path, team: Team) -> dict[str, Any] | None:
+    """The evaluation of a coder: the one kept in `folder`, or a new one, which then is kept.
+
+    A kept one counts only for the same weights, recordings, clips and measures, so that whoever was interrupted
+    goes on at the coder where it was. None on ranks other than the first.
+
+    Raises:
+        UserError: As `evaluation`, or the folder cannot be used.
+    """
+    path = (
+        folder / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', coder.name).strip('-')[-60:]}-{_key(coder, data)}.json"
+    )
+    kept = _kept(path)
+    if not team.told(kept is not None):
+        kept = evaluation(coder, data, team)
+        if kept is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"{folder}: cannot be made ({error.strerror}); give another folder"
+                ) from error
+            results.write(path, kept, force=True)
+    return kept | {"model": coder.name} if kept is not None and team.first else None
+
+
+def _key(coder: Coder, data: Data) -> str:
+    """12 hexadecimal digits that stand for all that decides the numbers."""
+    files = [(path.name, path.stat().st_size) for path in recordings(data.folder, data.split)]
+    chosen = data.selection
+    heard = [chosen.perceptual, chosen.perceptual_clips] if chosen.perceptual else None
+    parts = [coder.fingerprint, data.split, chosen.clips, heard, files]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """What is kept there, if it is whole; what is not is made again."""
+    try:
+        return results.read(path)
+    except UserError:
+        return None

@@ -1,0 +1,147 @@
+"""What can be evaluated: models, models at one level, and the codecs that a user would pick instead.
+
+free, runs/mine/best      a shipped model, or a checkpoint folder
+mu-sparse@12              one of its levels, if the model has levels
+opus:6, mp3:8             Opus or MP3 at that many kbps
+codec2:3200               Codec 2 at that many bits a second
+
+All code one clip at a time, so a clip's numbers are its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from snn_codec import audio, config
+from snn_codec.codec import Codec
+from snn_codec.errors import UserError
+from snn_codec.events import CHUNK_STEPS, EventMatrix
+from snn_codec.listening import conditions
+from snn_codec.listening.signals import RATE, lag, shifted
+from snn_codec.loading import load as load_codec
+from snn_codec.storage import bitstream
+from snn_codec.storage.context import ContextModel
+
+NONE = float("nan")
+
+
+class Coded(NamedTuple):
+    """A decoded clip, float32 as long as the clip, and what its code costs; NaN where there are no events."""
+
+    audio: np.ndarray
+    kbps: float
+    dense_kbps: float = NONE
+    density: float = NONE
+    events_per_second: float = NONE
+
+
+class Coder(Protocol):
+    """Whatever makes a clip of `length` samples at `sample_rate` smaller, and gives it back.
+
+    `fingerprint` changes when the results may.
+    """
+
+    name: str
+    fingerprint: str
+    sample_rate: int
+    length: int
+
+    def code(self, clip: np.ndarray) -> Coded: ...
+
+
+class ModelCoder:
+    """A codec of ours, at one of its levels if it has any.
+
+    kbps are true bytes: those of the clip's chunk in a bitstream, with its level of sound and its checksum, but
+    without what a file has once.
+    """
+
+    def __init__(self, codec: Codec, name: str = "", compression: int | None = None):
+        self.codec, self.name, self.compression = codec, name or codec.fingerprint, compression
+        self.sample_rate, self.length = codec.settings.sample_rate, CHUNK_STEPS * codec.settings.hop
+        # the context model says how many bytes there are
+        context = codec.context.fingerprint if codec.context else "none"
+        self.fingerprint = f"{codec.fingerprint}-{context}" + (
+            "" if compression is None else f"-{compression}"
+        )
+
+    def code(self, clip: np.ndarray) -> Coded:
+        chosen = {} if self.compression is None else {"compression": self.compression}
+        events = self.codec.encode(clip, self.sample_rate, **chosen)
+        return Coded(
+            self.codec.decode(events),
+            events.kbps(_chunk_bytes(events, self.codec.context)),
+            events.kbps(events.costs["dense"] / 8),
+            events.density,
+            events.events_per_second,
+        )
+
+
+def _chunk_bytes(events: EventMatrix, context: ContextModel | None) -> int:
+    """Of a bitstream of these events, without what a file has once."""
+    file = io.BytesIO()
+    bitstream.write(file, events, model=context)
+    file.seek(0)
+    parts = bitstream.breakdown(file)
+    return parts["total"] - parts["header"] - parts["trailer"]
+
+
+class ConditionCoder:
+    """A codec of `snn_codec.listening.conditions`, at its own sample rate, aligned with the clip.
+
+    kbps are the bytes of the coded packets, without a container's, over the seconds coded (the clip and half a
+    second of silence, so that the codec's delay cuts nothing off). What comes back late is moved to where it
+    correlates most with the clip, with the right sign, to the sample at 48 kHz.
+    """
+
+    def __init__(self, name: str):
+        _, self.render = conditions.parse(name)
+        grid = config.Model()
+        self.name, self.sample_rate, self.length = name, grid.sample_rate, CHUNK_STEPS * grid.hop
+        library = "pycodec2" if name.startswith("codec2:") else "av"
+        made_by = f"{name} {library} {metadata.version(library)}"
+        self.fingerprint = hashlib.sha256(made_by.encode()).hexdigest()[:16]
+
+    def code(self, clip: np.ndarray) -> Coded:
+        rendered = self.render(conditions.Item("clip", Path(), 0, 0, clip, self.sample_rate))
+        return Coded(aligned(rendered.audio, clip, self.sample_rate), rendered.kbps)
+
+
+def aligned(decoded: np.ndarray, clip: np.ndarray, sample_rate: int) -> np.ndarray:
+    """`decoded`, at 48 kHz and late or early, as float32 at the clip's rate, as long as it and in time with it."""
+    reference = conditions.to_test_rate(clip, sample_rate)
+    late = lag(decoded, reference)
+    moved = shifted(decoded, late, len(reference))
+    return np.concatenate(list(audio.resampled([moved], RATE, sample_rate)))[: len(clip)]
+
+
+def load(name: str, device: str = "cpu") -> Coder:
+    """The coder of this name (see above).
+
+    Raises:
+        UserError: There is none, it has no such level, or a package is missing.
+    """
+    kind, colon, _ = name.partition(":")
+    if colon and kind in (*conditions.LOSSY, "codec2"):
+        return ConditionCoder(name)
+    model, at, level = name.rpartition("@")
+    if not at or not level.isdecimal() or Path(name).is_dir():
+        return ModelCoder(load_codec(name, device), name)
+    codec = load_codec(model, device)
+    levels = levels_of(codec)
+    if not levels:
+        raise UserError(f"{name}: {model} has no levels; leave out @{level}")
+    if int(level) >= levels:
+        raise UserError(f"{name}: {model} has the levels 0 to {levels - 1}")
+    return ModelCoder(codec, name, int(level))
+
+
+def levels_of(codec: Codec) -> int:
+    """How many levels of sparsity can be asked of a model (Eq. 8); 0 if none."""
+    return getattr(codec.settings, "levels", 0)

@@ -1,0 +1,223 @@
+"""Rate against distortion, clip by clip: Figures 2B and 4 of the paper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn_codec import plots
+from snn_codec.errors import UserError
+from snn_codec.evaluation.statistics import summary
+from snn_codec.files import replacing
+
+OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d")
+OTHERS = ("#3d4650", "#7b858f", "#a9834f")  # codecs that are not models
+GREY = "#8a8f98"
+RANGE = 20.0  # dB below the best mean that are drawn
+MARKERS = ("o", "s", "^", "D", "v", "P")
+PAPER = {"RVQ": (3.445, 11.11), "FREE": (3.445, 9.49), "SPARSE": (1.65, 4.90), "Opus": (12.0, 8.47)}
+LABELS = {
+    "si_snr": "SI-SNR (dB)",
+    "onset_si_snr": "SI-SNR around onsets (dB)",
+    "stft_distance": "multi-resolution STFT distance",
+    "mel_distance": "mel distance (dB)",
+    "visqol": "ViSQOL (MOS-LQO)",
+    "zimtohrli": "Zimtohrli (MOS)",
+}
+
+
+def family(name: str) -> str:
+    """What coders have in common that are one codec at several rates: `mu-sparse` of `mu-sparse@12`, `opus`."""
+    return Path(
+        name.rpartition("@")[0] or name.partition(":")[0] if ":" in name or "@" in name else name
+    ).name
+
+
+def rate_distortion(
+    path: str | os.PathLike,
+    evaluations: Sequence[dict[str, Any]],
+    *,
+    measure: str = "si_snr",
+    paper: bool = True,
+    force: bool = False,
+) -> None:
+    """Draw kbps (true bytes) against a measure: a dot a clip, crosses for means with their 95 % intervals.
+
+    A codec at several rates is one colour, its means joined by a line. A model with a rate of its own also has an
+    open mark at its dense rate, one bit a cell: what its entropy coder saves is the line between both.
+
+    Args:
+        path: PNG, PDF or SVG file to write.
+        evaluations: As `command.evaluation` or `results.read` gives them; `model` is the name.
+        measure: One of `LABELS`.
+        paper: Mark the values that the paper reports for SI-SNR, which are of other recordings.
+
+    Raises:
+        UserError: No evaluation has this measure, matplotlib is missing, or the file cannot be written.
+    """
+    shown = [found for found in evaluations if measure in summary(found["clips"])]
+    if not shown:
+        raise UserError(f"no evaluation has {measure}; ask for it with --perceptual")
+    plt = plots.pyplot()
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for found in shown:
+        groups.setdefault(family(found["model"]), []).append(found)
+    style = {
+        "font.size": 9,
+        "axes.edgecolor": plots.INK,
+        "axes.labelcolor": plots.INK,
+        "text.color": plots.INK,
+    }
+    with plt.rc_context(style):
+        figure, axis = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
+        ours = others = 0
+        for name, members in groups.items():
+            is_model = "dense_kbps" in summary(members[0]["clips"])
+            palette, number = (OURS, ours) if is_model else (OTHERS, others)
+            ours, others = ours + is_model, others + (not is_model)
+            _group(
+                axis, name, members, measure, palette[number % len(palette)], MARKERS[number % len(MARKERS)]
+            )
+        if paper and measure == "si_snr":
+            _paper(axis)
+        _limits(axis, shown, measure)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(
+            plt.FixedLocator([0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])
+        )
+        axis.xaxis.set_minor_locator(plt.NullLocator())
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set(xlabel="kbit/s, true bytes", ylabel=LABELS[measure])
+        axis.grid(color="#e4e8ec", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+        _legend(axis)
+        with replacing(path, force=force) as temporary:
+            figure.savefig(temporary, dpi=200)
+        plt.close(figure)
+
+
+def _group(axis, name: str, members: list[dict[str, Any]], measure: str, colour: str, marker: str) -> None:
+    """One codec: its clips, its means, and the line through them by rate."""
+    means = []
+    for found in members:
+        rows, mean = found["clips"], summary(found["clips"])
+        rates, values = (np.array([row[key] for row in rows], float) for key in ("kbps", measure))
+        axis.plot(
+            rates, values, ".", color=colour, ms=3, mew=0, alpha=max(0.1, min(0.5, 30 / len(rows))), zorder=2
+        )
+        means.append((mean["kbps"], mean[measure], found["model"]))
+        if (
+            "dense_kbps" in mean
+            and len(members) == 1
+            and mean["dense_kbps"]["mean"] > 1.02 * mean["kbps"]["mean"]
+        ):
+            ends = [mean["kbps"]["mean"], mean["dense_kbps"]["mean"]]
+            axis.plot(ends, [mean[measure]["mean"]] * 2, ":", color=colour, lw=1, zorder=3)
+            axis.plot(ends[1], mean[measure]["mean"], marker, mfc="white", mec=colour, ms=5, zorder=4,
+                      label=f"{name}, one bit a cell")  # fmt: skip
+    means.sort(key=lambda point: point[0]["mean"])
+    x, y = ([point[place]["mean"] for point in means] for place in (0, 1))
+    axis.errorbar(
+        x,
+        y,
+        xerr=_bars([point[0] for point in means]),
+        yerr=_bars([point[1] for point in means]),
+        fmt=marker + "-",
+        color=colour,
+        ms=5.5,
+        lw=1.3,
+        elinewidth=1.3,
+        capsize=2.5,
+        mec="white",
+        mew=0.8,
+        zorder=5,
+        label=name,
+    )
+    for rate, value, model in means:
+        part = model.rpartition("@")[2] if "@" in model else model.partition(":")[2]
+        if part:
+            axis.annotate(
+                part,
+                (rate["mean"], value["mean"]),
+                xytext=(6, -4),
+                textcoords="offset points",
+                va="top",
+                fontsize=7,
+                color=colour,
+                zorder=6,
+            )
+
+
+def _bars(means: list[dict[str, float]]) -> np.ndarray:
+    """Lengths below and above the means: `[2, points]`."""
+    ends = [(mean["mean"] - mean["low"], mean["high"] - mean["mean"]) for mean in means]
+    return np.maximum(np.nan_to_num(np.array(ends)).T, 0)
+
+
+def _paper(axis) -> None:
+    """Crosses where the paper's models are, each named; on other recordings, so in grey."""
+    for number, (name, (rate, value)) in enumerate(PAPER.items()):
+        label = "the paper's means, on MAESTRO" if not number else None
+        axis.plot(rate, value, "x", color=GREY, ms=5, zorder=1, label=label)
+        axis.annotate(
+            name,
+            (rate, value),
+            xytext=(-6, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=7,
+            color=GREY,
+        )
+
+
+def _limits(axis, shown: Sequence[dict[str, Any]], measure: str) -> None:
+    """Leave out what is so far below that nothing else could be told apart, and say where it is."""
+    if not measure.endswith("si_snr"):
+        return
+    means = {found["model"]: summary(found["clips"]) for found in shown}
+    highest = max(mean[measure]["mean"] for mean in means.values())
+    kept = [found for found in shown if means[found["model"]][measure]["mean"] > highest - RANGE]
+    values = [float(row[measure]) for found in kept for row in found["clips"]]
+    low, high = np.nanpercentile(values, [0.5, 100])
+    low = max(low, highest - RANGE)
+    axis.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
+    for model, mean in means.items():
+        if mean[measure]["mean"] <= highest - RANGE:
+            axis.annotate(
+                f"{model}: {mean[measure]['mean']:.0f} dB",
+                (mean["kbps"]["mean"], 0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 22),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                color=GREY,
+                arrowprops={"arrowstyle": "->", "color": GREY, "lw": 0.8},
+            )
+
+
+def _legend(axis) -> None:
+    """Only those that are within the limits."""
+    bottom = axis.get_ylim()[0]
+    handles, labels = axis.get_legend_handles_labels()
+    entries = [
+        (handle, label)
+        for handle, label in zip(handles, labels, strict=True)
+        if not hasattr(handle, "lines") or np.max(handle.lines[0].get_ydata()) > bottom
+    ]
+    axis.legend(
+        *zip(*entries, strict=True),
+        frameon=False,
+        fontsize=8,
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        title="mean and 95 % interval;\na dot a clip",
+        title_fontsize=8,
+        alignment="left",
+    )

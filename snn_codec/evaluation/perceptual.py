@@ -1,0 +1,88 @@
+"""Distances that model hearing: ViSQOL and Zimtohrli, as mean opinion scores from 1 (bad) to 5; extra `metrics`.
+
+They take seconds a clip, so an evaluation measures them on request and on a part of the clips. Both want 48 kHz.
+
+References: Chinen et al. 2020, "ViSQOL v3" (arXiv 2004.09584), in the port `visqol-python`, audio mode;
+Zimtohrli, https://github.com/google/zimtohrli.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from snn_codec import audio
+from snn_codec.errors import UserError
+
+RATE = 48_000
+
+
+def visqol(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """ViSQOL's MOS-LQO in audio mode, of `[samples]`; NaN if one of both is silent.
+
+    Raises:
+        UserError: visqol-python is not installed.
+    """
+    api = _visqol()
+    if not np.any(estimate) or not np.any(target):
+        return float("nan")
+    reference, degraded = (_at_48_khz(sound, sample_rate) for sound in (target, estimate))
+    return float(api.measure_from_arrays(reference, degraded, RATE).moslqo)
+
+
+def zimtohrli(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Zimtohrli's mean opinion score, of `[samples]`; NaN if one of both is silent.
+
+    Raises:
+        UserError: zimtohrli is not installed.
+    """
+    measure = _zimtohrli()
+    if not np.any(estimate) or not np.any(target):
+        return float("nan")
+    return float(
+        measure(*(_at_48_khz(sound, sample_rate).astype(np.float32) for sound in (target, estimate)))
+    )
+
+
+PERCEPTUAL: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
+    "visqol": visqol,
+    "zimtohrli": zimtohrli,
+}
+
+
+def check(names: tuple[str, ...]) -> None:
+    """See that these measures can be taken.
+
+    Raises:
+        UserError: There is no such measure, or its package is missing.
+    """
+    for name in names:
+        if name not in PERCEPTUAL:
+            raise UserError(f"--perceptual {name}: must be of {', '.join(PERCEPTUAL)}, with commas between")
+        {"visqol": _visqol, "zimtohrli": _zimtohrli}[name]()
+
+
+@lru_cache
+def _visqol():  # noqa: ANN202
+    try:
+        from visqol import VisqolApi
+    except ImportError as error:
+        raise UserError('ViSQOL needs visqol-python: pip install "snn_codec[metrics]"') from error
+    api = VisqolApi()
+    api.create(mode="audio")
+    return api
+
+
+def _zimtohrli():  # noqa: ANN202
+    try:
+        from zimtohrli import mos_from_signals
+    except ImportError as error:
+        raise UserError('Zimtohrli needs its package: pip install "snn_codec[metrics]"') from error
+    return mos_from_signals
+
+
+def _at_48_khz(sound: np.ndarray, sample_rate: int) -> np.ndarray:
+    sound = np.asarray(sound, np.float32)
+    return np.concatenate(list(audio.resampled([sound], sample_rate, RATE))).astype(np.float64)

@@ -1,0 +1,203 @@
+"""Many independent jobs: in this process, in worker processes beside it, and split over the ranks of a launch.
+
+Ranks are started by Lightning Fabric, as in training: rank k of n takes every n-th job from the k-th on, and
+rank 0 gets the results of all. Each rank may have workers of its own. What comes out is the same, in the same
+order, however the jobs are spread.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from snn_codec.errors import UserError
+
+State, Job, Result = TypeVar("State"), TypeVar("Job"), TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Over what jobs are spread: `workers` processes for each of `devices` ranks on each of `nodes` machines.
+
+    Raises:
+        UserError: A number below one.
+    """
+
+    workers: int = 1
+    devices: int = 1
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)}: must be 1 or more")
+
+    @property
+    def ranks(self) -> int:
+        return self.devices * self.nodes
+
+
+class Team:
+    """This process among the ranks; with more than one rank, making it launches the others.
+
+    Args:
+        spread: How many ranks and workers.
+        device: `cpu`, `cuda` ...; with several ranks, each has its own device of that kind.
+
+    Attributes:
+        rank: This process's number; `first` says that it is 0, the one that prints and writes.
+        device: The one to compute on.
+
+    Raises:
+        UserError: There are not that many devices.
+    """
+
+    def __init__(self, spread: Spread, device: str = "cpu"):
+        self.spread, self.rank, self.device = spread, 0, device
+        if spread.ranks > 1:
+            self._launch(device.partition(":")[0])
+
+    def _launch(self, accelerator: str) -> None:
+        import atexit
+
+        import lightning_fabric
+        from lightning_fabric.strategies import DDPStrategy
+        from torch import distributed
+
+        try:
+            fabric = lightning_fabric.Fabric(
+                accelerator=accelerator,
+                devices=self.spread.devices,
+                num_nodes=self.spread.nodes,
+                # the first rank to be done waits for the last one, which may have hours of recordings more
+                strategy=DDPStrategy(timeout=timedelta(days=2)),
+            )
+        except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is a ValueError
+            raise UserError(f"--devices {self.spread.devices}: cannot be used here ({error})") from error
+        fabric.launch()
+        atexit.register(distributed.destroy_process_group)
+        self.rank, self.device = fabric.global_rank, str(fabric.device)
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def told(self, value: Any) -> Any:
+        """On every rank, the value that the first one has."""
+        if self.spread.ranks == 1:
+            return value
+        from torch import distributed
+
+        values = [value]
+        distributed.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def map(
+        self,
+        work: Callable[[State, Job], Result],
+        prepare: Callable[[], State],
+        jobs: Sequence[Job],
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> Iterator[Result]:
+        """`work(prepare(), job)` for every job, in the order of the jobs; on ranks other than the first, nothing.
+
+        `prepare` is called once in each process, which then computes on one thread if it is a worker. Both
+        functions are pickled if there are workers. `progress` is called with the share of this rank's jobs done.
+
+        Raises:
+            UserError: That of a job, or a process died.
+        """
+        if self.spread.ranks == 1:
+            yield from self._here(work, prepare, jobs, progress)
+            return
+        results: list[Result] = []
+        failure = None
+        try:
+            results = list(self._here(work, prepare, jobs[self.rank :: self.spread.ranks], progress))
+        except UserError as error:  # the others wait for this rank; they have to hear of it
+            failure = str(error)
+        yield from self._gathered(results, failure, len(jobs))
+
+    def _gathered(self, results: list[Result], failure: str | None, n_jobs: int) -> Iterator[Result]:
+        from torch import distributed
+
+        everyone: list[Any] = [None] * self.spread.ranks
+        distributed.all_gather_object(everyone, (results, failure))
+        distributed.barrier()
+        if not self.first:
+            return
+        for _, message in everyone:
+            if message is not None:
+                raise UserError(message)
+        for number in range(n_jobs):
+            yield everyone[number % self.spread.ranks][0][number // self.spread.ranks]
+
+    def _here(
+        self,
+        work: Callable[[State, Job], Result],
+        prepare: Callable[[], State],
+        jobs: Sequence[Job],
+        progress: Callable[[float], None],
+    ) -> Iterator[Result]:
+        """The jobs of this rank, by its workers."""
+        workers = min(self.spread.workers, len(jobs))
+        if workers <= 1:
+            state = prepare() if jobs else None
+            for number, job in enumerate(jobs):
+                yield work(state, job)
+                progress((number + 1) / len(jobs))
+            return
+        # spawned, not forked: a fork of a process with PyTorch's threads may hang
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, _Worker.begin, (work, prepare)) as pool:
+            try:
+                for number, result in enumerate(pool.map(_Worker.do, jobs)):
+                    yield result
+                    progress((number + 1) / len(jobs))
+            except BrokenProcessPool as error:
+                raise UserError(
+                    f"one of {workers} worker processes died, perhaps for want of memory; use fewer --workers"
+                ) from error
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in multiprocessing.active_children():
+                    process.terminate()  # which they take as Ctrl-C: nothing half written is left
+                raise
+
+
+class _Worker:
+    """What a worker process keeps between jobs."""
+
+    work: Callable[[Any, Any], Any]
+    prepare: Callable[[], Any]
+    state: Any = None
+    stopped = False
+
+    @classmethod
+    def begin(cls, work: Callable[[Any, Any], Any], prepare: Callable[[], Any]) -> None:
+        import torch
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
+        signal.signal(signal.SIGTERM, cls.stop)
+        torch.set_num_threads(1)  # the workers are the threads
+        cls.work, cls.prepare = staticmethod(work), staticmethod(prepare)
+
+    @classmethod
+    def stop(cls, *_: object) -> None:
+        cls.stopped = True
+        raise KeyboardInterrupt
+
+    @classmethod
+    def do(cls, job: Any) -> Any:
+        if cls.stopped:
+            raise KeyboardInterrupt
+        # not in `begin`: an error there would be a broken pool, not the sentence that it is
+        if cls.state is None:
+            cls.state = cls.prepare()
+        return cls.work(cls.state, job)
