@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
 from conftest import small_model, tones
@@ -233,7 +232,7 @@ def test_levels_come_apart(run):
     sound = tones(6.0)
     densities = [codec.encode(sound, 22050, compression=level).density for level in range(8)]
     assert densities[0] > 2 * densities[-1]
-    assert np.corrcoef(np.arange(8), densities)[0, 1] < -0.8
+    assert sum(densities[:4]) > 1.3 * sum(densities[4:])
 
 
 @pytest.mark.parametrize("objective", ["storage", "rate"])
