@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -27,3 +28,12 @@ def find(name: str | Path = DEFAULT) -> Path:
     raise UserError(
         f"{name}: no such model; give a checkpoint folder or one of: {', '.join(shipped) or '(none shipped)'}"
     )
+
+
+def shipped(fingerprint: str) -> str | None:
+    """The name of the shipped model with this fingerprint; None if none has it."""
+    for place in FOLDERS:
+        for path in sorted(place.glob("*/config.json")):
+            if fingerprint and json.loads(path.read_text()).get("fingerprint") == fingerprint:
+                return path.parent.name
+    return None

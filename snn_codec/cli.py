@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from snn_codec import __version__
+from snn_codec import __version__, checkpoints
 from snn_codec.errors import UserError
 from snn_codec.evaluation import command as evaluation
 from snn_codec.files import below, check_writable
@@ -20,6 +20,7 @@ from snn_codec.listening import commands as listening_commands
 from snn_codec.progress import bar as _progress
 
 PIPE = Path("-")
+MAKER = "the shipped one that made the first of EVENTS"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,27 +57,45 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    def model(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
+    def model(added: argparse.ArgumentParser, default: str | None = "free", which: str = "free") -> None:
+        added.add_argument(
+            "--model", default=default, help=f"a shipped model or a checkpoint folder ({which})"
+        )
 
-    def coding(added: argparse.ArgumentParser, what: str, output: str) -> None:
+    def coding(added: argparse.ArgumentParser, what: str, output: str, which: str) -> None:
         added.add_argument("inputs", nargs="+", type=Path, metavar=what, help="files, or folders of them")
         added.add_argument("-o", "--output", type=Path, help=output)
-        model(added)
+        model(added, None, which)
         added.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
         evaluation.add_spread_to(added)
         added.add_argument("--force", action="store_true", help="replace files that exist")
         added.add_argument("--json", action="store_true", help="print one JSON object")
 
     encode = command("encode", _encode, "Turn recordings into events.")
-    coding(encode, "RECORDING", ".spk or .h5 file, - for a bitstream on stdout, or folder for several inputs")
+    coding(
+        encode,
+        "RECORDING",
+        ".spk or .h5 file, - for a bitstream on stdout, or folder for several inputs",
+        "free; mu-sparse with --level, --kbps or --min-si-snr",
+    )
     encode.add_argument(
         "--format", choices=("spk", "h5"), help="bitstream or HDF5 spike trains (by OUTPUT, else spk)"
     )
     encode.add_argument("--batch-size", type=int, default=1, help="chunks computed at once (1)")
+    amount = encode.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--level", type=float, help="compression level, 0 (most events) to 31, in eighths (mu-sparse only)"
+    )
+    amount.add_argument("--kbps", type=float, help="the file's true rate, met to 5 %% (mu-sparse only)")
+    amount.add_argument(
+        "--min-si-snr",
+        type=float,
+        metavar="DB",
+        help="the fewest bytes with at least this SI-SNR in every chunk (mu-sparse only)",
+    )
 
     decode = command("decode", _decode, "Turn events into sound (16 bit, 22 050 Hz, mono).")
-    coding(decode, "EVENTS", "file, or folder if there are several inputs (EVENTS may be -: stdin)")
+    coding(decode, "EVENTS", "file, or folder if there are several inputs (EVENTS may be -: stdin)", MAKER)
     decode.add_argument("--recording", metavar="NAME", help="which one of an .h5 file that holds several")
     decode.add_argument(
         "--salvage",
@@ -86,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     info = command("info", _info, "Say what an event file holds, and where its bytes are.")
     info.add_argument("file", type=Path)
-    model(info)
+    model(info, None, MAKER)
     info.add_argument("--json", action="store_true", help="print one JSON object")
 
     convert = command("convert", _convert, "Write events in another form, or several files' events to one.")
@@ -96,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--to", metavar="KIND", help="spk, h5, shd, nwb, nirdata, csv, npz (by OUTPUT's suffix)"
     )
     convert.add_argument("--recording", metavar="NAME", help="only this one of those in .h5 files")
-    model(convert)
+    model(convert, None, MAKER)
     convert.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
     convert.add_argument("--force", action="store_true", help="replace files that exist")
 
@@ -211,6 +230,8 @@ def _encode(options: argparse.Namespace) -> int:
     from snn_codec import audio
 
     kind = options.format or (_event_kind(options.output) if options.output else "spk")
+    prompted = (options.level, options.kbps, options.min_si_snr) != (None, None, None)
+    options.model = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
     return _convert_all(options, audio.SUFFIXES, f".{kind}", partial(_encode_one, options, kind))
 
 
@@ -218,17 +239,36 @@ def _encode_one(
     options: argparse.Namespace, kind: str, codec: Any, source: Path, target: Path
 ) -> dict[str, Any]:
     from snn_codec import audio
+    from snn_codec.rate_control import at_quality, at_rate
     from snn_codec.storage import event_files
 
     if target != PIPE:
         check_writable(target, force=options.force)
     length = audio.info(source)
-    with _progress(source.name, length.samples / length.sample_rate, shown=_alone(options)) as advance:
-        events = codec.encode_blocks(
-            audio.read_blocks(source), length.sample_rate, batch_size=options.batch_size, progress=advance
+    rate, batch, unreached = length.sample_rate, options.batch_size, []
+    total = 1 if options.kbps is not None else length.samples / rate
+    blocks = partial(audio.read_blocks, source)
+    with _progress(source.name, total, shown=_alone(options)) as advance:
+        if options.kbps is not None:
+            events = at_rate(codec, blocks, rate, options.kbps, batch_size=batch, progress=advance).events
+        elif options.min_si_snr is not None:
+            events, _, unreached = at_quality(codec, blocks, rate, options.min_si_snr, progress=advance)
+        else:
+            events = codec.encode_blocks(
+                blocks(), rate, compression=options.level, batch_size=batch, progress=advance
+            )
+    for chunk in unreached:
+        times = (n * events.chunk_steps * events.hop / events.sample_rate for n in (chunk, chunk + 1))
+        print(
+            "snn-codec: {}: no level has {:g} dB in chunk {} ({:.2f} s to {:.2f} s)".format(
+                source, options.min_si_snr, chunk, *times
+            ),
+            file=sys.stderr,
         )
     result = {"seconds": events.duration, "events": events.n_events}
     result |= {"events_per_second": events.events_per_second, "density": events.density}
+    if options.min_si_snr is not None:
+        result["chunks_below"] = unreached
     if target == PIPE:
         n_bytes = _to_pipe(events, codec.context)
     else:
@@ -275,7 +315,19 @@ def _to_pipe(events: Any, context: Any) -> int:
 def _decode(options: argparse.Namespace) -> int:
     from snn_codec.storage import event_files
 
+    options.model = options.model or _maker(options.inputs)
     return _convert_all(options, event_files.SUFFIXES, ".wav", partial(_decode_one, options))
+
+
+def _maker(inputs: Sequence[Path]) -> str:
+    """The shipped model that made the first event file, or the default one."""
+    from snn_codec.storage import event_files
+
+    for path in inputs:
+        found = below(path, event_files.SUFFIXES)[:1] if path.is_dir() else [path]
+        if found and found[0] != PIPE:
+            return checkpoints.shipped(event_files.fingerprint(found[0])) or checkpoints.DEFAULT
+    return checkpoints.DEFAULT
 
 
 def _decode_one(options: argparse.Namespace, codec: Any, source: Path, target: Path) -> dict[str, Any]:
@@ -313,11 +365,11 @@ def _decode_one(options: argparse.Namespace, codec: Any, source: Path, target: P
 
 
 def _info(options: argparse.Namespace) -> int:
-    from snn_codec import checkpoints
     from snn_codec.storage import bitstream, event_files
     from snn_codec.storage.context import ContextModel
 
     path = options.file
+    options.model = options.model or _maker([path])
     result: dict[str, Any] = {"file": str(path), "bytes": None, "recordings": {}}
     if event_files.is_bitstream(path):
         result["parts"] = bitstream.breakdown(path)
@@ -352,6 +404,8 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _described(events: Any) -> dict[str, Any]:
+    from snn_codec.compression import LEVEL_PARTS, UNREACHED
+
     return {
         "units": events.n_units,
         "steps": events.n_steps,
@@ -364,6 +418,7 @@ def _described(events: Any) -> dict[str, Any]:
         "density": events.density,
         "events_per_second": events.events_per_second,
         "bits": events.costs,
+        "compression": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.compression],
     }
 
 
@@ -380,6 +435,12 @@ def _print_recording(name: str, row: dict[str, Any]) -> None:
     )
     rates = (f"{kind} {bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items())
     print(f"  kbps by the paper's formulas: {', '.join(rates)}")
+    found = [level for level in row["compression"] if level is not None]
+    if found:
+        print(f"  compression levels: {min(found):g} to {max(found):g}")
+    below = [str(chunk) for chunk, level in enumerate(row["compression"]) if level is None]
+    if below:
+        print(f"  chunks whose quality no level could lift to what was asked for: {', '.join(below)}")
 
 
 def _print_parts(result: dict[str, Any]) -> None:
@@ -393,13 +454,12 @@ def _print_parts(result: dict[str, Any]) -> None:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from snn_codec import checkpoints
     from snn_codec.storage import event_files
     from snn_codec.storage.context import ContextModel
 
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
-    context = ContextModel.of(checkpoints.find(options.model))
+    context = ContextModel.of(checkpoints.find(options.model or _maker(options.inputs)))
     read: list[str] = []
     with _progress("converting", None):
         written = event_files.convert(
@@ -440,7 +500,6 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_entropy(options: argparse.Namespace) -> int:
-    from snn_codec import checkpoints
     from snn_codec.storage.context import FILE_NAME
     from snn_codec.training.datasets import recordings
     from snn_codec.training.rate import RateTraining, bits_per_cell, events_of, train_context

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
 from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
 from snn_codec.storage.context import ContextModel
+from snn_codec.weights import pack, unpack
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder, "mel": MelEncoder}
 BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser, "mel_bits": MelBottleneck}
@@ -104,11 +105,7 @@ class Codec(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that stand for the weights and settings; events carry them."""
-        digest = hashlib.sha256(json.dumps(config.identity(self.settings), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return _fingerprint(self.settings, self.state_dict())
 
     def encode(
         self,
@@ -262,10 +259,18 @@ class Codec(nn.Module):
                 f"has {self.settings.levels or 'no'} levels; decode with the model that encoded"
             )
 
-    def save(self, path: str | Path, *, half: bool = False, force: bool = False) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        weights: Literal["float32", "float16", "int8"] = "float32",
+        force: bool = False,
+    ) -> None:
         """Write the checkpoint: `config.json`, `model.safetensors`, and the context model, in the folder `path`.
 
-        With `half`, matrices are stored as float16 (the model that is loaded again is that rounded one).
+        With other `weights` than float32, matrices are rounded to float16, or to 8-bit integers with a scale for
+        each row, and what only training needs is left out; the model that is loaded again is that rounded one, with
+        another fingerprint.
 
         Raises:
             UserError: The files exist (without `force`) or cannot be written.
@@ -275,14 +280,15 @@ class Codec(nn.Module):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
-        tensors = {
-            name: (tensor.half() if half and tensor.ndim > 1 else tensor).detach().cpu().contiguous()
-            for name, tensor in self.state_dict().items()
+        tensors = pack(self.state_dict(), weights)
+        content = {
+            "fingerprint": _fingerprint(self.settings, unpack(tensors)),
+            "model": config.to_dict(self.settings),
         }
         with replacing(folder / "model.safetensors", force=force) as temporary:
             save_file(tensors, temporary)
         with replacing(folder / "config.json", force=force) as temporary:
-            temporary.write_text(json.dumps({"model": config.to_dict(self.settings)}, indent=2) + "\n")
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
         if self.context is not None:
             self.context.save(folder / CONTEXT_FILE, force=force)
 
@@ -295,7 +301,8 @@ class Codec(nn.Module):
         """
         folder = checkpoints.find(name)
         try:
-            settings = json.loads((folder / "config.json").read_text())["model"]
+            content = json.loads((folder / "config.json").read_text())
+            settings, stored = content["model"], content.get("fingerprint")
         except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise UserError(
                 f"{folder / 'config.json'}: is damaged ({error}); get the checkpoint again"
@@ -303,17 +310,25 @@ class Codec(nn.Module):
         codec = cls(config.from_dict(config.Model, settings, f"{folder / 'config.json'}: model"))
         file = folder / "model.safetensors"
         try:
-            codec.load_state_dict(
-                {
-                    key: value.float() if value.is_floating_point() else value
-                    for key, value in load_file(file).items()
-                }
-            )
+            codec.load_state_dict(unpack(load_file(file)))
         except (SafetensorError, OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
+        if stored not in (None, codec.fingerprint):
+            raise UserError(
+                f"{file}: its weights are those of {codec.fingerprint}, but {folder / 'config.json'} is of {stored}; "
+                "get the checkpoint again"
+            )
         codec.context = ContextModel.of(folder, codec.fingerprint)
         return codec.to(device).eval()
+
+
+def _fingerprint(settings: config.Model, state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(config.identity(settings), sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 class _evaluating:

@@ -152,9 +152,9 @@ def test_a_loaded_checkpoint_is_the_saved_model(codec, checkpoint):
 
 
 def test_half_precision_checkpoints_are_stable(codec, tmp_path):
-    codec.save(tmp_path / "half", half=True)
+    codec.save(tmp_path / "half", weights="float16")
     once = Codec.load(tmp_path / "half")
-    once.save(tmp_path / "again", half=True)
+    once.save(tmp_path / "again", weights="float16")
     assert Codec.load(tmp_path / "again").fingerprint == once.fingerprint
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "again")]
     codec.save(tmp_path / "full")

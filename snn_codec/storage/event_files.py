@@ -38,6 +38,19 @@ def is_bitstream(path: Path) -> bool:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+def fingerprint(path: Path) -> str:
+    """The fingerprint of the model that made a file's (first) events, from its header; "" if none did.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    if is_bitstream(path):
+        with open(path, "rb") as file:
+            return bitstream.Reader(file, name=str(path)).header.fingerprint
+    with spiketrains.SpikeTrains(path) as trains:
+        return trains.info(next(iter(trains))).fingerprint
+
+
 def read(path: Path, name: str | None = None, *, context: ContextModel | None = None) -> EventMatrix:
     """The recording `name` of a file, or its only one.
 
