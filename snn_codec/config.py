@@ -205,6 +205,22 @@ class Config:
 
 _CPU = Training(steps=7000, batch=8, optimizer="muon")
 
+_GPU = Training(
+    steps=500_000,
+    batch=32,
+    seconds=2**17 / 22050,
+    learning_rate=1e-4,
+    betas=(0.95, 0.99),
+    weight_decay=1e-3,
+)
+_PAPER = Model(encoder=SEANet(), decoder=SEANet())
+# d = 256 is the width of all features here, so SEANet's is that, too (the paper's: 128)
+_PAPER_CONFORMER = Model(
+    encoder=SEANet(width=256),
+    decoder=SEANet(width=256),
+    conformer=Conformer(layers=8, heads=4, feedforward=128, kernel=5, window=0, dropout=0.1),
+)
+
 PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
     "cpu-free-plain": Config(Model(), _CPU),
@@ -218,15 +234,21 @@ PRESETS: dict[str, Config] = {
         Model(bottleneck=Spiking(groups=8), conformer=Conformer(layers=1), levels=32),
         dataclasses.replace(_CPU, sparsity=Sparsity(goal=3.0, start=0.0, stop=0.1)),
     ),
-    "paper-free": Config(
-        Model(encoder=SEANet(), decoder=SEANet()),
-        Training(
-            steps=500_000,
-            batch=32,
-            seconds=2**17 / 22050,
-            learning_rate=1e-4,
-            betas=(0.95, 0.99),
-            weight_decay=1e-3,
+    "paper-free": Config(_PAPER, _GPU),
+    "paper-rvq": Config(dataclasses.replace(_PAPER, bottleneck=RVQ(decay=0.99, revive_below=2.0)), _GPU),
+    "paper-mel": Config(
+        Model(units=1024, encoder=Mel(width=128), bottleneck=MelBits(), decoder=SEANet()), _GPU
+    ),
+    "paper-sparse": Config(
+        _PAPER_CONFORMER,
+        dataclasses.replace(_GPU, steps=1_000_000, sparsity=Sparsity(goal=5.0, start=0.3, stop=0.6)),
+    ),
+    "paper-mu-sparse": Config(
+        dataclasses.replace(_PAPER_CONFORMER, levels=32),
+        dataclasses.replace(
+            _GPU,
+            steps=1_000_000,
+            sparsity=Sparsity(goal=3.0, start=0.3, stop=0.6, densest=1.0, halving=3.0),
         ),
     ),
 }
