@@ -19,6 +19,7 @@ from snn_codec import __version__
 from snn_codec.errors import UserError
 from snn_codec.files import below, check_writable
 from snn_codec.listening import commands as listening_commands
+from snn_codec.training import surrogate_commands
 
 PIPE = Path("-")
 
@@ -148,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     entropy.add_argument("--seed", type=int, default=0)
     entropy.add_argument("--device", default="cpu", help="for encoding: cpu, cuda, cuda:1, mps (cpu)")
     entropy.add_argument("--force", action="store_true", help="replace the one that is there")
+    surrogate_commands.add(command)
     hardware_commands.add(command, model)
 
     listen = commands.add_parser("listen", help="Ask people: a MUSHRA test, its analysis, a page to compare.")

@@ -102,11 +102,16 @@ SURROGATES: dict[str, Surrogate] = {
     "fast_sigmoid": Surrogate(
         lambda slope: surrogate.fast_sigmoid(slope=slope), "slope", 25, r"1 / (1 + k|u|)^2"
     ),
-    "atan": Surrogate(lambda alpha: surrogate.atan(alpha=alpha), "alpha", 2, r"(k/2) / (1 + (\pi k u / 2)^2)"),
+    "atan": Surrogate(
+        lambda alpha: surrogate.atan(alpha=alpha), "alpha", 2, r"(k/2) / (1 + (\pi k u / 2)^2)"
+    ),
     "sigmoid": Surrogate(sigmoid, "slope", 25, r"k e^{-ku} / (1 + e^{-ku})^2"),
     # not a triangle: this is what snntorch's code, and its documentation, say
     "triangular": Surrogate(
-        lambda threshold: surrogate.triangular(threshold=threshold), "threshold", 1, r"k\ (u < 0),\ -k\ (u \geq 0)"
+        lambda threshold: surrogate.triangular(threshold=threshold),
+        "threshold",
+        1,
+        r"k\ (u < 0),\ -k\ (u \geq 0)",
     ),
     "straight_through": Surrogate(lambda _: surrogate.straight_through_estimator(), "", 1, "1"),
     "heaviside": Surrogate(lambda _: surrogate.heaviside(), "", 1, r"1\ (u > 0),\ 0\ (u \leq 0)"),
