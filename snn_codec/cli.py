@@ -18,6 +18,7 @@ from snn_codec.evaluation import command as evaluation
 from snn_codec.files import below, check_writable
 from snn_codec.listening import commands as listening_commands
 from snn_codec.progress import bar as _progress
+from snn_codec.training import surrogate_commands
 
 PIPE = Path("-")
 MAKER = "the shipped one that made the first of EVENTS"
@@ -160,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     entropy.add_argument("--seed", type=int, default=0)
     entropy.add_argument("--device", default="cpu", help="for encoding: cpu, cuda, cuda:1, mps (cpu)")
     entropy.add_argument("--force", action="store_true", help="replace the one that is there")
+    surrogate_commands.add(command)
     hardware_commands.add(command, model)
 
     listen = commands.add_parser("listen", help="Ask people: a MUSHRA test, its analysis, a page to compare.")

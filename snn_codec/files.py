@@ -63,3 +63,25 @@ def replacing(path: str | os.PathLike, *, force: bool = False) -> Iterator[Path]
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
+    """Hold a lock on `path`, a file made for that, which the system lets go of when the process ends, however it does.
+
+    Where there are no such locks (Windows) it does nothing.
+
+    Raises:
+        UserError: Another process holds it (without `wait`).
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise UserError(f"{Path(path).parent}: another process is at work there; let it end") from error
+        yield

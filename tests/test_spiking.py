@@ -4,7 +4,6 @@ import torch
 from snn_codec import config
 from snn_codec.errors import UserError
 from snn_codec.models.spiking import SpikingBottleneck
-from snn_codec.models.surrogates import SURROGATES, spike_function
 
 
 def bottleneck(width=24, units=12, seed=0, **settings):
@@ -104,28 +103,3 @@ def test_nothing_of_the_last_batch_is_kept():
 def test_settings_that_contradict_are_refused(settings, words):
     with pytest.raises(UserError, match=words):
         bottleneck(**settings)
-
-
-# --- surrogates ---
-
-
-@pytest.mark.parametrize("name", SURROGATES)
-def test_every_surrogate_is_a_heaviside_step_forward(name):
-    membrane = torch.tensor([-2.0, -1e-6, 0.0, 1e-6, 2.0], requires_grad=True)
-    spikes = spike_function(name, 2.0)(membrane)
-    assert spikes.tolist() == [0, 0, 0, 1, 1]
-    spikes.sum().backward()
-    assert torch.isfinite(membrane.grad).all() and membrane.grad[2] != 0
-
-
-@pytest.mark.parametrize("slope", [1.0, 2.0, 25.0])
-def test_the_fast_sigmoid_has_its_derivative(slope):
-    membrane = torch.linspace(-3, 3, 13, requires_grad=True)
-    spike_function("fast_sigmoid", slope)(membrane).sum().backward()
-    torch.testing.assert_close(membrane.grad, 1 / (slope * membrane.detach().abs() + 1) ** 2)
-
-
-def test_the_papers_triangle():
-    membrane = torch.tensor([-1.5, -0.5, 0.0, 0.25, 1.0], requires_grad=True)
-    (spike_function("paper_triangle", 0.3)(membrane) * 2).sum().backward()
-    torch.testing.assert_close(membrane.grad, 2 * 0.3 * torch.tensor([0, 0.5, 1, 0.75, 0]))

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from snn_codec import config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
+from snn_codec.evaluation.metrics import si_snr, stft_distance
 from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.files import replacing
 from snn_codec.training import sparsity
@@ -46,9 +46,11 @@ COLUMNS = (
     "waveform",
     "residual",
     "gradient",
+    "encoder_gradient",
     "learning_rate",
     "density",
     "dead_units",
+    "saturated_units",
     "lambda",
     "sparsity",
     "rate_kbps",
@@ -57,6 +59,7 @@ COLUMNS = (
     "kbps_compressed_time",
     "kbps_compressed_unit",
     "validation_si_snr",
+    "validation_stft",
     "validation_density",
     "validation_kbps",
 )
@@ -190,6 +193,7 @@ class _Trainer:
             if bits is not None:
                 terms["rate_kbps"] = bits.detach().mean() * self.kbps_dense
         self.fabric.backward(loss)
+        at_encoder = gradient_norm(self.codec.encoder) if self._logs(self.step + 1) else 0.0
         norm = nn.utils.clip_grad_norm_(self.codec.parameters(), self.training.clip)
         if torch.isfinite(norm):
             for optimizer in self.optimizers:
@@ -208,9 +212,11 @@ class _Trainer:
             "loss": loss.item(),
             **{name: value.item() for name, value in terms.items()},
             "gradient": norm.item(),
+            "encoder_gradient": at_encoder,
             "learning_rate": self.training.learning_rate * factor,
             "density": density,
-            "dead_units": int(((rates == 0) | (rates == 1)).sum()),
+            "dead_units": int((rates == 0).sum()),
+            "saturated_units": int((rates == 1).sum()),
             "lambda": pressure,
             **sparsity.rates(density, grid.units, grid.sample_rate / grid.hop),
         }
@@ -262,10 +268,11 @@ class _Trainer:
             (clip, self.ema.encode(clip, grid.sample_rate, compression=level))
             for clip, level in zip(self.clips, levels, strict=True)
         ]
-        scores = [si_snr(self.ema.decode(matrix), clip) for clip, matrix in events]
-        score = float(np.mean(scores))
+        decoded = [(self.ema.decode(matrix), clip) for clip, matrix in events]
+        score = float(np.mean([si_snr(*pair) for pair in decoded]))
         row = {
             "validation_si_snr": score,
+            "validation_stft": float(np.mean([stft_distance(*pair) for pair in decoded])),
             "validation_density": float(np.mean([matrix.density for _, matrix in events])),
             "validation_kbps": float(np.mean([m.kbps(min(m.costs.values()) / 8) for _, m in events])),
         }
@@ -447,6 +454,12 @@ def average(ema: nn.Module, module: nn.Module, decay: float) -> None:
                 mean.lerp_(values[name].to(mean), 1 - decay)
             else:
                 mean.copy_(values[name])
+
+
+def gradient_norm(module: nn.Module) -> float:
+    """Euclidean norm of the gradients of all parameters of a module that have one; 0 if none has."""
+    norms = [p.grad.detach().float().norm() for p in module.parameters() if p.grad is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0
 
 
 def _copy_weights(source: Codec, target: Codec, name: str) -> list[str]:

@@ -1,0 +1,55 @@
+"""One run of a comparison of surrogates, in a process of its own: `python -m snn_codec.training.surrogate_cell FOLDER`.
+
+FOLDER holds `cell.json`, what to train and on what. At the end there is a `result.json`: that it is done, or what was
+wrong. The process ends as soon as its stdin does, so none is left behind when the one that started it is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from snn_codec import config
+from snn_codec.errors import UserError
+from snn_codec.files import exclusive, replacing
+from snn_codec.training.trainer import Run, train
+
+
+def main(folder: Path) -> int:
+    """Train, or go on; 0 if the run is done, 2 if it failed for a reason that trying again will not change."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+    with exclusive(folder / "lock", wait=True):  # one of a study that was killed may take a moment to end
+        run = Run(
+            data=[Path(path) for path in cell["data"]],
+            folder=folder,
+            resume=(folder / "config.json").is_file(),
+            init_from=cell["init_from"],
+            accelerator=cell["accelerator"],
+            workers=0,
+            threads=1,
+        )
+        settings = config.from_dict(config.Config, cell["config"], str(folder / "cell.json"))
+        result = {"status": "done", "reason": ""}
+        try:
+            train(settings, run, Console(stderr=True))
+        except UserError as error:
+            result = {"status": "failed", "reason": " ".join(str(error).split())}
+        with replacing(folder / "result.json", force=True) as temporary:
+            temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    return 0 if result["status"] == "done" else 2
+
+
+def _end_with_parent() -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(3)  # as sudden as a kill, which a run survives
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,224 @@
+"""Figures of a study of surrogates: learning curves, ranking, and every pseudo-derivative."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from snn_codec.files import replacing
+from snn_codec.listening.statistics import mean_interval
+from snn_codec.models.surrogates import SURROGATES, parse, pseudo_derivative
+from snn_codec.plots import INK, NOTE, pyplot
+from snn_codec.training.surrogate_results import HIGHER_IS_BETTER, Results
+
+CURVES = {
+    "si_snr": "SI-SNR (dB)",
+    "stft_distance": "STFT distance",
+    "events_per_second": "events per second",
+    "dead_units": "dead units",
+    "saturated_units": "saturated units",
+    "encoder_gradient": "gradient norm\nat the encoder",
+}
+RANKED = {"si_snr": "SI-SNR (dB)", "stft_distance": "STFT distance", "events_per_second": "events per second"}
+TITLES = {"free": "FREE", "sparse": "SPARSE"}
+GRID = "#e3e7eb"
+STYLE = {
+    "font.size": 8.5,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def _save(figure, path: str | os.PathLike) -> None:
+    with replacing(path, force=True) as temporary:
+        figure.savefig(temporary, dpi=160)
+
+
+def _looks(plt, choices: Sequence[str]) -> dict[str, dict]:
+    """Colour and line of each choice: ten colours, then the same dashed."""
+    colours = plt.get_cmap("tab10").colors
+    return {
+        choice: {"color": colours[number % 10], "linestyle": ("-", "--", ":")[number // 10 % 3]}
+        for number, choice in enumerate(choices)
+    }
+
+
+def learning(path: str | os.PathLike, results: Results) -> None:
+    """Every measure over the steps, a column a setting: mean over seeds, and its 95 % interval as a band.
+
+    Raises:
+        UserError: matplotlib is missing, or the file cannot be written.
+    """
+    plt, settings = pyplot(), results.settings()
+    order = results.choices(settings[0])
+    looks = _looks(plt, list(dict.fromkeys(row["choice"] for row in results.summary)))
+    with plt.rc_context(STYLE):
+        size = (3.6 * len(settings) + 1.6, 1.55 * len(CURVES) + 0.5)
+        figure, axes = plt.subplots(
+            len(CURVES), len(settings), figsize=size, sharex="col", squeeze=False, layout="constrained"
+        )
+        for column, setting in enumerate(settings):
+            axes[0, column].set_title(TITLES[setting], loc="left", fontsize=10)
+            axes[-1, column].set_xlabel("step")
+            for row, (measure, name) in enumerate(CURVES.items()):
+                axis = axes[row, column]
+                for choice in order:
+                    _curve(axis, results, setting, choice, measure, looks[choice])
+                axis.grid(color=GRID, linewidth=0.6)
+                if not column:
+                    axis.set_ylabel(name)
+                if measure == "encoder_gradient":
+                    axis.set_yscale("log")
+                elif measure in ("dead_units", "saturated_units"):
+                    axis.set_ylim(bottom=0)
+        handles = [plt.Line2D([], [], linewidth=1.8, **looks[choice]) for choice in order]
+        title = f"by final SI-SNR, {TITLES[settings[0]]}"
+        legend = figure.legend(handles, order, loc="outside right upper", frameon=False, title=title)
+        legend.get_title().set_fontsize(8)
+        _save(figure, path)
+        plt.close(figure)
+
+
+def _curve(axis, results: Results, setting: str, choice: str, measure: str, look: dict) -> None:
+    by_step: dict[int, list[float]] = {}
+    for row in results.rows:
+        if (row["setting"], row["choice"]) == (setting, choice):
+            by_step.setdefault(row["step"], []).append(row[measure])
+    if not by_step:
+        return
+    most = max(map(len, by_step.values()))
+    steps = sorted(step for step, values in by_step.items() if len(values) == most)
+    mean, low, high = mean_interval(np.array([by_step[step] for step in steps]).T)
+    axis.plot(steps, mean, linewidth=1.4, **look)
+    if not np.isnan(low).all():
+        floor = 1e-6 if measure == "encoder_gradient" else -np.inf
+        axis.fill_between(steps, np.maximum(low, floor), high, color=look["color"], alpha=0.12, linewidth=0)
+
+
+def ranking(path: str | os.PathLike, results: Results) -> None:
+    """Choices from best to worst in the first setting: each seed a dot, diamond and bar the mean and its 95 % interval.
+
+    The line is the reference's mean; choices that differ from it (p < 0.05, paired, after Holm) are filled.
+
+    Raises:
+        UserError: matplotlib is missing, or the file cannot be written.
+    """
+    plt, settings = pyplot(), results.settings()
+    panels = [
+        (setting, measure)
+        for setting in settings
+        for measure in RANKED
+        if setting != "free" or measure != "events_per_second"  # there all units fire half of the time
+    ]
+    order = results.choices(settings[0])
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(2.25 * len(panels) + 1.3, 0.34 * len(order) + 1.35),
+            sharey=True, squeeze=False, layout="constrained",
+        )  # fmt: skip
+        for axis, (setting, measure) in zip(axes[0], panels, strict=True):
+            _forest(axis, results, setting, measure, order)
+        axes[0, 0].set_yticks(range(len(order)), order)
+        axes[0, 0].set_ylim(len(order) - 0.5, -0.5)
+        figure.supxlabel(
+            f"dots: seeds; diamond and bar: mean, 95 % interval; line: {results.reference}; "
+            "red: differs from it (p < 0.05, paired, Holm)",
+            fontsize=7.5,
+        )
+        _save(figure, path)
+        plt.close(figure)
+
+
+def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[str]) -> None:
+    against = results.against(setting, measure, results.reference)
+    for place, choice in enumerate(order):
+        values = [
+            cell[measure] for cell in results.cells if (cell["setting"], cell["choice"]) == (setting, choice)
+        ]
+        if place % 2 == 0:
+            axis.axhspan(place - 0.5, place + 0.5, color="#f5f7f9", zorder=0, linewidth=0)
+        if not values:
+            axis.text(0.5, place, "failed", transform=axis.get_yaxis_transform(), ha="center", va="center",
+                      fontsize=7.5, color="#6b7785")  # fmt: skip
+            continue
+        mean = results.of(setting, choice)[measure]
+        colour = NOTE if against.get(choice, {}).get("p_holm", math.nan) < 0.05 else INK
+        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [0]
+        axis.plot(
+            values, place + np.array(spread), ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0
+        )
+        if not math.isnan(mean["low"]):
+            axis.hlines(place, mean["low"], mean["high"], color=colour, linewidth=1.8)
+        axis.plot(mean["mean"], place, "D", color=colour, markersize=4.5)
+        if choice == results.reference:
+            axis.axvline(mean["mean"], color=INK, linewidth=0.8, linestyle=(0, (3, 3)), zorder=1)
+    axis.grid(axis="x", color=GRID, linewidth=0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.set_title(f"{TITLES[setting]}\n{RANKED[measure]}", loc="left", fontsize=8.5)
+    if measure not in HIGHER_IS_BETTER:
+        axis.annotate("← better" if measure == "stft_distance" else "← fewer", (1, 1.0), xycoords="axes fraction",
+                      ha="right", va="bottom", fontsize=7, color="#6b7785")  # fmt: skip
+    else:
+        axis.annotate("better →", (1, 1.0), xycoords="axes fraction", ha="right", va="bottom", fontsize=7,
+                      color="#6b7785")  # fmt: skip
+
+
+def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
+    """The pseudo-derivative of every choice as its framework computes it, over where membranes are.
+
+    The grey hill is a normal distribution, which batch norm gives the membranes at first; "mean" is the mean of H'
+    under it, the gain with which gradients pass.
+
+    Raises:
+        UserError: matplotlib or a framework is missing, or the file cannot be written.
+    """
+    plt = pyplot()
+    membrane = torch.linspace(-3.5, 3.5, 1401)
+    density = torch.exp(-membrane.square() / 2) / math.sqrt(2 * math.pi)
+    columns = min(4, len(choices))
+    rows = -(-len(choices) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(2.2 * columns + 0.3, 1.6 * rows + 0.4), sharex=True, squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axis, choice in zip(axes.flat, choices, strict=False):
+            slope = pseudo_derivative(*parse(choice), membrane)
+            top, bottom = float(slope.max()), min(0.0, float(slope.min()))
+            axis.fill_between(membrane, density / density.max() * max(top, 1e-9), color="#d9dee3", alpha=0.7,
+                              linewidth=0)  # fmt: skip
+            axis.axhline(0, color=INK, linewidth=0.6)
+            axis.axvline(0, color=INK, linewidth=0.6, linestyle=(0, (2, 3)))
+            axis.plot(membrane, slope, color=NOTE, linewidth=1.4)
+            axis.set_ylim(bottom - 0.08 * (top - bottom), top + 0.42 * (top - bottom))
+            axis.set_title(choice, loc="left", fontsize=8.5)
+            gain = float((slope * density).sum() / density.sum())
+            axis.text(
+                0.03,
+                0.96,
+                f"${SURROGATES[choice.partition(':')[0]].derivative}$",
+                transform=axis.transAxes,
+                va="top",
+                fontsize=7.5,
+            )
+            axis.text(0.97, 0.72, f"mean\n{gain:.2f}", transform=axis.transAxes, ha="right", va="top", fontsize=7,
+                      color="#6b7785")  # fmt: skip
+            axis.locator_params(axis="y", nbins=3)
+        for axis in axes.flat[len(choices) :]:
+            axis.set_axis_off()
+        for column in range(columns):
+            last = max(row for row in range(rows) if row * columns + column < len(choices))
+            axes[last, column].tick_params(labelbottom=True)
+        figure.supxlabel("membrane minus threshold, u", fontsize=8.5)
+        figure.supylabel("pseudo-derivative H'(u)", fontsize=8.5)
+        _save(figure, path)
+        plt.close(figure)

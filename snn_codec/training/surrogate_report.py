@@ -1,0 +1,161 @@
+"""The report of a study of surrogates: tables as CSV, JSON and Markdown, beside its figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from snn_codec.errors import UserError
+from snn_codec.files import replacing
+from snn_codec.training import surrogate_figures as figures
+from snn_codec.training.surrogate_results import MEASURES, Results
+from snn_codec.training.surrogate_study import Study
+
+TITLES = {"free": "FREE", "sparse": "SPARSE"}
+
+
+def write(study: Study, results: Results, folder: Path) -> None:
+    """Write `runs.csv`, `summary.csv`, `summary.json`, `pairs.csv`, `report.md` and three figures.
+
+    Raises:
+        UserError: Nothing is finished, matplotlib is missing, or a file cannot be written.
+    """
+    if not results.summary:
+        raise UserError(f"{folder.parent}: no run is finished; there is nothing to report")
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = [
+        {
+            key if part is None else f"{key}_{part}": value if part is None else value[part]
+            for key, value in row.items()
+            for part in (value if isinstance(value, dict) else (None,))
+        }
+        for row in results.summary
+    ]
+    _table(folder / "runs.csv", results.rows)
+    _table(folder / "summary.csv", flat)
+    _table(folder / "pairs.csv", results.pairs)
+    _text(folder / "summary.json", json.dumps(_clean(_json(study, results)), indent=1) + "\n")
+    _text(folder / "report.md", text(study, results))
+    figures.learning(folder / "learning.png", results)
+    figures.ranking(folder / "ranking.png", results)
+    figures.derivatives(folder / "derivatives.png", study.choices)
+
+
+def text(study: Study, results: Results) -> str:
+    """The report as Markdown."""
+    lines = [
+        "# Surrogate gradients compared",
+        "",
+        f"{len(study.choices)} surrogates, seeds 0 to {study.seeds - 1}; all choices of a seed start from the same "
+        "weights and hear the same crops. Means at the last step, with 95 % intervals over seeds (Student). "
+        f"Differences are to `{results.reference}`, paired by seed; p is of the paired t-test, after Holm over the "
+        "rows. Dead units never fire in a training batch, saturated ones always do.",
+    ]
+    for setting in results.settings():
+        lines += ["", *_setting(study, results, setting)]
+    if results.failed:
+        lines += ["", "Runs that failed:", ""]
+        lines += [f"- {cell}: {reason}" for cell, reason in results.failed.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(study: Study, results: Results, setting: str) -> list[str]:
+    base = study.base[setting].training
+    from_where = "" if setting == "free" else f", each from its FREE run; lambda to {base.sparsity.goal:g}"
+    lines = [
+        f"## {TITLES[setting]} ({base.steps} steps of {base.batch} crops{from_where})",
+        "",
+        "| surrogate | seeds | SI-SNR (dB) | difference (dB) | p | STFT distance | events/s | kbps | dead | saturated "
+        "| gradient at the encoder | ms a step |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    against = results.against(setting, "si_snr", results.reference)
+    for choice in results.choices(setting):
+        row, paired = results.of(setting, choice), against.get(choice)
+        difference = p = "-"
+        if paired is not None:
+            difference, p = _interval(paired, 2, "difference", "+"), _p(paired["p_holm"])
+        cells = [
+            f"`{choice}`", str(row["seeds"]), _interval(row["si_snr"], 2), difference, p,
+            _interval(row["stft_distance"], 3), f"{row['events_per_second']['mean']:.0f}", f"{row['kbps']['mean']:.2f}",
+            f"{row['dead_units']['mean']:.1f}", f"{row['saturated_units']['mean']:.1f}",
+            f"{row['encoder_gradient']['mean']:.2g}", f"{1000 * row['seconds_per_step']['mean']:.0f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    best = results.choices(setting)[0]
+    rest = results.choices(setting)[1:]
+    pairs = {
+        frozenset((row["a"], row["b"])): row["holm"]
+        for row in results.pairs
+        if (row["setting"], row["measure"]) == (setting, "si_snr")
+    }
+    if rest:
+        worse = [other for other in rest if pairs[frozenset((best, other))] < 0.05]
+        equal = [other for other in rest if other not in worse]
+        lines += [
+            "",
+            f"Best mean: `{best}`. Of {len(pairs)} pairs of choices, {sum(p < 0.05 for p in pairs.values())} differ in "
+            "SI-SNR (p < 0.05 after Holm over all pairs). "
+            + (f"Worse than the best: {_names(worse)}. " if worse else "")
+            + (f"Not told apart from it: {_names(equal)}." if equal else ""),
+        ]
+    return lines
+
+
+def _names(choices: Sequence[str]) -> str:
+    return ", ".join(f"`{choice}`" for choice in choices)
+
+
+def _interval(value: dict[str, float], digits: int, middle: str = "mean", sign: str = "") -> str:
+    said = f"{value[middle]:{sign}.{digits}f}"
+    if math.isnan(value["low"]):
+        return said
+    return f"{said} ({value['low']:{sign}.{digits}f} to {value['high']:{sign}.{digits}f})"
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2g}"
+
+
+def _json(study: Study, results: Results) -> dict[str, Any]:
+    return {
+        "reference": results.reference,
+        "choices": list(study.choices),
+        "seeds": study.seeds,
+        "data": [folder.name for folder in study.data],
+        "steps": {setting: base.training.steps for setting, base in study.base.items()},
+        "summary": results.summary,
+        "against_reference": {
+            setting: results.against(setting, "si_snr", results.reference) for setting in results.settings()
+        },
+        "failed": [{"run": str(cell), "reason": reason} for cell, reason in results.failed.items()],
+        "measures": list(MEASURES),
+    }
+
+
+def _clean(value: Any) -> Any:
+    """JSON has no NaN: what could not be computed is null."""
+    if isinstance(value, dict):
+        return {name: _clean(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_clean(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with replacing(path, force=True) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(rows[0] if rows else [])
+        for row in rows:
+            writer.writerow(
+                ["" if v != v else f"{v:.6g}" if isinstance(v, float) else v for v in row.values()]
+            )
+
+
+def _text(path: Path, content: str) -> None:
+    with replacing(path, force=True) as temporary:
+        temporary.write_text(content, encoding="utf-8")

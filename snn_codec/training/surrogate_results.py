@@ -1,0 +1,219 @@
+"""What a study of surrogates found: tables of its runs, means with intervals over seeds, paired tests."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics as median_of
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from snn_codec import config
+from snn_codec.listening.statistics import holm, mean_interval
+from snn_codec.models import surrogates
+from snn_codec.training.surrogate_study import Cell, Study, result
+
+LOGGED = {  # column of a run's log -> our name for it
+    "validation_si_snr": "si_snr",
+    "validation_stft": "stft_distance",
+    "validation_density": "density",
+    "validation_kbps": "kbps",
+    "dead_units": "dead_units",
+    "saturated_units": "saturated_units",
+    "encoder_gradient": "encoder_gradient",
+    "gradient": "gradient",
+    "loss": "loss",
+}
+MEASURES = (
+    "si_snr",
+    "stft_distance",
+    "events_per_second",
+    "kbps",
+    "dead_units",
+    "saturated_units",
+    "encoder_gradient",
+    "seconds_per_step",
+)
+TESTED = ("si_snr", "stft_distance", "events_per_second")
+HIGHER_IS_BETTER = {"si_snr"}
+DEFAULT = surrogates.label(config.Spiking.surrogate, config.Spiking.slope)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the finished runs of a study say.
+
+    Attributes:
+        rows: One for each run and validated step: setting, choice, seed, step and the measures.
+        cells: One for each finished run: the measures at its last step, but for the median over the logged steps of
+            `encoder_gradient`, and `seconds_per_step`.
+        summary: One for each setting and choice: of each measure mean, low and high (95 % interval over seeds).
+        pairs: One for each setting, measure of `TESTED` and two choices: paired difference a - b with its interval,
+            p of the t-test, and p after Holm, over all pairs of choices (`holm`).
+        failed: Runs that failed, with the reason.
+        reference: The choice that others are set against.
+    """
+
+    rows: list[dict[str, Any]]
+    cells: list[dict[str, Any]]
+    summary: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    failed: dict[Cell, str]
+    reference: str
+
+    def choices(self, setting: str) -> list[str]:
+        """The choices of a setting, from the best mean SI-SNR to the worst."""
+        found = [row for row in self.summary if row["setting"] == setting]
+        return [row["choice"] for row in sorted(found, key=lambda row: -_last(row["si_snr"]))]
+
+    def settings(self) -> list[str]:
+        """The settings that have results."""
+        return list(dict.fromkeys(row["setting"] for row in self.summary))
+
+    def of(self, setting: str, choice: str) -> dict[str, Any]:
+        """The row of the summary."""
+        return next(row for row in self.summary if (row["setting"], row["choice"]) == (setting, choice))
+
+    def against(self, setting: str, measure: str, reference: str) -> dict[str, dict[str, float]]:
+        """Every other choice's paired difference to one, with p after Holm over these comparisons alone (`p_holm`)."""
+        found = {}
+        for row in self.pairs:
+            if (row["setting"], row["measure"]) == (setting, measure) and reference in (row["a"], row["b"]):
+                sign = 1 if row["b"] == reference else -1
+                low, high = sorted((sign * row["low"], sign * row["high"]))
+                found[row["a"] if sign == 1 else row["b"]] = {
+                    "difference": sign * row["difference"], "low": low, "high": high, "p": row["p"],
+                }  # fmt: skip
+        for row, p in zip(found.values(), corrected([row["p"] for row in found.values()]), strict=True):
+            row["p_holm"] = p
+        return found
+
+
+def collect(study: Study, root: Path, reference: str | None = None) -> Results:
+    """Read a study's finished runs; `reference` is ours by default, or the first choice if that is not one."""
+    choices = list(study.choices)
+    reference = reference or (DEFAULT if DEFAULT in choices else choices[0])
+    rows, cells, failed = [], [], {}
+    for cell in study.cells():
+        ended = result(cell, root)
+        if ended and ended["status"] == "failed":
+            failed[cell] = ended["reason"]
+        elif ended:
+            found, last = _run(cell, study, root)
+            rows += found
+            cells.append(last)
+    summary = [
+        _summary(setting, choice, part)
+        for setting in study.base
+        for choice in choices
+        if (part := [c for c in cells if (c["setting"], c["choice"]) == (setting, choice)])
+    ]
+    pairs = [
+        row
+        for setting in study.base
+        for measure in TESTED
+        for row in _pairs(setting, measure, choices, cells)
+    ]
+    return Results(rows, cells, summary, pairs, failed, reference)
+
+
+def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    with open(cell.folder(root) / "log.csv", newline="") as file:
+        log = list(csv.DictReader(file))
+    grid = study.base[cell.setting].model
+    names = {"setting": cell.setting, "choice": cell.choice, "seed": cell.seed}
+    rows = []
+    for line in log:
+        if line["validation_si_snr"]:
+            values = {name: _number(line[column]) for column, name in LOGGED.items()}
+            values["events_per_second"] = values["density"] * grid.units * grid.sample_rate / grid.hop
+            rows.append(names | {"step": int(line["step"]), "seconds": _number(line["seconds"])} | values)
+    gradients = [_number(line["encoder_gradient"]) for line in log]
+    last = rows[-1] | {
+        "encoder_gradient": median_of.median(gradients),
+        "seconds_per_step": seconds_per_step(log),
+    }
+    return rows, last
+
+
+def seconds_per_step(log: Sequence[dict[str, str]]) -> float:
+    """Median, over stretches of a run's log without a validation, of the time a step takes, reading included.
+
+    Of a run that has no such stretch, the mean with validations. A median, because other programs and kills disturb.
+    """
+    places = [(int(line["step"]), float(line["seconds"]), line["validation_si_snr"]) for line in log]
+    stretches = [
+        (end[1] - start[1]) / (end[0] - start[0])
+        for start, end in zip(places, places[1:], strict=False)
+        if not end[2]
+    ]
+    return median_of.median(stretches) if stretches else places[-1][1] / places[-1][0]
+
+
+def _summary(setting: str, choice: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"setting": setting, "choice": choice, "seeds": len(cells)}
+    for measure in MEASURES:
+        mean, low, high = mean_interval(np.array([cell[measure] for cell in cells], float))
+        row[measure] = {"mean": float(mean), "low": float(low), "high": float(high)}
+    return row
+
+
+def _pairs(
+    setting: str, measure: str, choices: Sequence[str], cells: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    values: dict[str, dict[int, float]] = {choice: {} for choice in choices}
+    for cell in cells:
+        if cell["setting"] == setting:
+            values[cell["choice"]][cell["seed"]] = cell[measure]
+    rows = []
+    for a, b in combinations([choice for choice in choices if values[choice]], 2):
+        seeds = sorted(set(values[a]) & set(values[b]))
+        rows.append(
+            {"setting": setting, "measure": measure, "a": a, "b": b, "seeds": len(seeds)}
+            | paired([values[a][seed] for seed in seeds], [values[b][seed] for seed in seeds])
+        )
+    for row, p in zip(rows, corrected([row["p"] for row in rows]), strict=True):
+        row["holm"] = p
+    return rows
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Mean of a - b, its 95 % interval, and p of the paired t-test; NaN where fewer than two pairs have none.
+
+    Not Wilcoxon's test: of five pairs its least possible p is 0.0625.
+    """
+    if not len(a):
+        return dict.fromkeys(("difference", "low", "high", "p"), math.nan)
+    differences = np.asarray(a, float) - np.asarray(b, float)
+    mean, low, high = (float(value) for value in mean_interval(differences))
+    if len(a) < 2 or np.isnan(differences).any():
+        p = math.nan
+    elif np.ptp(differences) == 0:  # the same seed by seed, as one function by two names
+        p = 1.0 if differences[0] == 0 else 0.0
+    else:
+        p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return {"difference": mean, "low": low, "high": high, "p": p}
+
+
+def corrected(p: Sequence[float]) -> list[float]:
+    """Holm's correction over those of the p values that are there."""
+    there = [index for index, value in enumerate(p) if not math.isnan(value)]
+    found = [math.nan] * len(p)
+    for index, value in zip(there, holm([p[index] for index in there]) if there else [], strict=True):
+        found[index] = value
+    return found
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _last(value: dict[str, float]) -> float:
+    """A mean to sort by: what has none comes last."""
+    return -math.inf if math.isnan(value["mean"]) else value["mean"]
