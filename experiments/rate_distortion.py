@@ -90,11 +90,12 @@ def guaranteed(found: list[dict[str, Any]], threshold: float) -> list[dict[str, 
             rows = []
             for same in zip(*levels, strict=True):
                 holding = [row for row in same if row["si_snr"] >= threshold]
-                rows.append(
+                best = (
                     min(holding, key=lambda row: row["kbps"])
                     if holding
                     else max(same, key=lambda row: row["si_snr"])
                 )
+                rows.append(best)
             chosen.append({"model": f"{name} >= {threshold:g} dB", "clips": rows})
     return chosen
 

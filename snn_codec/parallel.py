@@ -8,7 +8,9 @@ order, however the jobs are spread.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -181,11 +183,11 @@ class _Worker:
 
     @classmethod
     def begin(cls, work: Callable[[Any, Any], Any], prepare: Callable[[], Any]) -> None:
-        import torch
-
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
         signal.signal(signal.SIGTERM, cls.stop)
-        torch.set_num_threads(1)  # the workers are the threads
+        os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the threads, also of a PyTorch imported later
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
         cls.work, cls.prepare = staticmethod(work), staticmethod(prepare)
 
     @classmethod

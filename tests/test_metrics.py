@@ -6,7 +6,7 @@ from conftest import tones
 from snn_codec import audio
 from snn_codec.errors import UserError
 from snn_codec.evaluation.evaluate import evaluate
-from snn_codec.evaluation.metrics import si_snr, stft_distance
+from snn_codec.evaluation.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
 from snn_codec.evaluation.statistics import differences, summary
 from snn_codec.storage import bitstream
 from snn_codec.training.losses import WINDOWS, magnitudes
@@ -114,3 +114,55 @@ def test_differences_are_paired():
     assert 0.9 < result["low"] < result["mean"] < result["high"] < 1.1
     with pytest.raises(UserError, match="same clips"):
         differences(one, other[1:])
+
+
+def test_mel_distance_of_a_gain_is_that_gain_in_decibels():
+    """Half the amplitude is 6.02 dB less in every band of noise, which is far above the floor."""
+    noise = np.random.default_rng(0).standard_normal(22050)
+    assert mel_distance(0.5 * noise, noise, 22050) == pytest.approx(20 * np.log10(2), abs=1e-3)
+
+
+def test_mel_distance_is_zero_for_the_same_ignores_level_and_grows_with_noise():
+    sound = tones(1.0)
+    noise = np.random.default_rng(0).standard_normal(len(sound)) * sound.std()
+    distances = [mel_distance(sound + amount * noise, sound, 22050) for amount in (0, 0.001, 0.01, 0.1, 1)]
+    assert distances[0] == 0 and distances == sorted(distances) and distances[1] > 0.01
+    quiet = mel_distance(1e-3 * (sound + 0.1 * noise), 1e-3 * sound, 22050)
+    assert quiet == pytest.approx(distances[3], rel=1e-3)
+    assert np.isnan(mel_distance(sound, np.zeros_like(sound), 22050))
+    assert np.isnan(mel_distance(sound[:2000], sound[:2000], 22050))
+
+
+def test_mel_distance_is_floored():
+    """What is 100 dB below the level and what is not there at all are the same."""
+    sound = tones(1.0)
+    noise = np.random.default_rng(0).standard_normal(len(sound)) * sound.std()
+    assert mel_distance(sound + 1e-6 * noise, sound, 22050) < 0.01
+
+
+def test_onset_si_snr_hears_only_the_windows():
+    """Noise at 6 dB inside -10..+70 ms of two onsets, far more of it elsewhere; a third onset is past the end."""
+    random = np.random.default_rng(0)
+    target = random.standard_normal(22050)
+    inside = np.zeros(22050, bool)
+    onsets = np.array([2205, 3308, 13230])  # the first two overlap
+    for onset in onsets:
+        inside[onset - 220 : onset + 1544] = True
+    noise = random.standard_normal(22050)
+    part, signal = noise[inside], target[inside] - target[inside].mean()
+    part -= part.mean()
+    part -= signal * (part @ signal) / (signal @ signal)
+    noise[inside] = part * 10 ** (-6 / 20) * np.linalg.norm(signal) / np.linalg.norm(part)
+    noise[~inside] *= 30
+    found = onset_si_snr(3 * (target + noise), target, [*onsets / 22050, 5.0], 22050)
+    assert found == pytest.approx(6, abs=0.05)
+    assert si_snr(target + noise, target) < -20
+
+
+def test_an_onset_before_the_clip_counts_as_far_as_it_reaches_in():
+    sound = tones(1.0, seed=3)
+    noisy = sound.copy()
+    noisy[round(0.04 * 22050) :] = 1
+    assert onset_si_snr(noisy, sound, [-0.035], 22050) > 60
+    assert np.isnan(onset_si_snr(sound, sound, [-0.08, 1.2], 22050))
+    assert np.isnan(onset_si_snr(sound, sound, [], 22050))

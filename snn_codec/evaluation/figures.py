@@ -20,6 +20,7 @@ GREY = "#8a8f98"
 RANGE = 20.0  # dB below the best mean that are drawn
 MARKERS = ("o", "s", "^", "D", "v", "P")
 PAPER = {"RVQ": (3.445, 11.11), "FREE": (3.445, 9.49), "SPARSE": (1.65, 4.90), "Opus": (12.0, 8.47)}
+PAPERS = "the paper's means, on MAESTRO"
 LABELS = {
     "si_snr": "SI-SNR (dB)",
     "onset_si_snr": "SI-SNR around onsets (dB)",
@@ -73,7 +74,7 @@ def rate_distortion(
         "text.color": plots.INK,
     }
     with plt.rc_context(style):
-        figure, axis = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
+        figure, axis = plt.subplots(figsize=(7.6, 4.4), layout="constrained")
         ours = others = 0
         for name, members in groups.items():
             is_model = "dense_kbps" in summary(members[0]["clips"])
@@ -111,15 +112,6 @@ def _group(axis, name: str, members: list[dict[str, Any]], measure: str, colour:
             rates, values, ".", color=colour, ms=3, mew=0, alpha=max(0.1, min(0.5, 30 / len(rows))), zorder=2
         )
         means.append((mean["kbps"], mean[measure], found["model"]))
-        if (
-            "dense_kbps" in mean
-            and len(members) == 1
-            and mean["dense_kbps"]["mean"] > 1.02 * mean["kbps"]["mean"]
-        ):
-            ends = [mean["kbps"]["mean"], mean["dense_kbps"]["mean"]]
-            axis.plot(ends, [mean[measure]["mean"]] * 2, ":", color=colour, lw=1, zorder=3)
-            axis.plot(ends[1], mean[measure]["mean"], marker, mfc="white", mec=colour, ms=5, zorder=4,
-                      label=f"{name}, one bit a cell")  # fmt: skip
     means.sort(key=lambda point: point[0]["mean"])
     x, y = ([point[place]["mean"] for point in means] for place in (0, 1))
     axis.errorbar(
@@ -136,8 +128,15 @@ def _group(axis, name: str, members: list[dict[str, Any]], measure: str, colour:
         mec="white",
         mew=0.8,
         zorder=5,
-        label=name,
+        label=name + _unit(members),
     )
+    if len(members) == 1 and "dense_kbps" in mean and ">=" not in name:
+        x, y = [mean["kbps"]["mean"], mean["dense_kbps"]["mean"]], mean[measure]["mean"]
+        if x[1] > 1.02 * x[0]:
+            axis.plot(x, [y, y], ":", color=colour, lw=1, zorder=3)
+            axis.plot(
+                x[1], y, marker, mfc="white", mec=colour, ms=5, zorder=4, label=f"{name}, one bit a cell"
+            )
     for rate, value, model in means:
         part = model.rpartition("@")[2] if "@" in model else model.partition(":")[2]
         if part:
@@ -153,6 +152,14 @@ def _group(axis, name: str, members: list[dict[str, Any]], measure: str, colour:
             )
 
 
+def _unit(members: list[dict[str, Any]]) -> str:
+    """What the numbers beside the marks are."""
+    first = members[0]["model"]
+    if "@" in first:
+        return ", by level"
+    return ", by kbit/s" if first.startswith(("opus:", "mp3:")) else ", by bit/s" if ":" in first else ""
+
+
 def _bars(means: list[dict[str, float]]) -> np.ndarray:
     """Lengths below and above the means: `[2, points]`."""
     ends = [(mean["mean"] - mean["low"], mean["high"] - mean["mean"]) for mean in means]
@@ -162,7 +169,7 @@ def _bars(means: list[dict[str, float]]) -> np.ndarray:
 def _paper(axis) -> None:
     """Crosses where the paper's models are, each named; on other recordings, so in grey."""
     for number, (name, (rate, value)) in enumerate(PAPER.items()):
-        label = "the paper's means, on MAESTRO" if not number else None
+        label = PAPERS if not number else None
         axis.plot(rate, value, "x", color=GREY, ms=5, zorder=1, label=label)
         axis.annotate(
             name,
@@ -211,6 +218,7 @@ def _legend(axis) -> None:
         for handle, label in zip(handles, labels, strict=True)
         if not hasattr(handle, "lines") or np.max(handle.lines[0].get_ydata()) > bottom
     ]
+    entries.sort(key=lambda entry: entry[1] == PAPERS)
     axis.legend(
         *zip(*entries, strict=True),
         frameon=False,

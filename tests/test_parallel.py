@@ -1,0 +1,80 @@
+"""Jobs in worker processes give what they give in one, in the same order."""
+
+import json
+import os
+import shutil
+from functools import partial
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import tones
+from processes import dies, missing, state, times
+
+from snn_codec.cli import main
+from snn_codec.errors import UserError
+from snn_codec.parallel import Spread, Team
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    shares = []
+    one, two = (list(Team(Spread(workers)).map(times, state, range(6), shares.append)) for workers in (1, 2))
+    assert [result for result, _ in one] == [result for result, _ in two] == [0, 10, 20, 30, 40, 50]
+    assert {process for _, process in one} == {os.getpid()} and os.getpid() not in {p for _, p in two}
+    assert shares == [share / 6 for share in range(1, 7)] * 2
+    assert list(Team(Spread(3)).map(times, state, [])) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_complaint_of_a_job_or_of_getting_ready_is_what_is_raised(workers):
+    team = Team(Spread(workers))
+    with pytest.raises(UserError, match="thirteen: brings bad luck"):
+        list(team.map(times, state, [1, 13, 2]))
+    with pytest.raises(UserError, match="no such model"):
+        list(team.map(times, partial(missing, "x: no such model"), [1, 2]))
+
+
+def test_a_worker_that_dies_is_a_sentence():
+    with pytest.raises(UserError, match="of 2 worker processes died"):
+        list(Team(Spread(2)).map(dies, state, [1, 2, 3]))
+
+
+@pytest.mark.parametrize("numbers", [{"workers": 0}, {"devices": -1}, {"nodes": 0}])
+def test_numbers_below_one_are_refused(numbers):
+    with pytest.raises(UserError, match=f"--{next(iter(numbers))} .*1 or more"):
+        Spread(**numbers)
+
+
+def test_folders_are_coded_by_workers_as_by_one(checkpoint, tmp_path, capsys):
+    """Identical files; an input that is not sound stops no other, and the status says so in the end."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for number, place in enumerate(("a.wav", "c.flac", "deep/d.wav")):
+        soundfile.write(tmp_path / "in" / place, tones(1.0 + number, seed=number), 22050)
+    (tmp_path / "in" / "b.wav").write_bytes(b"not sound")
+    for workers in ("1", "2"):
+        status = main(["encode", str(tmp_path / "in"), "-o", str(tmp_path / workers), "--model", str(checkpoint),
+                       "--workers", workers, "--json"])  # fmt: skip
+        out, err = capsys.readouterr()
+        assert status == 2 and err.count("\n") == 1 and "b.wav: is not audio" in err
+        rows = json.loads(out)["files"]
+        assert [os.path.basename(row["input"]) for row in rows] == ["a.wav", "c.flac", "d.wav"]
+    files = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*.spk"))
+    assert len(files) == 3
+    for file in files:
+        assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
+    shutil.copy(tmp_path / "in" / "b.wav", tmp_path / "2" / "b.spk")
+    assert main(["decode", str(tmp_path / "2"), "--model", str(checkpoint), "--workers", "2"]) == 2
+    assert main(["decode", str(tmp_path / "1"), "--model", str(checkpoint)]) == 0
+    for file in files:
+        one, two = (soundfile.read((tmp_path / k / file).with_suffix(".wav"))[0] for k in "12")
+        np.testing.assert_array_equal(one, two)
+    assert "b.spk" in capsys.readouterr().err
+
+
+def test_a_pipe_is_for_one_process(checkpoint, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", tones(0.5), 22050)
+    assert (
+        main(["encode", str(tmp_path / "a.wav"), "-o", "-", "--model", str(checkpoint), "--workers", "2"])
+        == 2
+    )
+    assert "-: one recording goes through a pipe" in capsys.readouterr().err
