@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -47,15 +48,26 @@ def test_resampling_does_not_depend_on_blocks_either(codec, rate):
     assert codec.encode_blocks([audio[:1], audio[1:99999], audio[99999:]], rate) == whole
 
 
-def test_chunks_are_cut_where_nothing_is_lost():
+@pytest.mark.parametrize("layers", [0, 1])
+def test_chunks_are_cut_where_nothing_is_lost(layers):
     """The canonical grid gives what the networks give for the whole recording in one piece."""
-    codec = settled(small_model())
+    conformer = config.Conformer(layers=layers, heads=2, feedforward=16, kernel=3, window=3)
+    codec = settled(small_model(conformer=conformer, levels=4))
+    with torch.no_grad():
+        for module in (codec.before, codec.after):
+            for parameter in module.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
     audio = tones(20.0)
     audio /= np.abs(audio).max()
-    events = codec.encode(audio, 22050)
-    flat = EventMatrix(events.events, 22050, 512, len(audio), codec.fingerprint, np.full(4, 160, np.uint8))
+    events = codec.encode(audio, 22050, compression=2.5)
+    flat = EventMatrix(
+        events.events, 22050, 512, len(audio), codec.fingerprint, np.full(4, 160, np.uint8), 256,
+        events.compression,
+    )  # fmt: skip
+    level = torch.tensor([[2.5]])
     with torch.inference_mode():
-        once = codec.decoder(codec.bottleneck.decode(torch.from_numpy(events.events[None].astype("f4"))))[0]
+        quantised = codec.bottleneck.decode(torch.from_numpy(events.events[None].astype("f4")))
+        once = codec.decoder(codec.after(quantised, level))[0]
     np.testing.assert_allclose(codec.decode(flat), once[: len(audio)].numpy(), atol=1e-5)
 
 
@@ -159,6 +171,44 @@ def test_half_precision_checkpoints_are_stable(codec, tmp_path):
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "again")]
     codec.save(tmp_path / "full")
     assert sizes[0] == sizes[1] < 0.65 * (tmp_path / "full" / "model.safetensors").stat().st_size
+
+
+def test_checkpoints_of_8_bits_are_within_half_a_step(codec, tmp_path):
+    codec.save(tmp_path / "small", weights="int8")
+    loaded = Codec.load(tmp_path / "small")
+    for name, value in codec.state_dict().items():
+        rounded, flat = loaded.state_dict()[name], value.reshape(len(value), -1) if value.ndim > 1 else None
+        if flat is None:
+            torch.testing.assert_close(rounded, value, rtol=0, atol=0)
+        else:
+            off = (rounded.reshape(flat.shape) - flat).abs().amax(1)
+            assert (off <= flat.abs().amax(1) / 127 * 0.501).all(), name
+    assert json.loads((tmp_path / "small" / "config.json").read_text())["fingerprint"] == loaded.fingerprint
+    codec.save(tmp_path / "full")
+    size = (tmp_path / "small" / "model.safetensors").stat().st_size
+    assert size < 0.4 * (tmp_path / "full" / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+def test_rounded_rvq_is_whole_without_its_running_sums(tmp_path, weights):
+    pytest.importorskip("vector_quantize_pytorch")
+    codec = settled(small_model(bottleneck=config.RVQ(codebooks=10, codes=256)))
+    codec.save(tmp_path / "small", weights=weights)
+    loaded = Codec.load(tmp_path / "small")
+    audio = tones(3.0)
+    events = loaded.encode(audio, 22050)
+    assert np.mean(events.events != codec.encode(audio, 22050).events) < 0.1
+    assert loaded.decode(events).shape == audio.shape
+    assert set(loaded.state_dict()) == set(codec.state_dict())
+
+
+def test_weights_and_settings_of_different_models_are_noticed(codec, checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "a")
+    other = settled(small_model(), seed=1)
+    other.save(tmp_path / "b")
+    shutil.copy(tmp_path / "b" / "model.safetensors", tmp_path / "a" / "model.safetensors")
+    with pytest.raises(UserError, match=f"{other.fingerprint}.*{codec.fingerprint}"):
+        Codec.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "config", "unknown key", "other sizes", "gone"])
