@@ -96,7 +96,7 @@ def evaluations(
                     found.append(result)
                     print(f"{coder.name}: {len(result['clips'])} clips", flush=True)
         except UserError as error:
-            status = fatal(error)
+            status = fatal(error) if team.first else 2
     if team.first and not found:
         raise UserError("nothing could be evaluated")
     return found, status

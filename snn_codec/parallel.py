@@ -7,6 +7,7 @@ order, however the jobs are spread.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -66,8 +67,6 @@ class Team:
             self._launch(device.partition(":")[0])
 
     def _launch(self, accelerator: str) -> None:
-        import atexit
-
         import lightning_fabric
         from lightning_fabric.strategies import DDPStrategy
         from torch import distributed

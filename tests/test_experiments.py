@@ -1,5 +1,6 @@
 """Short forms of what stands in experiments/."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -51,6 +52,47 @@ def test_comparing_two_evaluations(tmp_path):
     (tmp_path / "b.json").write_text("{")
     result = run("compare.py", tmp_path / "a.json", tmp_path / "b.json")
     assert result.returncode == 2 and "b.json" in result.stderr
+
+
+def test_table1_in_short_and_again_from_what_was_kept(checkpoint, music, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("av")
+    arguments = ["--data", music, "--split", "train", "--quick", "--clips", "2", "-o", tmp_path / "table1"]
+    result = run("table1.py", *arguments, "--models", checkpoint, "opus:12", "no-such-model")
+    assert (
+        result.returncode == 2 and "no-such-model: no such model" in result.stderr
+    )  # and the others are there
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "table1").glob("*.json")}
+    assert len(kept) == 2
+    with open(tmp_path / "table1" / "table1.csv", newline="") as file:
+        ours, opus = csv.DictReader(file)
+    assert (ours["model"], opus["model"]) == ("small", "opus:12") and opus["paper_si_snr"] == "8.47"
+    assert float(opus["kbps_mean"]) == pytest.approx(12, rel=0.05) and opus["dense_kbps_mean"] == ""
+    difference = float(opus["si_snr_mean"]) - float(ours["si_snr_mean"])
+    assert float(opus["si_snr_difference_mean"]) == pytest.approx(difference, abs=1e-6)
+    text = (tmp_path / "table1" / "table1.md").read_text()
+    assert "| opus:12 | - | 12.0" in text and "12, 8.47, -" in text and "SI-SNR minus small" in text
+    assert (tmp_path / "table1" / "rate-distortion.png").stat().st_size > 10_000
+    figure = "rate_distortion.py", *kept, "-o", tmp_path / "new" / "a.png", "--measure", "mel_distance"
+    result = run(*figure)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "new" / "a.png").exists() and "opus:12" in result.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "table1").glob("*.json")} == kept
+    assert "ask for it with --perceptual" in run(*figure[:-1], "visqol").stderr
+
+
+def test_a_sender_who_promises_a_quality_takes_the_fewest_bits_that_hold_it(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    import rate_distortion
+
+    def level(number, *clips):
+        rows = [{"recording": "a", "clip": i, "kbps": k, "si_snr": s} for i, (k, s) in enumerate(clips)]
+        return {"model": f"runs/mu@{number}", "clips": rows}
+
+    levels = [level(3, (2.0, 9.0), (2.0, 7.0), (2.1, 3.0)), level(6, (1.0, 8.1), (1.0, 5.0), (1.1, 2.0))]
+    (chosen,) = rate_distortion.guaranteed([*levels, {"model": "free", "clips": []}], 6.0)
+    assert chosen["model"] == "mu >= 6 dB"
+    assert [row["kbps"] for row in chosen["clips"]] == [1.0, 2.0, 2.1]  # nothing holds for the last clip
 
 
 def test_band_snr(checkpoint, music):

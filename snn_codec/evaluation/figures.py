@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from snn_codec import plots
 from snn_codec.errors import UserError
-from snn_codec.evaluation.statistics import summary
+from snn_codec.evaluation.statistics import interval
 from snn_codec.files import replacing
 
 OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d")
@@ -60,13 +60,13 @@ def rate_distortion(
     Raises:
         UserError: No evaluation has this measure, matplotlib is missing, or the file cannot be written.
     """
-    shown = [found for found in evaluations if measure in summary(found["clips"])]
-    if not shown:
+    points = [point for point in (_point(found, measure) for found in evaluations) if point]
+    if not points:
         raise UserError(f"no evaluation has {measure}; ask for it with --perceptual")
     plt = plots.pyplot()
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for found in shown:
-        groups.setdefault(family(found["model"]), []).append(found)
+    groups: dict[str, list[_Point]] = {}
+    for point in points:
+        groups.setdefault(family(point.model), []).append(point)
     style = {
         "font.size": 9,
         "axes.edgecolor": plots.INK,
@@ -77,15 +77,13 @@ def rate_distortion(
         figure, axis = plt.subplots(figsize=(7.6, 4.4), layout="constrained")
         ours = others = 0
         for name, members in groups.items():
-            is_model = "dense_kbps" in summary(members[0]["clips"])
+            is_model = members[0].dense is not None
             palette, number = (OURS, ours) if is_model else (OTHERS, others)
             ours, others = ours + is_model, others + (not is_model)
-            _group(
-                axis, name, members, measure, palette[number % len(palette)], MARKERS[number % len(MARKERS)]
-            )
+            _group(axis, name, members, palette[number % len(palette)], MARKERS[number % len(MARKERS)])
         if paper and measure == "si_snr":
             _paper(axis)
-        _limits(axis, shown, measure)
+        _limits(axis, points, measure)
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(
             plt.FixedLocator([0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])
@@ -102,23 +100,41 @@ def rate_distortion(
         plt.close(figure)
 
 
-def _group(axis, name: str, members: list[dict[str, Any]], measure: str, colour: str, marker: str) -> None:
+class _Point(NamedTuple):
+    """One coder: kbps and the measure by clip and as `interval` gives them, and its mean kbps at a bit a cell."""
+
+    model: str
+    rates: np.ndarray
+    values: np.ndarray
+    rate: dict[str, float]
+    value: dict[str, float]
+    dense: float | None
+
+
+def _point(found: dict[str, Any], measure: str) -> _Point | None:
+    """None if there is no such measure."""
+    rows = found["clips"]
+    names = [row["recording"] for row in rows]
+    rates, values, dense = (
+        np.array([row.get(key, np.nan) for row in rows], float) for key in ("kbps", measure, "dense_kbps")
+    )
+    if not np.isfinite(values).any():
+        return None
+    cells = float(np.nanmean(dense)) if np.isfinite(dense).any() else None
+    return _Point(found["model"], rates, values, interval(rates, names), interval(values, names), cells)
+
+
+def _group(axis, name: str, members: list[_Point], colour: str, marker: str) -> None:
     """One codec: its clips, its means, and the line through them by rate."""
-    means = []
-    for found in members:
-        rows, mean = found["clips"], summary(found["clips"])
-        rates, values = (np.array([row[key] for row in rows], float) for key in ("kbps", measure))
-        axis.plot(
-            rates, values, ".", color=colour, ms=3, mew=0, alpha=max(0.1, min(0.5, 30 / len(rows))), zorder=2
-        )
-        means.append((mean["kbps"], mean[measure], found["model"]))
-    means.sort(key=lambda point: point[0]["mean"])
-    x, y = ([point[place]["mean"] for point in means] for place in (0, 1))
+    for point in members:
+        alpha = max(0.1, min(0.5, 30 / len(point.values)))
+        axis.plot(point.rates, point.values, ".", color=colour, ms=3, mew=0, alpha=alpha, zorder=2)
+    members = sorted(members, key=lambda point: point.rate["mean"])
     axis.errorbar(
-        x,
-        y,
-        xerr=_bars([point[0] for point in means]),
-        yerr=_bars([point[1] for point in means]),
+        [point.rate["mean"] for point in members],
+        [point.value["mean"] for point in members],
+        xerr=_bars([point.rate for point in members]),
+        yerr=_bars([point.value for point in members]),
         fmt=marker + "-",
         color=colour,
         ms=5.5,
@@ -128,36 +144,33 @@ def _group(axis, name: str, members: list[dict[str, Any]], measure: str, colour:
         mec="white",
         mew=0.8,
         zorder=5,
-        label=name + _unit(members),
+        label=name + _unit(members[0].model),
     )
-    if len(members) == 1 and "dense_kbps" in mean and ">=" not in name:
-        x, y = [mean["kbps"]["mean"], mean["dense_kbps"]["mean"]], mean[measure]["mean"]
-        if x[1] > 1.02 * x[0]:
-            axis.plot(x, [y, y], ":", color=colour, lw=1, zorder=3)
-            axis.plot(
-                x[1], y, marker, mfc="white", mec=colour, ms=5, zorder=4, label=f"{name}, one bit a cell"
-            )
-    for rate, value, model in means:
-        part = model.rpartition("@")[2] if "@" in model else model.partition(":")[2]
-        if part:
-            axis.annotate(
-                part,
-                (rate["mean"], value["mean"]),
-                xytext=(6, -4),
-                textcoords="offset points",
-                va="top",
-                fontsize=7,
-                color=colour,
-                zorder=6,
-            )
+    first = members[0]
+    if len(members) == 1 and first.dense and first.dense > 1.02 * first.rate["mean"] and ">=" not in name:
+        y = first.value["mean"]
+        axis.plot([first.rate["mean"], first.dense], [y, y], ":", color=colour, lw=1, zorder=3)
+        label = f"{name}, one bit a cell"
+        axis.plot(first.dense, y, marker, mfc="white", mec=colour, ms=5, zorder=4, label=label)
+    for point in members:
+        part = point.model.rpartition("@")[2] if "@" in point.model else point.model.partition(":")[2]
+        place = (point.rate["mean"], point.value["mean"])
+        _name(axis, part, place, (6, -4), colour, ha="left", va="top", zorder=6)
 
 
-def _unit(members: list[dict[str, Any]]) -> str:
+def _name(
+    axis, text: str, place: tuple[float, float], offset: tuple[int, int], colour: str, **how: Any
+) -> None:
+    axis.annotate(
+        text, place, xytext=offset, textcoords="offset points", fontsize=7, color=colour, clip_on=True, **how
+    )
+
+
+def _unit(model: str) -> str:
     """What the numbers beside the marks are."""
-    first = members[0]["model"]
-    if "@" in first:
+    if "@" in model:
         return ", by level"
-    return ", by kbit/s" if first.startswith(("opus:", "mp3:")) else ", by bit/s" if ":" in first else ""
+    return ", by kbit/s" if model.startswith(("opus:", "mp3:")) else ", by bit/s" if ":" in model else ""
 
 
 def _bars(means: list[dict[str, float]]) -> np.ndarray:
@@ -169,36 +182,25 @@ def _bars(means: list[dict[str, float]]) -> np.ndarray:
 def _paper(axis) -> None:
     """Crosses where the paper's models are, each named; on other recordings, so in grey."""
     for number, (name, (rate, value)) in enumerate(PAPER.items()):
-        label = PAPERS if not number else None
-        axis.plot(rate, value, "x", color=GREY, ms=5, zorder=1, label=label)
-        axis.annotate(
-            name,
-            (rate, value),
-            xytext=(-6, -3),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=7,
-            color=GREY,
-        )
+        axis.plot(rate, value, "x", color=GREY, ms=5, zorder=1, label=None if number else PAPERS)
+        _name(axis, name, (rate, value), (-6, -3), GREY, ha="right", va="top")
 
 
-def _limits(axis, shown: Sequence[dict[str, Any]], measure: str) -> None:
+def _limits(axis, points: Sequence[_Point], measure: str) -> None:
     """Leave out what is so far below that nothing else could be told apart, and say where it is."""
     if not measure.endswith("si_snr"):
         return
-    means = {found["model"]: summary(found["clips"]) for found in shown}
-    highest = max(mean[measure]["mean"] for mean in means.values())
-    kept = [found for found in shown if means[found["model"]][measure]["mean"] > highest - RANGE]
-    values = [float(row[measure]) for found in kept for row in found["clips"]]
-    low, high = np.nanpercentile(values, [0.5, 100])
+    highest = max(point.value["mean"] for point in points)
+    kept = [point.values for point in points if point.value["mean"] > highest - RANGE]
+    low, high = np.nanpercentile(np.concatenate(kept), [0.5, 100])
     low = max(low, highest - RANGE)
-    axis.set_ylim(low - 0.08 * (high - low), high + 0.05 * (high - low))
-    for model, mean in means.items():
-        if mean[measure]["mean"] <= highest - RANGE:
+    margin = 0.05 * max(high - low, 1.0)
+    axis.set_ylim(low - margin, high + margin)
+    for point in points:
+        if point.value["mean"] <= highest - RANGE:
             axis.annotate(
-                f"{model}: {mean[measure]['mean']:.0f} dB",
-                (mean["kbps"]["mean"], 0),
+                f"{point.model}: {point.value['mean']:.0f} dB",
+                (point.rate["mean"], 0),
                 xycoords=("data", "axes fraction"),
                 xytext=(0, 22),
                 textcoords="offset points",
