@@ -79,7 +79,7 @@ def _compare(options: argparse.Namespace) -> int:
         surrogate_report.write(whole, results, report)
         print(surrogate_report.text(whole, results))
         print(f"report in {report}")
-    unfinished = [cell for cell in bad if surrogate_study.result(cell, options.output) is None]
+    unfinished = [cell for cell, why in bad.items() if why.startswith(surrogate_study.KILLED)]
     if unfinished:
         cell = unfinished[0]
         raise UserError(

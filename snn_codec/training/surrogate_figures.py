@@ -79,7 +79,9 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 if measure == "encoder_gradient":
                     axis.set_yscale("log")
                 elif measure in ("dead_units", "saturated_units"):
-                    axis.set_ylim(bottom=0)
+                    top = max(1.0, axis.get_ylim()[1])
+                    axis.set_ylim(-0.03 * top, top)
+                axis.set_xlim(left=0)
         handles = [plt.Line2D([], [], linewidth=1.8, **looks[choice]) for choice in order]
         title = f"by final SI-SNR, {TITLES[settings[0]]}"
         legend = figure.legend(handles, order, loc="outside right upper", frameon=False, title=title)
@@ -107,7 +109,8 @@ def _curve(axis, results: Results, setting: str, choice: str, measure: str, look
 def ranking(path: str | os.PathLike, results: Results) -> None:
     """Choices from best to worst in the first setting: each seed a dot, diamond and bar the mean and its 95 % interval.
 
-    The line is the reference's mean; choices that differ from it (p < 0.05, paired, after Holm) are filled.
+    Choices that are very far from the others are written at the edge. The line is the reference's mean; red are those
+    that differ from it (p < 0.05, paired, after Holm).
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -140,6 +143,7 @@ def ranking(path: str | os.PathLike, results: Results) -> None:
 
 def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[str]) -> None:
     against = results.against(setting, measure, results.reference)
+    far = _far({choice: results.of(setting, choice)[measure]["mean"] for choice in results.choices(setting)})
     for place, choice in enumerate(order):
         values = [
             cell[measure] for cell in results.cells if (cell["setting"], cell["choice"]) == (setting, choice)
@@ -152,6 +156,12 @@ def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[
             continue
         mean = results.of(setting, choice)[measure]
         colour = NOTE if against.get(choice, {}).get("p_holm", math.nan) < 0.05 else INK
+        if choice in far:
+            side = 1 if far[choice] > 0 else 0
+            said = f"{mean['mean']:.3g} →" if side else f"← {mean['mean']:.3g}"
+            axis.text(0.98 if side else 0.02, place, said, transform=axis.get_yaxis_transform(), va="center",
+                      ha="right" if side else "left", fontsize=7.5, color=colour)  # fmt: skip
+            continue
         spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [0]
         axis.plot(
             values, place + np.array(spread), ".", color=colour, alpha=0.35, markersize=5, markeredgewidth=0
@@ -170,6 +180,18 @@ def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[
     else:
         axis.annotate("better →", (1, 1.0), xycoords="axes fraction", ha="right", va="bottom", fontsize=7,
                       color="#6b7785")  # fmt: skip
+
+
+def _far(means: dict[str, float]) -> dict[str, float]:
+    """Choices so far from the others that these could not be told apart beside them, and how far."""
+    there = np.array([mean for mean in means.values() if not math.isnan(mean)])
+    if len(there) < 4:
+        return {}
+    middle = np.median(there)
+    usual = np.median(np.abs(there - middle))
+    return {
+        choice: mean - middle for choice, mean in means.items() if usual and abs(mean - middle) > 10 * usual
+    }
 
 
 def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
@@ -197,19 +219,13 @@ def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
             axis.fill_between(membrane, density / density.max() * max(top, 1e-9), color="#d9dee3", alpha=0.7,
                               linewidth=0)  # fmt: skip
             axis.axhline(0, color=INK, linewidth=0.6)
-            axis.axvline(0, color=INK, linewidth=0.6, linestyle=(0, (2, 3)))
+            axis.vlines(0, bottom, top, color=INK, linewidth=0.6, linestyle=(0, (2, 3)))
             axis.plot(membrane, slope, color=NOTE, linewidth=1.4)
             axis.set_ylim(bottom - 0.08 * (top - bottom), top + 0.42 * (top - bottom))
             axis.set_title(choice, loc="left", fontsize=8.5)
-            gain = float((slope * density).sum() / density.sum())
-            axis.text(
-                0.03,
-                0.96,
-                f"${SURROGATES[choice.partition(':')[0]].derivative}$",
-                transform=axis.transAxes,
-                va="top",
-                fontsize=7.5,
-            )
+            gain = round(float((slope * density).sum() / density.sum()), 2) + 0.0  # no -0.00
+            form = SURROGATES[parse(choice)[0]].derivative
+            axis.text(0.03, 0.96, f"${form}$", transform=axis.transAxes, va="top", fontsize=7.5)
             axis.text(0.97, 0.72, f"mean\n{gain:.2f}", transform=axis.transAxes, ha="right", va="top", fontsize=7,
                       color="#6b7785")  # fmt: skip
             axis.locator_params(axis="y", nbins=3)

@@ -35,6 +35,7 @@ VALIDATIONS = 8  # of a run
 CLIPS = 8  # of a validation
 VARIED = ("training.seed", "model.bottleneck.surrogate", "model.bottleneck.slope")
 POLL_SECONDS = 0.2
+KILLED = "its process ended with"  # how the reason of a run begins that goes on the next time
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,11 @@ def result(cell: Cell, root: Path) -> dict[str, str] | None:
         return None
 
 
+def ended_well(cell: Cell, root: Path) -> bool:
+    """Whether a run is done."""
+    return (result(cell, root) or {}).get("status") == "done"
+
+
 # --- running ---
 
 
@@ -349,7 +355,7 @@ class _Grid:
             if cell.setting == "sparse" and before in self.bad:
                 self.waiting.remove(cell)
                 self.bad[cell] = "its FREE run did not end well"
-            elif cell.setting == "free" or result(before, self.root):
+            elif cell.setting == "free" or (before not in self.running and ended_well(before, self.root)):
                 self.waiting.remove(cell)
                 self.running[cell] = self._process(cell)
 
@@ -382,9 +388,8 @@ class _Grid:
         self.ended.append(cell)
         found = result(cell, self.root)
         if found is None:
-            self.bad[cell] = (
-                f"its process ended with {process.returncode}; see {cell.folder(self.root) / 'output.txt'}"
-            )
+            output = cell.folder(self.root) / "output.txt"
+            self.bad[cell] = f"{KILLED} {process.returncode}; see {output}"
         elif found["status"] == "failed":
             self.bad[cell] = found["reason"]
         said = f"failed: {self.bad[cell]}" if cell in self.bad else "done"

@@ -1,0 +1,214 @@
+"""What a study of surrogates says, from a grid whose every number is known."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from snn_codec import config
+from snn_codec.errors import UserError
+from snn_codec.training import surrogate_report
+from snn_codec.training.surrogate_results import collect, corrected, paired, seconds_per_step
+from snn_codec.training.surrogate_study import Cell, Study
+from snn_codec.training.trainer import COLUMNS
+
+GAIN = {"fast_sigmoid:2": 0.0, "atan:2": 1.0, "triangular:1": -3.0}
+
+
+def study(choices=tuple(GAIN), seeds=4, settings=("free", "sparse")):
+    base = config.load("cpu-free-plain", ["training.steps=200"])
+    return Study({setting: base for setting in settings}, (), tuple(choices), seeds)
+
+
+def score(cell):
+    """Seeds differ by much, choices by their gain, and both together by little."""
+    noise = 0.1 * math.sin(7 * cell.seed + 3 * list(GAIN).index(cell.choice))
+    return 8 + 2 * cell.seed + GAIN[cell.choice] + noise - 2 * (cell.setting == "sparse")
+
+
+def fill(root, planned, skip=(), failed=()):
+    for cell in planned.cells():
+        if cell in skip:
+            continue
+        folder = cell.folder(root)
+        folder.mkdir(parents=True)
+        status = "failed" if cell in failed else "done"
+        (folder / "result.json").write_text(json.dumps({"status": status, "reason": "training diverged"}))
+        with open(folder / "log.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            for step in (50, 100, 150, 200):
+                row = {
+                    "step": step, "seconds": step * 0.2, "loss": 1.0, "gradient": 2.0, "encoder_gradient": step / 100,
+                    "dead_units": cell.seed, "saturated_units": 0,
+                }  # fmt: skip
+                if step % 100 == 0:
+                    row["seconds"] += 30  # what validations take does not count as training
+                    row |= {
+                        "validation_si_snr": score(cell) - (200 - step) / 100,
+                        "validation_stft": 1 - 0.01 * score(cell),
+                        "validation_density": 0.5 if cell.setting == "free" else 0.1, "validation_kbps": 3.0,
+                    }  # fmt: skip
+                else:
+                    row["seconds"] += 30 * (step // 100)
+                writer.writerow(row)
+
+
+@pytest.fixture
+def found(tmp_path):
+    fill(tmp_path, study())
+    return collect(study(), tmp_path)
+
+
+def test_rows_are_runs_and_validated_steps(found):
+    assert len(found.rows) == 2 * 3 * 4 * 2 and len(found.cells) == 2 * 3 * 4
+    row = next(
+        row for row in found.rows if (row["setting"], row["choice"], row["seed"]) == ("free", "atan:2", 2)
+    )
+    cell = Cell("free", "atan:2", 2)
+    assert (row["step"], row["si_snr"]) == (100, pytest.approx(score(cell) - 1))
+    assert row["events_per_second"] == pytest.approx(0.5 * 80 * 22050 / 512) and row["dead_units"] == 2
+
+
+def test_means_and_intervals_are_students(found):
+    for setting in ("free", "sparse"):
+        values = [score(Cell(setting, "atan:2", seed)) for seed in range(4)]
+        row = found.of(setting, "atan:2")["si_snr"]
+        low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((np.mean(values), low, high))
+    assert found.of("free", "atan:2")["encoder_gradient"]["mean"] == 1.25  # the median over steps
+    assert found.of("free", "atan:2")["seconds_per_step"]["mean"] == pytest.approx(0.2)
+
+
+def test_choices_are_ranked_and_set_against_ours(found):
+    assert found.choices("free") == ["atan:2", "fast_sigmoid:2", "triangular:1"]
+    assert found.reference == "fast_sigmoid:2"
+    against = found.against("free", "si_snr", found.reference)
+    assert set(against) == {"atan:2", "triangular:1"}
+    scores = {name: [score(Cell("free", name, seed)) for seed in range(4)] for name in GAIN}
+    by_hand = {choice: stats.ttest_rel(scores[choice], scores[found.reference]) for choice in against}
+    for choice, row in against.items():
+        assert row["p"] == pytest.approx(by_hand[choice].pvalue)
+        assert (row["low"], row["high"]) == pytest.approx(tuple(by_hand[choice].confidence_interval()))
+        assert row["low"] < row["difference"] < row["high"]
+    assert against["atan:2"]["difference"] == pytest.approx(1, abs=0.15)
+    assert against["triangular:1"]["difference"] == pytest.approx(-3, abs=0.15)
+    smaller, larger = sorted(row["p"] for row in against.values())
+    assert sorted(row["p_holm"] for row in against.values()) == pytest.approx(
+        [2 * smaller, max(2 * smaller, larger)]
+    )
+    # seeds differ by 2 dB a step: unpaired, atan's 1 dB would be nothing
+    values = [[score(Cell("free", name, seed)) for seed in range(4)] for name in ("atan:2", "fast_sigmoid:2")]
+    assert against["atan:2"]["p_holm"] < 0.01 < 0.5 < stats.ttest_ind(*values).pvalue
+
+
+def test_another_reference_turns_signs(tmp_path):
+    fill(tmp_path, study())
+    found = collect(study(), tmp_path, "triangular:1")
+    against = found.against("free", "si_snr", "triangular:1")
+    assert against["atan:2"]["difference"] == pytest.approx(4, abs=0.2) and len(against) == 2
+    assert collect(study(("atan:2", "triangular:1")), tmp_path).reference == "atan:2"
+
+
+def test_all_pairs_are_corrected_together(found):
+    rows = [row for row in found.pairs if (row["setting"], row["measure"]) == ("sparse", "stft_distance")]
+    assert [(row["a"], row["b"]) for row in rows] == [
+        ("fast_sigmoid:2", "atan:2"), ("fast_sigmoid:2", "triangular:1"), ("atan:2", "triangular:1"),
+    ]  # fmt: skip
+    assert [row["holm"] for row in rows] == corrected([row["p"] for row in rows])
+    assert min(row["holm"] for row in rows) == pytest.approx(3 * min(row["p"] for row in rows))
+
+
+def test_only_seeds_that_both_have_are_paired(tmp_path):
+    fill(tmp_path, study(), skip=[Cell("free", "atan:2", 3)], failed=[Cell("free", "atan:2", 0)])
+    found = collect(study(), tmp_path)
+    pair = next(row for row in found.pairs if (row["setting"], row["b"]) == ("free", "atan:2"))
+    differences = [
+        -score(Cell("free", "atan:2", s)) + score(Cell("free", "fast_sigmoid:2", s)) for s in (1, 2)
+    ]
+    assert pair["seeds"] == 2 and pair["difference"] == pytest.approx(np.mean(differences))
+    assert found.of("free", "atan:2")["seeds"] == 2
+    assert found.failed == {Cell("free", "atan:2", 0): "training diverged"}
+
+
+def test_paired():
+    a, b = [1.0, 2.0, 4.0], [0.0, 1.5, 2.5]
+    assert paired(a, b)["p"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert paired(a, a) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
+    assert paired([2.0, 3.0], [1.0, 2.0])["p"] == 0
+    assert paired([2.0], [1.0])["difference"] == 1 and math.isnan(paired([2.0], [1.0])["p"])
+    assert all(math.isnan(value) for value in paired([], []).values())
+    assert math.isnan(paired([math.nan, 1.0], [0.0, 0.0])["p"])
+
+
+def test_holms_correction_leaves_out_what_is_missing():
+    assert corrected([0.01, math.nan, 0.04, 0.03])[::2] == pytest.approx([0.03, 0.06])
+    assert math.isnan(corrected([0.01, math.nan])[1]) and corrected([]) == []
+
+
+def test_seconds_of_a_step_are_those_between_validations():
+    def line(step, seconds, validated=""):
+        return {"step": str(step), "seconds": str(seconds), "validation_si_snr": validated}
+
+    assert (
+        seconds_per_step([line(50, 10), line(100, 40, "8"), line(150, 50), line(200, 65), line(250, 75)])
+        == 0.2
+    )
+    assert seconds_per_step([line(10, 5, "8"), line(20, 30, "8")]) == 1.5
+
+
+# --- the report ---
+
+
+def test_the_report(tmp_path, found):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "report"
+    surrogate_report.write(study(), found, folder)
+    surrogate_report.write(study(), found, folder)  # what is there is made anew
+    assert {path.name for path in folder.iterdir()} == {
+        "runs.csv", "summary.csv", "summary.json", "pairs.csv", "report.md",
+        "learning.png", "ranking.png", "derivatives.png",
+    }  # fmt: skip
+    text = (folder / "report.md").read_text()
+    assert (
+        "## FREE (200 steps of 8 crops)" in text
+        and "## SPARSE (200 steps of 8 crops, each from its FREE" in text
+    )
+    assert (
+        text.index("| `atan:2` | 4 |")
+        < text.index("| `fast_sigmoid:2` | 4 |")
+        < text.index("| `triangular:1`")
+    )
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    with open(folder / "runs.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 48 and float(rows[0]["si_snr"]) == pytest.approx(found.rows[0]["si_snr"], rel=1e-4)
+    with open(folder / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and float(rows[1]["si_snr_low"]) < float(rows[1]["si_snr_mean"])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["against_reference"]["free"]["atan:2"]["p_holm"] < 0.05
+    assert all((folder / name).stat().st_size > 10_000 for name in ("learning.png", "ranking.png"))
+
+
+def test_a_report_of_one_seed_and_of_failures(tmp_path):
+    pytest.importorskip("matplotlib")
+    planned = study(seeds=1)
+    broken = [Cell("free", "triangular:1", 0), Cell("sparse", "triangular:1", 0)]
+    fill(tmp_path, planned, skip=broken[1:], failed=broken[:1])
+    found = collect(planned, tmp_path)
+    surrogate_report.write(planned, found, tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "- FREE, triangular:1, seed 0: training diverged" in text and "nan" not in text
+    json.loads((tmp_path / "report" / "summary.json").read_text(), parse_constant=lambda name: 1 / 0)
+    assert "nan" not in (tmp_path / "report" / "pairs.csv").read_text()
+
+
+def test_nothing_to_report(tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UserError, match="no run is finished"):
+        surrogate_report.write(study(), collect(study(), tmp_path), tmp_path / "report")

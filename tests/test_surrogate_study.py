@@ -1,0 +1,289 @@
+"""The grid of a study of surrogates: what runs, what is kept, and what is refused."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_model
+from rich.console import Console
+
+from snn_codec import config
+from snn_codec.cli import main
+from snn_codec.codec import Codec
+from snn_codec.errors import UserError
+from snn_codec.files import exclusive
+from snn_codec.training import surrogate_study
+from snn_codec.training.datasets import Crops, recordings
+from snn_codec.training.surrogate_study import Cell, plan, read, result, write
+
+TINY = [
+    "training.batch=2", "training.seconds=0.4", "training.warmup=2", "training.validation_clips=1",
+    "training.precision=32-true", "training.checkpoint_minutes=0.0", "training.sparsity.goal=0.1",
+]  # fmt: skip
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory):
+    """A small plain model's settings, as a file."""
+    path = tmp_path_factory.mktemp("preset") / "tiny.json"
+    model = small_model(bottleneck=config.Spiking())
+    path.write_text(json.dumps(config.to_dict(config.Config(model))))
+    return path
+
+
+@pytest.fixture
+def make(music, preset):
+    def planned(specs="fast_sigmoid:2,atan", changes=(), **options):
+        options = {"seeds": 2, "steps": 16, "preset": str(preset)} | options
+        return plan(specs.split(","), [music], changes=[*TINY, *changes], **options)
+
+    return planned
+
+
+@pytest.fixture
+def instantly(monkeypatch):
+    """Runs that end at once, as `ending(cell folder)` says; the order in which they were started."""
+    started = []
+
+    def use(ending=lambda folder: ("done", 0)):
+        code = "import sys; sys.exit(int(sys.argv[1]))"
+        original = subprocess.Popen
+
+        def popen(command, **options):
+            folder = Path(command[-1])
+            started.append("/".join(folder.parts[-3:]))
+            status, code_at_end = ending(folder)
+            if status:
+                (folder / "result.json").write_text(json.dumps({"status": status, "reason": "it diverged"}))
+            return original([sys.executable, "-c", code, str(code_at_end)], **options)
+
+        monkeypatch.setattr(surrogate_study.subprocess, "Popen", popen)
+        monkeypatch.setattr(surrogate_study, "POLL_SECONDS", 0.01)
+        return started
+
+    return use
+
+
+def log(folder):
+    with open(folder / "log.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+# --- what runs ---
+
+
+def test_the_grid_is_seed_by_seed_and_free_before_sparse(make):
+    cells = make().cells()
+    assert [(cell.seed, cell.setting, cell.choice) for cell in cells] == [
+        (seed, setting, choice)
+        for seed in (0, 1)
+        for setting in ("free", "sparse")
+        for choice in ("fast_sigmoid:2", "atan:2")
+    ]
+    assert len({cell.folder(Path("x")) for cell in cells}) == 8
+
+
+def test_runs_differ_in_what_is_compared_alone(make):
+    study = make(changes=["training.sparsity.theta=0.25"])
+    free, other = (study.config(Cell("free", choice, 1)) for choice in ("fast_sigmoid:2", "atan:2"))
+    assert (other.model.bottleneck.surrogate, other.model.bottleneck.slope) == ("atan", 2.0)
+    assert free.training == other.training and free.training.seed == 1 and free.training.steps == 16
+    assert free.training.validate_every == 2 and free.training.validation_clips == 1
+    assert free.training.sparsity == config.Sparsity()
+    sparse = study.config(Cell("sparse", "atan:2", 1)).training.sparsity
+    assert sparse.goal == 0.1 and sparse.theta == 0.25
+    assert sparse.stop == config.PRESETS["cpu-sparse"].training.sparsity.stop
+    weights, crops = [], []
+    for settings in (free, other):
+        torch.manual_seed(settings.training.seed)
+        weights.append(Codec(settings.model).state_dict())
+        found = Crops(recordings(study.data[0], "train"), 22050, settings.training)
+        crops.append(torch.stack([found[index] for index in range(4)]))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert torch.equal(*crops)
+
+
+def test_every_run_once_and_none_twice(make, instantly, tmp_path):
+    started = instantly()
+    assert surrogate_study.run(make(), tmp_path / "run", jobs=3, console=QUIET) == {}
+    assert sorted(started) == sorted(
+        f"{setting}/{choice}/seed{seed}"
+        for setting in ("free", "sparse")
+        for choice in ("fast_sigmoid-2", "atan-2")
+        for seed in (0, 1)
+    )
+    for name in [name for name in started if name.startswith("sparse")]:
+        assert started.index(name) > started.index(name.replace("sparse", "free"))
+        cell = json.loads((tmp_path / "run" / name / "cell.json").read_text())
+        assert cell["init_from"] == str(
+            (tmp_path / "run" / name.replace("sparse", "free") / "best").resolve()
+        )
+    started.clear()
+    surrogate_study.run(make(), tmp_path / "run", jobs=3, console=QUIET)
+    assert started == []
+
+
+def test_choices_and_seeds_can_be_added(make, instantly, tmp_path):
+    started = instantly()
+    surrogate_study.run(make(settings=["free"]), tmp_path / "run", jobs=2, console=QUIET)
+    started.clear()
+    surrogate_study.run(make("paper_triangle", seeds=1), tmp_path / "run", jobs=2, console=QUIET)
+    assert started == ["free/paper_triangle-0.3/seed0", "sparse/paper_triangle-0.3/seed0"]
+    whole = read(tmp_path / "run")
+    assert whole.choices == ("fast_sigmoid:2", "atan:2", "paper_triangle:0.3") and whole.seeds == 2
+    assert set(whole.base) == {"free", "sparse"}
+
+
+def test_a_run_that_fails_is_a_result_and_a_killed_one_is_not(make, instantly, tmp_path):
+    def ending(folder):
+        if "atan" in str(folder):
+            return "failed", 2
+        return (None, 9) if folder.name == "seed1" else ("done", 0)
+
+    started = instantly(ending)
+    root = tmp_path / "run"
+    bad = surrogate_study.run(make(), root, jobs=2, console=QUIET)
+    assert bad[Cell("free", "atan:2", 0)] == "it diverged"
+    assert bad[Cell("sparse", "atan:2", 0)] == "its FREE run did not end well"
+    assert "ended with 9" in bad[Cell("free", "fast_sigmoid:2", 1)]
+    assert len(bad) == 6 and len(started) == 5
+    started.clear()
+    surrogate_study.run(make(), root, jobs=2, console=QUIET)
+    assert started == ["free/fast_sigmoid-2/seed1"]
+    started.clear()
+    surrogate_study.run(make(), root, jobs=2, console=QUIET, retry=True)
+    assert sorted(started) == ["free/atan-2/seed0", "free/atan-2/seed1", "free/fast_sigmoid-2/seed1"]
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(specs="atan,atan:2"), "'atan:2' is given twice"),
+        (dict(specs="magic"), "'magic' is not known"),
+        (dict(specs="atan:none"), "must be a number"),
+        (dict(seeds=0), "at least 1"),
+        (dict(steps=0), "at least 1"),
+        (dict(settings=["dense"]), "'dense' is not known; choose from free, sparse"),
+        (dict(settings=["sparse"]), "SPARSE starts from FREE"),
+        (dict(changes=["training.steps=5"]), "the study chooses it"),
+        (dict(changes=["training.seed=5"]), "the study chooses it"),
+        (dict(changes=["model.bottleneck.slope=5"]), "the study chooses it"),
+        (dict(changes=["training.magic=5"]), "there is no setting"),
+        (dict(changes=["model.bottleneck.groups=3"]), "80 units cannot be split into 3"),
+        (dict(preset="cpu-rvq"), "its bottleneck has no surrogate"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_before_it_runs(make, options, words):
+    with pytest.raises(UserError, match=words):
+        make(**options)
+
+
+def test_data_is_looked_at_before(preset, tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        plan(["atan"], [tmp_path / "nothing"], seeds=1, steps=1, preset=str(preset))
+
+
+def test_studies_are_not_mixed_up(make, tmp_path, music):
+    root = tmp_path / "run"
+    surrogate_study._make(root)
+    write(make(), root)
+    for other, words in (
+        (make(steps=24), r"FREE runs have training.steps = 16, not 24"),
+        (make(sparse_steps=24), r"SPARSE runs have training.steps = 16, not 24"),
+        (make(changes=["model.hop=256"]), "model.hop = 512, not 256"),
+    ):
+        with pytest.raises(UserError, match=words):
+            write(other, root)
+    (root / "study.json").write_text("{")
+    with pytest.raises(UserError, match=r"study.json: is damaged"):
+        read(root)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not empty and holds no study"):
+        surrogate_study.run(make(), taken, jobs=1, console=QUIET)
+    assert [path.name for path in taken.iterdir()] == ["letter.txt"]
+
+
+def test_two_at_work_in_one_folder(make, instantly, tmp_path):
+    pytest.importorskip("fcntl")
+    started = instantly()
+    (tmp_path / "run").mkdir()
+    with exclusive(tmp_path / "run" / "lock"), pytest.raises(UserError, match="another process is at work"):
+        surrogate_study.run(make(), tmp_path / "run", jobs=1, console=QUIET)
+    assert started == []
+
+
+# --- for real ---
+
+
+def command(preset, music, root, *more):
+    found = [
+        "compare-surrogates", "--surrogates", "fast_sigmoid:2,triangular", "--data", str(music), "-o", str(root),
+        "--seeds", "1", "--steps", "40", "--sparse-steps", "16", "--preset", str(preset), "--jobs", "2", *more,
+    ]  # fmt: skip
+    for change in TINY:
+        found += ["--set", change]
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_exactly(preset, music, tmp_path, capsys):
+    """kill -9 of the study in the middle of its runs; then the same command gives what it gives without."""
+    pytest.importorskip("matplotlib")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    arguments = [sys.executable, "-m", "snn_codec.cli", *command(preset, music, killed)]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    states = [
+        killed / "free" / name / "seed0" / "state.safetensors" for name in ("fast_sigmoid-2", "triangular-1")
+    ]
+    while process.poll() is None and not any(state.exists() for state in states):
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    pids = children.read_text().split() if children.exists() else []
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not all(result(cell, killed) for cell in read(killed).cells())
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(pid) for pid in pids)  # none is left to write into the folders
+    for root in (killed, whole):
+        assert main(command(preset, music, root)) == 0, capsys.readouterr().err
+    for cell in read(whole).cells():
+        assert result(cell, killed) == result(cell, whole) == {"status": "done", "reason": ""}
+        assert log(cell.folder(killed)) == log(cell.folder(whole))
+    free, sparse = (Cell(setting, "triangular:1", 0).folder(whole) for setting in ("free", "sparse"))
+    assert len(log(free)) == 8 and float(log(sparse)[-1]["lambda"]) == 0.1
+    columns = ("encoder_gradient", "dead_units", "saturated_units", "validation_stft")
+    assert all(row[column] != "" for row in log(sparse) for column in columns)
+    assert float(log(free)[-1]["encoder_gradient"]) > 0
+    report = (whole / "report" / "report.md").read_text()
+    assert "| `triangular:1` | 1 |" in report and "## SPARSE (16 steps" in report
+    assert {path.suffix for path in (whole / "report").iterdir()} == {".md", ".csv", ".json", ".png"}
+
+
+def test_the_command_says_what_is_wrong(preset, music, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    assert main(command(preset, music, tmp_path / "run", "--reference", "atan")) == 2
+    assert "--reference atan: is not among --surrogates" in capsys.readouterr().err
+    assert main(command(preset, music, tmp_path / "run", "--jobs", "0")) == 2
+    assert not (tmp_path / "run").exists()
