@@ -73,9 +73,8 @@ class Context(nn.Module):
         if level is not None:
             below = level.floor().long().clamp(0, len(self.prompt) - 1)
             above = (below + 1).clamp(max=len(self.prompt) - 1)
-            features = features + torch.lerp(
-                self.prompt[below], self.prompt[above], (level - below).unsqueeze(-1)
-            )
+            share = (level - below).unsqueeze(-1)
+            features = features + (1 - share) * self.prompt[below] + share * self.prompt[above]
         return self.layers(features)
 
 

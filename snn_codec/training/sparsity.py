@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from snn_codec import config, costs
+from snn_codec.compression import LEVEL_PARTS
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.training.rate import ContextNetwork, RateTraining
@@ -65,9 +66,10 @@ def level_loss(amount: Tensor, level: Tensor, settings: config.Sparsity) -> Tens
 
 
 def level_draw(step: int, seed: int, rank: int, batch: int, levels: int) -> Tensor:
-    """The levels that a training step prompts, `[batch, 1]`: uniform in 0..levels - 1, by step and seed alone."""
+    """The levels that a training step prompts, `[batch, 1]`: any eighth in 0..levels - 1, by step and seed alone."""
     random = np.random.default_rng([seed, 8, step, rank])
-    return torch.from_numpy(random.uniform(0, levels - 1, (batch, 1)).astype(np.float32))
+    codes = random.integers(0, (levels - 1) * LEVEL_PARTS, (batch, 1), endpoint=True)
+    return torch.from_numpy(codes / LEVEL_PARTS).float()
 
 
 class RateMeter:
