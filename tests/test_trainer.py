@@ -227,7 +227,7 @@ def test_the_true_rate_can_be_pressed(run):
 
 def test_levels_come_apart(run):
     """One model, trained by Eq. 8: the density falls as the level rises."""
-    gently = ["training.sparsity.goal=3", "training.learning_rate=0.02", "training.sparsity.halving=2"]
+    gently = ["training.sparsity.goal=5", "training.sparsity.halving=2"]
     folder = run("a", *PRESSED, *gently, "model.levels=8", "training.steps=200", "training.batch=4")
     codec = Codec.load(folder / "best")
     sound = tones(6.0)
