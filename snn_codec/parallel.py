@@ -178,7 +178,7 @@ class _Worker:
     work: Callable[[Any, Any], Any]
     prepare: Callable[[], Any]
     state: Any = None
-    stopped = False
+    busy = stopped = False
 
     @classmethod
     def begin(cls, work: Callable[[Any, Any], Any], prepare: Callable[[], Any]) -> None:
@@ -192,13 +192,19 @@ class _Worker:
     @classmethod
     def stop(cls, *_: object) -> None:
         cls.stopped = True
+        if not cls.busy:
+            os._exit(1)  # nothing to clean up, and no traceback of a process that was waiting
         raise KeyboardInterrupt
 
     @classmethod
     def do(cls, job: Any) -> Any:
-        if cls.stopped:
-            raise KeyboardInterrupt
-        # not in `begin`: an error there would be a broken pool, not the sentence that it is
-        if cls.state is None:
-            cls.state = cls.prepare()
-        return cls.work(cls.state, job)
+        cls.busy = True
+        try:
+            if cls.stopped:
+                raise KeyboardInterrupt
+            # not in `begin`: an error there would be a broken pool, not the sentence that it is
+            if cls.state is None:
+                cls.state = cls.prepare()
+            return cls.work(cls.state, job)
+        finally:
+            cls.busy = False

@@ -1,8 +1,13 @@
 """Work for worker processes, which import this module: so it imports nothing that takes long."""
 
 import os
+import sys
+import time
+from pathlib import Path
 
 from snn_codec.errors import UserError
+from snn_codec.files import replacing
+from snn_codec.parallel import Spread, Team
 
 
 def state():
@@ -21,3 +26,15 @@ def dies(state, job):
 
 def missing(text):
     raise UserError(text)
+
+
+def writes_slowly(state, path):
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        path.with_suffix(".begun").touch()
+        time.sleep(600)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    list(Team(Spread(2)).map(writes_slowly, state, [folder / f"{number}.txt" for number in range(5)]))

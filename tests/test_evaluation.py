@@ -20,7 +20,6 @@ from snn_codec.evaluation.evaluate import Selection, evaluate, jobs, scores_of
 from snn_codec.evaluation.metrics import onset_si_snr, si_snr
 from snn_codec.evaluation.statistics import differences, summary
 from snn_codec.listening import conditions
-from snn_codec.listening.signals import RATE
 from snn_codec.parallel import Spread, Team
 
 LENGTH = 256 * 512
@@ -93,7 +92,7 @@ def test_workers_and_ranks_give_the_rows_of_one_process(checkpoint, corpus, tmp_
     result = subprocess.run(
         [sys.executable, "-m", "snn_codec.cli", "evaluate", "--split", SPLIT, *common,
          "--json", str(tmp_path / "ranks.json"), "--devices", "2"],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("4 clips") == 1  # one rank prints
@@ -111,7 +110,7 @@ def test_the_first_rank_names_a_bad_recording_of_another(checkpoint, tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "snn_codec.cli", "evaluate", "--split", SPLIT, "--data", str(tmp_path),
          "--model", str(checkpoint), "--devices", "2"],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert result.returncode == 2 and "1.wav: holds values that are not numbers" in result.stderr
 
@@ -298,7 +297,3 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
         path.write_text(path.read_text()[:100])  # as a full disk leaves it
     evaluated(coder, few, tmp_path / "new", team)
     assert len(made) == 3
-
-
-def test_the_test_rate_is_that_of_the_alignment():
-    assert RATE == perceptual.RATE == 48_000

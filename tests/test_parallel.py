@@ -3,7 +3,12 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +19,8 @@ from processes import dies, missing, state, times
 from snn_codec.cli import main
 from snn_codec.errors import UserError
 from snn_codec.parallel import Spread, Team
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_results_come_in_the_order_of_the_jobs():
@@ -37,6 +44,18 @@ def test_the_complaint_of_a_job_or_of_getting_ready_is_what_is_raised(workers):
 def test_a_worker_that_dies_is_a_sentence():
     with pytest.raises(UserError, match="of 2 worker processes died"):
         list(Team(Spread(2)).map(dies, state, [1, 2, 3]))
+
+
+def test_an_interrupt_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
+    program = [sys.executable, str(ROOT / "tests" / "processes.py"), str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(list(tmp_path.glob("*.begun"))) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)  # to the first one only
+    _, err = process.communicate(timeout=60)  # which ends when the pipe that the workers share is closed
+    assert process.returncode != 0 and err.count("KeyboardInterrupt") >= 1
+    assert {path.suffix for path in tmp_path.iterdir()} == {".begun"}
 
 
 @pytest.mark.parametrize("numbers", [{"workers": 0}, {"devices": -1}, {"nodes": 0}])

@@ -12,6 +12,7 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.coders import Coder
 from snn_codec.evaluation.command import Data, evaluation
+from snn_codec.evaluation.statistics import MEASURES
 from snn_codec.parallel import Team
 from snn_codec.training.datasets import recordings
 
@@ -47,7 +48,7 @@ def _key(coder: Coder, data: Data) -> str:
     files = [(path.name, path.stat().st_size) for path in recordings(data.folder, data.split)]
     chosen = data.selection
     heard = [chosen.perceptual, chosen.perceptual_clips] if chosen.perceptual else None
-    parts = [coder.fingerprint, data.split, chosen.clips, heard, files]
+    parts = [coder.fingerprint, data.split, chosen.clips, heard, MEASURES, files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
