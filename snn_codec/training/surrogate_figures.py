@@ -55,6 +55,8 @@ def _looks(plt, choices: Sequence[str]) -> dict[str, dict]:
 def learning(path: str | os.PathLike, results: Results) -> None:
     """Every measure over the steps, a column a setting: mean over seeds, and its 95 % interval as a band.
 
+    SI-SNR and STFT distance of choices that end very far from the others are outside the frame.
+
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
@@ -73,6 +75,8 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 axis = axes[row, column]
                 for choice in order:
                     _curve(axis, results, setting, choice, measure, looks[choice])
+                if measure in ("si_snr", "stft_distance"):
+                    _frame(axis, results, setting, measure)
                 axis.grid(color=GRID, linewidth=0.6)
                 if not column:
                     axis.set_ylabel(name)
@@ -88,6 +92,19 @@ def learning(path: str | os.PathLike, results: Results) -> None:
         legend.get_title().set_fontsize(8)
         _save(figure, path)
         plt.close(figure)
+
+
+def _frame(axis, results: Results, setting: str, measure: str) -> None:
+    """Leave curves that end very far from the others out of the frame, if they are not in it anyway."""
+    means = {choice: results.of(setting, choice)[measure]["mean"] for choice in results.choices(setting)}
+    near = set(means) - set(_far(means))
+    values = [
+        row[measure] for row in results.rows
+        if row["setting"] == setting and row["choice"] in near and not math.isnan(row[measure])
+    ]  # fmt: skip
+    if values and len(near) < len(means):
+        margin = 0.05 * (max(values) - min(values))
+        axis.set_ylim(min(values) - margin, max(values) + margin)
 
 
 def _curve(axis, results: Results, setting: str, choice: str, measure: str, look: dict) -> None:
@@ -226,8 +243,7 @@ def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
             gain = round(float((slope * density).sum() / density.sum()), 2) + 0.0  # no -0.00
             form = SURROGATES[parse(choice)[0]].derivative
             axis.text(0.03, 0.96, f"${form}$", transform=axis.transAxes, va="top", fontsize=7.5)
-            axis.text(0.97, 0.72, f"mean\n{gain:.2f}", transform=axis.transAxes, ha="right", va="top", fontsize=7,
-                      color="#6b7785")  # fmt: skip
+            axis.set_title(f"mean {gain:.2f}", loc="right", fontsize=7, color="#6b7785")
             axis.locator_params(axis="y", nbins=3)
         for axis in axes.flat[len(choices) :]:
             axis.set_axis_off()
