@@ -220,8 +220,17 @@ class _Trainer:
             "lambda": pressure,
             **sparsity.rates(density, grid.units, grid.sample_rate / grid.hop),
         }
-        self.watch.check(self.step + 1, row)
+        self.watch.check(self.step + 1, row | self._everywhere(row, "density", "si_snr"))
         return row
+
+    def _everywhere(self, row: dict[str, float], *names: str) -> dict[str, float]:
+        """Means over all devices, so that all of them draw the same conclusion."""
+        if self.fabric.world_size == 1:
+            return {}
+        means = self.fabric.all_reduce(
+            torch.tensor([row[name] for name in names], device=self.fabric.device), reduce_op="mean"
+        )
+        return dict(zip(names, means.tolist(), strict=True))
 
     def _levels(self, batch: Tensor) -> Tensor | None:
         """The levels to prompt this step with, if the model has any."""
