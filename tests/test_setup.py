@@ -21,12 +21,12 @@ ELSEWHERE = (
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"audio", "checkpoints", "config", "costs", "errors", "events", "files", "levels", "midi", "parallel"}
-    | {"plots", "progress"},
+    {"audio", "checkpoints", "compression", "config", "costs", "errors", "events", "files", "levels", "midi"}
+    | {"parallel", "plots", "progress", "weights"},
     {"storage"},
     {"models"},
     {"codec", "loading"},
-    {"analysis", "evaluation", "listening", "training"},
+    {"analysis", "evaluation", "listening", "rate_control", "training"},
     {"cli"},
 ]
 

@@ -21,7 +21,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-import snn_codec
 from snn_codec import config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -371,7 +370,7 @@ class _Grid:
         }
         with replacing(folder / "cell.json", force=True) as temporary:
             temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
-        paths = [str(Path(snn_codec.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(config.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         with open(folder / "output.txt", "ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "snn_codec.training.surrogate_cell", str(folder)],
