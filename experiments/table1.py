@@ -27,7 +27,7 @@ from snn_codec.parallel import Spread, Team
 
 SHIPPED = ("free", "rvq", "sparse", "mu-sparse")
 OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200")
-LEVELS = (3, 6, 9, 12, 15)
+LEVELS = (0, 4, 8, 12, 16, 20, 24, 28)
 PAPER = {  # kbps, SI-SNR in dB, ViSQOL; on MAESTRO's recordings
     "rvq": (3.445, 11.11, 2.85),
     "free": (3.445, 9.49, 3.01),

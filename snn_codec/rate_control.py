@@ -39,18 +39,18 @@ def at_rate(
     codec: Codec,
     blocks: Blocks,
     sample_rate: int,
-    kbps: float,
+    wanted: float,
     *,
     batch_size: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Rated:
-    """Events whose bitstream has `kbps` to within 5 %, header included.
+    """Events whose bitstream has the rate `wanted` to within 5 %, header included.
 
     Args:
         codec: A model with levels.
         blocks: The recording, readable again and again.
         sample_rate: Of the blocks, in Hz.
-        kbps: What to meet.
+        wanted: What to meet, in kbps.
         batch_size: Chunks computed at once.
         progress: Called with the share of the work that is done.
 
@@ -58,8 +58,8 @@ def at_rate(
         UserError: No level comes that near; the message names the rates that can be had. Or as `Codec.encode`.
     """
     top = _top(codec)
-    if not kbps > 0:
-        raise UserError(f"a rate of {kbps} kbps cannot be met; give more than 0")
+    if not wanted > 0:
+        raise UserError(f"a rate of {wanted} kbps cannot be met; give more than 0")
     low, high, tried = 0, top, dict[int, Rated]()
 
     def attempt(code: int) -> Rated:
@@ -67,20 +67,20 @@ def at_rate(
             events = codec.encode_blocks(
                 blocks(), sample_rate, compression=code / LEVEL_PARTS, batch_size=batch_size
             )
-            tried[code] = Rated(events, _kbps(codec, events))
+            tried[code] = Rated(events, kbps(codec, events))
             progress(min(1.0, len(tried) / 10))
         return tried[code]
 
     # more events at lower levels
-    if attempt(low).kbps > kbps > attempt(high).kbps:
-        while high - low > 1 and min(abs(found.kbps / kbps - 1) for found in tried.values()) > CLOSE_ENOUGH:
+    if attempt(low).kbps > wanted > attempt(high).kbps:
+        while high - low > 1 and min(abs(found.kbps / wanted - 1) for found in tried.values()) > CLOSE_ENOUGH:
             middle = (low + high) // 2
-            low, high = (middle, high) if attempt(middle).kbps > kbps else (low, middle)
-    best = min(tried.values(), key=lambda found: abs(found.kbps / kbps - 1))
-    if abs(best.kbps / kbps - 1) > TOLERANCE:
+            low, high = (middle, high) if attempt(middle).kbps > wanted else (low, middle)
+    best = min(tried.values(), key=lambda found: abs(found.kbps / wanted - 1))
+    if abs(best.kbps / wanted - 1) > TOLERANCE:
         rates = sorted(found.kbps for found in tried.values())
         raise UserError(
-            f"no level of this model has {kbps:g} kbps on this recording: its levels have {rates[0]:.2f} to "
+            f"no level of this model has {wanted:g} kbps on this recording: its levels have {rates[0]:.2f} to "
             f"{rates[-1]:.2f} kbps, the nearest {best.kbps:.2f}; ask for that"
         )
     progress(1.0)
@@ -143,7 +143,8 @@ def _top(codec: Codec) -> int:
     return (codec.settings.levels - 1) * LEVEL_PARTS
 
 
-def _kbps(codec: Codec, events: EventMatrix) -> float:
+def kbps(codec: Codec, events: EventMatrix) -> float:
+    """The true rate of a bitstream of these events, everything in it counted."""
     file = io.BytesIO()
     bitstream.write(file, events, model=codec.context)
     return events.kbps(len(file.getvalue()))

@@ -68,6 +68,18 @@ def checkpoint(codec, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def prompted(tmp_path_factory):
+    """Folder of a small model with levels, whose density falls with the level."""
+    codec = settled(small_model(bottleneck=config.Spiking(groups=1), levels=16))
+    with torch.no_grad():
+        down = torch.linalg.lstsq(codec.bottleneck.encode_weight, -torch.ones(80)).solution
+        codec.before.prompt += torch.linspace(0, 6, 16)[:, None] * down
+    folder = tmp_path_factory.mktemp("checkpoint") / "prompted"
+    codec.save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def music(tmp_path_factory):
     """A folder in no particular layout with four recordings of 7 s."""
     folder = tmp_path_factory.mktemp("music")

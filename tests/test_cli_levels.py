@@ -4,23 +4,9 @@ import json
 
 import pytest
 import soundfile
-import torch
-from conftest import settled, small_model, tones
+from conftest import tones
 
-from snn_codec import config
 from snn_codec.cli import main
-
-
-@pytest.fixture(scope="module")
-def prompted(tmp_path_factory):
-    """Folder of a small model with levels, whose density falls with the level."""
-    codec = settled(small_model(bottleneck=config.Spiking(groups=1), levels=16))
-    with torch.no_grad():
-        down = torch.linalg.lstsq(codec.bottleneck.encode_weight, -torch.ones(80)).solution
-        codec.before.prompt += torch.linspace(0, 6, 16)[:, None] * down
-    folder = tmp_path_factory.mktemp("checkpoint") / "prompted"
-    codec.save(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")

@@ -139,3 +139,24 @@ def test_the_analysis_benchmark():
     result = run("analysis_benchmark.py", "--hours", "0.1")
     assert result.returncode == 0, result.stderr
     assert "0 of 80 units" in result.stdout and "chance 0.05058" in result.stdout
+
+
+def test_promises_of_rate_and_quality(prompted, music):
+    result = run(
+        "guarantees.py",
+        "--data",
+        music,
+        "--model",
+        prompted,
+        "--kbps",
+        "3.2",
+        "--min-si-snr",
+        "-99",
+        "99",
+        "--quick",
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("3.2 kbps: at most") and lines[0].endswith("0 of 1 recordings cannot have it")
+    assert "0 of 2 chunks below it unnamed, 0 (0.0%)" in lines[1]
+    assert "0 of 2 chunks below it unnamed, 2 (100.0%)" in lines[2]
