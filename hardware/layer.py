@@ -134,7 +134,7 @@ def encode_with_features(
     codec's grid, so each window is one run, its borrowed context included (`kept_steps` says which to keep).
     """
     outputs: list[np.ndarray] = []
-    hook = codec.encoder.register_forward_hook(
+    hook = codec.before.register_forward_hook(
         lambda module, arguments, features: outputs.append(features[0].float().cpu().numpy().T.copy())
     )
     try:

@@ -7,6 +7,7 @@ from conftest import settled, small_model, tones
 
 from hardware.layer import calibrated_peak, delays, encode_with_features, fold, kept_steps
 from snn_codec import config
+from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 
 NEURONS = {
@@ -48,6 +49,13 @@ def test_features_of_every_length_are_aligned(codec, steps):
     assert features.shape == (16, steps) and features.dtype == np.float32
     np.testing.assert_array_equal(fold(codec.bottleneck).spikes(features), events.events)
     assert codec.encode(sound, 22050) == events
+
+
+def test_features_are_those_after_the_conformer_layers(prompted):
+    codec = Codec.load(prompted)
+    events, (features,) = encode_with_features(codec, [tones(7.0)], 22050)
+    np.testing.assert_array_equal(fold(codec.bottleneck).spikes(features), events.events)
+    assert codec.encode(tones(7.0), 22050) == events and len(events.compression)
 
 
 def test_delays_let_each_group_wait_for_those_before(codec):

@@ -3,7 +3,9 @@ import pytest
 import torch
 from rasters import bursty, raster
 
-from snn_codec.training.rate import ContextNetwork, RateTraining, bits_per_cell, train_context
+from snn_codec.codec import Codec
+from snn_codec.training.datasets import recordings
+from snn_codec.training.rate import ContextNetwork, RateTraining, bits_per_cell, events_of, train_context
 
 QUICK = RateTraining(history=2, layers=(24,), steps=300, batch=8, crop_steps=64, learning_rate=1e-2)
 
@@ -58,3 +60,10 @@ def test_the_seed_decides_and_bad_input_is_refused():
     for wrong in ([], [events[0], bursty(7, 300)]):
         with pytest.raises(ValueError, match="needs events"):
             train_context(wrong, short)
+
+
+def test_events_to_learn_from_are_of_all_levels(prompted, music):
+    codec = Codec.load(prompted)
+    paths = recordings(music, "train") * 3
+    densities = [events.mean() for events in events_of(codec, paths, 1.0)]
+    assert len(densities) == len(paths) and max(densities) > 1.3 * min(densities)

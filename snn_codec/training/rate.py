@@ -23,6 +23,8 @@ from snn_codec.events import CHUNK_STEPS
 from snn_codec.storage import entropy
 from snn_codec.storage.context import UNIT, ContextModel
 
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are evenly spread however many there are
+
 
 @dataclass(frozen=True)
 class RateTraining:
@@ -159,6 +161,7 @@ def events_of(
 ) -> list[np.ndarray]:
     """Events of recordings in random order, bool `[units, steps]` each, until there are `hours` of them.
 
+    A model with compression levels encodes each at another one, evenly from the first to the last.
     `progress` is called with the share that is done.
 
     Raises:
@@ -167,7 +170,12 @@ def events_of(
     matrices: list[np.ndarray] = []
     order, seconds = np.random.default_rng(seed).permutation(len(paths)), 0.0
     for number, which in enumerate(order):
-        events = codec.encode_blocks(audio.read_blocks(paths[which]), audio.info(paths[which]).sample_rate)
+        top = codec.settings.levels - 1
+        events = codec.encode_blocks(
+            audio.read_blocks(paths[which]),
+            audio.info(paths[which]).sample_rate,
+            compression=top * (number * GOLDEN % 1) if top > 0 else None,
+        )
         matrices.append(events.events)
         seconds += events.duration
         progress(max((number + 1) / len(paths), min(1.0, seconds / hours / 3600)))
