@@ -232,7 +232,9 @@ PRESETS: dict[str, Config] = {
     ),
     "cpu-mu-sparse": Config(
         Model(bottleneck=Spiking(groups=8), conformer=Conformer(layers=1), levels=32),
-        dataclasses.replace(_CPU, sparsity=Sparsity(goal=3.0, start=0.0, stop=0.1)),
+        dataclasses.replace(
+            _CPU, sparsity=Sparsity(goal=3.0, objective="rate", start=0.0, stop=0.3, densest=1.0, halving=8.0)
+        ),
     ),
     "paper-free": Config(_PAPER, _GPU),
     "paper-rvq": Config(dataclasses.replace(_PAPER, bottleneck=RVQ(decay=0.99, revive_below=2.0)), _GPU),
