@@ -1,0 +1,86 @@
+"""The other shipped models do on the shipped recording what their cards say."""
+
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from snn_codec import audio, checkpoints, rate_control
+from snn_codec.codec import Codec
+from snn_codec.compression import UNREACHED
+from snn_codec.evaluation.metrics import si_snr
+from snn_codec.storage import bitstream
+
+DATA = Path(__file__).parent.parent / "data"
+RECORDING = DATA / "recording" / "bach-bwv846.flac"
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return audio.read(RECORDING)[0]
+
+
+@pytest.fixture(scope="module", params=["sparse", "mu-sparse", "rvq"])
+def model(request):
+    if request.param == "rvq":
+        pytest.importorskip("vector_quantize_pytorch")
+    return request.param, Codec.load(request.param)
+
+
+@pytest.fixture(scope="module")
+def mu():
+    return Codec.load("mu-sparse")
+
+
+def test_cards_and_files_are_of_the_same_model(model):
+    name, codec = model
+    assert codec.fingerprint in (DATA / "checkpoints" / name / "README.md").read_text()
+    assert checkpoints.shipped(codec.fingerprint) == name
+    assert codec.context is not None and codec.context.checkpoint == codec.fingerprint
+
+
+def test_their_files_are_smaller_than_dense_and_decode(model, sound):
+    _, codec = model
+    events = codec.encode(sound, 22050)
+    file = io.BytesIO()
+    bitstream.write(file, events, model=codec.context)
+    assert events.kbps(len(file.getvalue())) < 0.98 * events.kbps(events.costs["dense"] / 8)
+    file.seek(0)
+    back = bitstream.read(file, model=codec.context)
+    assert back == events and si_snr(codec.decode(back), sound) > 5
+
+
+def test_sparse_is_sparse_and_says_what_its_card_says(sound):
+    codec = Codec.load("sparse")
+    events = codec.encode(sound, 22050)
+    assert events.density < 0.1
+    assert rate_control.kbps(codec, events) < 0.9
+
+
+def test_levels_trade_bytes_for_quality(mu, sound):
+    found = []
+    for level in range(0, 32, 6):
+        events = mu.encode(sound, 22050, compression=level)
+        found.append((rate_control.kbps(mu, events), si_snr(mu.decode(events), sound), events.density))
+    kbps, quality, density = np.transpose(found)
+    assert (np.diff(kbps) < 0).all() and (np.diff(quality) < 0).all() and (np.diff(density) < 0.01).all()
+    assert kbps[0] > 2.5 and kbps[-1] < 0.5
+
+
+@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.0])
+def test_rates_are_met(mu, sound, wanted):
+    found = rate_control.at_rate(mu, lambda: [sound], 22050, wanted)
+    assert found.kbps == pytest.approx(wanted, rel=0.05)
+
+
+def test_a_quality_is_held(mu):
+    blocks = partial(audio.read_blocks, RECORDING)
+    found = rate_control.at_quality(mu, blocks, 22050, 6.0)
+    sound, decoded = audio.read(RECORDING)[0], mu.decode(found.events)
+    size = 256 * 512
+    for number, start in enumerate(range(0, len(sound), size)):
+        held = si_snr(decoded[start : start + size], sound[start : start + size]) >= 6
+        assert held or number in found.unreached
+    assert (found.events.compression == UNREACHED).sum() == len(found.unreached) < found.events.n_chunks
