@@ -196,11 +196,72 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Plain:
+    """The first phase: encoder, bottleneck and decoder together (`training.trainer`)."""
+
+    kind: Literal["plain"] = "plain"
+
+
+@dataclass(frozen=True)
+class Discriminators:
+    """Multi-scale complex-STFT discriminators (`models.discriminators`).
+
+    Frames are a window's length over `overlap` apart; `stride` is the first layer's over frequency.
+    """
+
+    windows: tuple[int, ...] = (2048, 1024, 512)
+    channels: int = 16
+    overlap: int = 2
+    stride: int = 2
+    compression: float = 0.5
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the decoder's gradient that the terms of the loss get, by the balancer (`training.adversarial`)."""
+
+    stft: float = 1.0
+    mel: float = 1.0
+    waveform: float = 0.5
+    si_snr: float = 1.0
+    adversarial: float = 1.0
+    features: float = 1.0
+
+
+@dataclass(frozen=True)
+class Gan:
+    """Second phase of any decoder, against discriminators (`training.adversarial`).
+
+    With `frozen`, encoder and bottleneck stay as they are, so that the events do. The decoder sees the discriminators
+    from step `start` on. They are trained in a step with `probability`, and not if their loss is below `enough`.
+    """
+
+    kind: Literal["gan"] = "gan"
+    frozen: bool = True
+    loss: Literal["hinge", "squares"] = "hinge"
+    start: int = 100
+    probability: float = 0.67
+    enough: float = 0.6
+    learning_rate: float = 5e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    balance_decay: float = 0.99
+    margin_db: float = 0.8
+    shares: Shares = field(default_factory=Shares)
+    discriminators: Discriminators = field(default_factory=Discriminators)
+
+
+Phase = Plain | Gan
+PHASES = {phase.kind: phase for phase in (Plain, Gan)}
+KINDS |= PHASES
+
+
+@dataclass(frozen=True)
 class Config:
-    """All that determines a training run, besides its data."""
+    """All that determines a training run, besides its data. Of a later phase, the model is a checkpoint's."""
 
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    phase: Phase = field(default_factory=Plain)
 
 
 _CPU = Training(steps=7000, batch=8, optimizer="muon")
@@ -227,6 +288,36 @@ PRESETS: dict[str, Config] = {
             learning_rate=1e-4,
             betas=(0.95, 0.99),
             weight_decay=1e-3,
+        ),
+    ),
+    "cpu-gan": Config(
+        training=Training(
+            steps=3000,
+            batch=8,
+            seconds=1.0,
+            learning_rate=3e-4,
+            betas=(0.8, 0.99),
+            weight_decay=1e-3,
+            warmup=100,
+            validate_every=250,
+        ),
+        phase=Gan(),
+    ),
+    "paper-gan": Config(
+        training=Training(
+            steps=500_000,
+            batch=32,
+            seconds=2**17 / 22050,
+            learning_rate=1e-4,
+            betas=(0.5, 0.9),
+            weight_decay=1e-3,
+        ),
+        phase=Gan(
+            start=0,
+            enough=0.0,
+            learning_rate=3e-4,
+            balance_decay=0.999,
+            discriminators=Discriminators((2048, 1024, 512, 256, 128), channels=32, overlap=4, stride=1),
         ),
     ),
 }

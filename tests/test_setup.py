@@ -23,7 +23,7 @@ ELSEWHERE = (
 LAYERS = [
     {"audio", "checkpoints", "config", "costs", "errors", "events", "files", "levels", "midi", "plots"},
     {"storage"},
-    {"models"},
+    {"models", "decoders"},
     {"codec"},
     {"analysis", "evaluation", "listening", "training"},
     {"cli"},
