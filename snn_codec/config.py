@@ -323,6 +323,29 @@ PRESETS: dict[str, Config] = {
 }
 
 
+PHASE_PRESETS = {None: "cpu-free", "plain": "cpu-free", "gan": "cpu-gan", "diffusion": "cpu-flow"}
+PHASE_OF = {
+    "plain": "plain",
+    "gan": "gan",
+    "flow": "diffusion",
+    "diffusion": "diffusion",
+}  # by kind of settings
+
+
+def check_phase(settings: Config, phase: str | None) -> None:
+    """See that settings are of the phase that was asked for.
+
+    Raises:
+        UserError: They are not.
+    """
+    kind = settings.phase.kind
+    if phase not in (None, PHASE_OF[kind]):
+        raise UserError(
+            f"--phase {phase}: the settings are of the phase {PHASE_OF[kind]} (phase.kind is {kind}); "
+            f"leave --phase out, or use the preset {PHASE_PRESETS[phase]}"
+        )
+
+
 def from_dict(cls: type, data: Any, where: str = "config") -> Any:
     """`data`, as read from JSON, as an instance of the dataclass `cls`; unknown keys and wrong types fail.
 

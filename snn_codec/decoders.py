@@ -25,7 +25,6 @@ from snn_codec.files import replacing
 FILE_NAME = "decoders.json"
 PLAIN = "plain"
 NAMES = (PLAIN, "gan", "diffusion")
-SLOTS = {"gan": "gan", "flow": "diffusion", "diffusion": "diffusion"}  # where a kind of decoder is kept
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def load(folder: Path, name: str, codec: Any, sampling: Sampling | None = None) 
         )
     place = f"{folder / FILE_NAME}: {name}.settings"
     kind = entry["settings"].get("kind") if isinstance(entry["settings"], dict) else None
-    if SLOTS.get(kind) != name:
+    if config.PHASE_OF.get(kind) != name:
         raise UserError(f"{place}.kind: is {kind!r}, which is no {name} decoder; get the checkpoint again")
     settings = config.from_dict(config.PHASES[kind], entry["settings"], place)
     module = build(settings, codec)
@@ -152,7 +151,7 @@ def save(
     Raises:
         UserError: It exists (without `force`) or cannot be written.
     """
-    name = SLOTS[settings.kind]
+    name = config.PHASE_OF[settings.kind]
     tensors = {
         key: (value.half() if half and value.ndim > 1 else value).detach().cpu().contiguous()
         for key, value in module.state_dict().items()

@@ -78,7 +78,7 @@ class _Scale(nn.Module):
 def spectrum(audio: Tensor, window: Tensor, hop: int, compression: float) -> Tensor:
     """Compressed complex spectrogram `[batch, 2, frame, bin]` of `[batch, samples]`, orthonormal transform."""
     with torch.autocast(audio.device.type, enabled=False):
-        frames = audio.float().unfold(-1, len(window), hop) * window
+        frames = audio.to(window.dtype).unfold(-1, len(window), hop) * window
         parts = torch.view_as_real(torch.fft.rfft(frames, norm="ortho"))
         power = parts.square().sum(-1, keepdim=True)
         parts = parts * (power + FLOOR).pow((compression - 1) / 2)
