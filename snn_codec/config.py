@@ -250,8 +250,46 @@ class Gan:
     discriminators: Discriminators = field(default_factory=Discriminators)
 
 
-Phase = Plain | Gan
-PHASES = {phase.kind: phase for phase in (Plain, Gan)}
+@dataclass(frozen=True)
+class Flow:
+    """Flow-matching decoder at the step rate, which starts from the plain decoder's sound (`models.flow`).
+
+    `steps` and `temperature` are of the sampler; `floor` is of an envelope, re a normalised signal's level. In
+    training, conditions are `dropped` with this probability, and `spectral` weighs the spectral distance (by t^2).
+    """
+
+    kind: Literal["flow"] = "flow"
+    width: int = 320
+    blocks: int = 5
+    kernel: int = 7
+    expansion: int = 3
+    floor: float = 3e-4
+    steps: int = 6
+    temperature: float = 0.7
+    dropped: float = 0.05
+    spectral: float = 0.2
+    margin_db: float = 3.0
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """The paper's diffusion decoder, a U-Net on the waveform (`models.diffusion`): sizes of its nested blocks.
+
+    Others as those of `Flow`. It is chosen by its mel distance alone: a sample has a waveform of its own.
+    """
+
+    kind: Literal["diffusion"] = "diffusion"
+    channels: tuple[int, ...] = (8, 32, 64, 128, 256, 512, 512, 1024, 1024)
+    factors: tuple[int, ...] = (1, 4, 4, 4, 2, 2, 2, 2, 2)
+    items: tuple[int, ...] = (1, 2, 2, 2, 2, 2, 2, 4, 4)
+    steps: int = 100
+    dropped: float = 0.1
+    spectral: float = 0.0
+    margin_db: float = 1000.0
+
+
+Phase = Plain | Gan | Flow | Diffusion
+PHASES = {phase.kind: phase for phase in (Plain, Gan, Flow, Diffusion)}
 KINDS |= PHASES
 
 
@@ -302,6 +340,34 @@ PRESETS: dict[str, Config] = {
             validate_every=250,
         ),
         phase=Gan(),
+    ),
+    "cpu-flow": Config(
+        training=dataclasses.replace(
+            _CPU, steps=5000, learning_rate=1e-3, muon_learning_rate=3e-3, warmup=200, validate_every=500
+        ),
+        phase=Flow(),
+    ),
+    "cpu-diffusion": Config(
+        training=Training(
+            steps=10_000, batch=8, seconds=1.5, learning_rate=5e-4, weight_decay=1e-3, validation_clips=8
+        ),
+        phase=Diffusion(
+            channels=(8, 16, 32, 64, 128, 256, 256),
+            factors=(1, 4, 4, 4, 2, 2, 2),
+            items=(1, 1, 1, 1, 1, 2, 2),
+            steps=25,
+        ),
+    ),
+    "paper-diffusion": Config(
+        training=Training(
+            steps=500_000,
+            batch=32,
+            seconds=2**17 / 22050,
+            learning_rate=1e-4,
+            betas=(0.95, 0.99),
+            weight_decay=1e-3,
+        ),
+        phase=Diffusion(),
     ),
     "paper-gan": Config(
         training=Training(

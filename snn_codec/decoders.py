@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from snn_codec import config
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
+from snn_codec.models.diffusion import DiffusionDecoder
+from snn_codec.models.flow import FlowDecoder
+from snn_codec.models.samplers import step_noise
 
 FILE_NAME = "decoders.json"
 PLAIN = "plain"
@@ -59,16 +64,38 @@ class Decoder:
 
     @property
     def fade_steps(self) -> int:
-        """Steps over which a chunk is faded into the next; 0 if both agree to the sample."""
-        return 0
+        """Steps over which a chunk is faded into the next; 0 if both agree to the sample.
+
+        A sampler's evaluations together see further than a window's context, so its windows differ a little.
+        """
+        return 0 if self.settings.kind == "gan" else 4
 
     def __call__(self, features: Tensor, first: int, plain: nn.Module) -> Tensor:
         """Audio `[1, step * hop]` of features `[1, step, width]` whose first step is step `first` of a recording."""
-        return self.module(features)
+        steps, seed, guidance = self.sampling.steps, self.sampling.seed, self.sampling.guidance
+        kind, count = self.settings.kind, features.shape[1]
+        if kind == "gan":
+            return self.module(features)
+        if kind == "flow":
+            noise = self._noise(seed, first - 1, count + 2).to(features)
+            return self.module.sample(features, plain(features).float(), noise, steps, guidance)
+        # the U-Net's slower blocks stand on the same samples in every window, and so do its sounds
+        before = first % self.module.quantum
+        noise = self._noise(seed, first - before, count + before).to(features)
+        audio = self.module.sample(pad(features, (0, 0, before, 0)), noise, steps, guidance)
+        return audio[:, before * self.module.hop :]
+
+    def _noise(self, seed: int, first: int, count: int) -> Tensor:
+        return torch.from_numpy(step_noise(seed, first, count, self.module.hop))[None]
 
 
 def build(settings: config.Phase, codec: Any) -> nn.Module:
     """The network of a decoder of these settings for a codec; a GAN-trained one starts as the codec's own."""
+    hop, width = codec.settings.hop, codec.settings.decoder.width
+    if settings.kind == "flow":
+        return FlowDecoder(hop, width, settings)
+    if settings.kind == "diffusion":
+        return DiffusionDecoder(hop, width, settings)
     return copying.deepcopy(codec.decoder)
 
 

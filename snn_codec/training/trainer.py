@@ -112,6 +112,10 @@ def _trainer_of(phase: config.Phase) -> type[Trainer]:
         from snn_codec.training.gan import GanTrainer
 
         return GanTrainer
+    if phase.kind in ("flow", "diffusion"):
+        from snn_codec.training.diffusion import DiffusionTrainer
+
+        return DiffusionTrainer
     return Trainer
 
 
