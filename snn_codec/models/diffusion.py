@@ -1,8 +1,9 @@
 """The paper's diffusion decoder: a 1-D U-Net on the waveform, trained on v, with the latent injected at its stride.
 
 Block k makes the signal `factors[k]` times slower, with `channels[k]` channels, and has `items[k]` residual units
-before and after the block inside it; what goes around that block is added. With the paper's nine blocks the strides are 1, 4,
-16, 64, 128, 256, 512, 1024 and 2048; the features of the events, one a step of 512 samples, come in at the seventh.
+before and after the block inside it; what goes around that block is added. With the paper's nine blocks the strides
+are 1, 4, 16, 64, 128, 256, 512, 1024 and 2048; the features of the events, one a step of 512 samples, come in at the
+seventh.
 
 Departs: the paper's text leaves out what a residual unit is. Here: norm over channels, SiLU, convolution of 3, twice,
 with a scale and shift by the time of the diffusion in between. The norm is over the channels of each sample alone, not

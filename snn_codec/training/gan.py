@@ -91,7 +91,7 @@ class GanTrainer(PhaseTrainer):
         terms = {name: value.item() for name, value in losses.items()}
         return terms | {
             "si_snr": -terms["si_snr"],
-            "residual": float(residual),
+            "residual": float(residual.detach()),
             "discriminator": float(judged),
             "discriminator_trained": int(trained),
             "gradient": norm.item(),
