@@ -252,20 +252,21 @@ class Gan:
 
 @dataclass(frozen=True)
 class Flow:
-    """Flow-matching decoder at the step rate, which starts from the plain decoder's sound (`models.flow`).
+    """Flow-matching decoder at the step rate, of the plain decoder's magnitudes (`models.flow`).
 
-    `steps` and `temperature` are of the sampler; `floor` is of an envelope, re a normalised signal's level. In
-    training, conditions are `dropped` with this probability, and `spectral` weighs the spectral distance (by t^2).
+    `steps` and `temperature` are of the sampler; `floor` is a magnitude, re a normalised signal's level. In training,
+    conditions are `dropped` with this probability, and `spectral` weighs the spectral distance (by t^2).
     """
 
     kind: Literal["flow"] = "flow"
+    window: int = 1024
     width: int = 320
     blocks: int = 5
     kernel: int = 7
     expansion: int = 3
-    floor: float = 3e-4
+    floor: float = 1e-4
     steps: int = 6
-    temperature: float = 0.7
+    temperature: float = 0.5
     dropped: float = 0.05
     spectral: float = 0.2
     margin_db: float = 3.0

@@ -77,7 +77,7 @@ class Decoder:
         if kind == "gan":
             return self.module(features)
         if kind == "flow":
-            noise = self._noise(seed, first - 1, count + 2).to(features)
+            noise = self._noise(seed, first, count).to(features)
             return self.module.sample(features, plain(features).float(), noise, steps, guidance)
         # the U-Net's slower blocks stand on the same samples in every window, and so do its sounds
         before = first % self.module.quantum
@@ -86,7 +86,7 @@ class Decoder:
         return audio[:, before * self.module.hop :]
 
     def _noise(self, seed: int, first: int, count: int) -> Tensor:
-        return torch.from_numpy(step_noise(seed, first, count, self.module.hop))[None]
+        return torch.from_numpy(step_noise(seed, first, count, self.module.noise_size))[None]
 
 
 def build(settings: config.Phase, codec: Any) -> nn.Module:

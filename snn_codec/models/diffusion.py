@@ -49,7 +49,7 @@ class DiffusionDecoder(nn.Module):
             raise UserError(
                 f"the strides of a diffusion decoder, {strides}, must have the hop, {hop}, among them"
             )
-        self.settings, self.hop = settings, hop
+        self.settings, self.hop, self.noise_size = settings, hop, hop
         self.quantum = max(1, strides[-1] // hop)  # lengths are multiples of so many steps
         width = 4 * max(settings.channels[0], 16)
         self.time = nn.Sequential(nn.Linear(TIMES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())

@@ -1,80 +1,55 @@
-"""Flow-matching decoder in the frame domain: what the plain decoder left out, sampled at the step rate.
+"""Flow-matching decoder in the frame domain: how loud each bin is, sampled at the step rate; its phase stays.
 
-The paper's diffusion decoder makes the waveform anew, by 100 evaluations of a large network. This one takes the plain
-decoder's sound as a start and asks only what is missing, in few evaluations of a network of a codec's size:
+The paper's diffusion decoder makes the waveform anew, by 100 evaluations of a large network. This one starts from the
+plain decoder's sound. What that lacks are mostly magnitudes: with the recording's magnitudes and the plain decoder's
+phases, Zimtohrli's opinion of two validation clips rises from 2.8 to 4.4 (4.1 with a window of 2048 samples), with
+noise of the right colour above 2 kHz only to 3.0. So magnitudes are what is sampled, in few evaluations of a network
+of a codec's size:
 
-    audio = plain + inverse MDCT of  s e y      y sampled by flow matching, given features and plain
+    X = P exp(m + s y)      y sampled by flow matching, given features and log |P|
 
-The MDCT (hop of a step, sine window of two) is orthonormal, so white noise stays white and nothing is redundant. e is
-the plain sound's envelope, its MDCT's power smoothed over neighbouring steps and bins; s is what the difference from a
-recording measures in units of e, for each bin. So y is about 1 everywhere, and quiet high frequencies count as much
-as loud low ones.
-
-At a `temperature` of 1 a sample has all the variance that the data has. It is scaled for each bin by min(1, s): where
-the plain decoder is nearly right, noise would cost more than blur does; where it knows nothing, blur is dull.
+P is the spectrum of the plain sound's frames (a step apart; `models.spectral.frames`). m and s are mean and spread of
+log |X| - log |P| of recordings, for each bin, so y is about 1 everywhere and quiet high frequencies count as much as
+loud low ones. A `temperature` below 1 scales the noise that the sample starts from: 0 is about the mean of log |X|,
+smooth; 1 has all the variance that the data have.
 
 Departs: all of it is ours.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from snn_codec import config
 from snn_codec.models import samplers
-from snn_codec.models.spectral import Block
+from snn_codec.models.spectral import Block, frames, joined
 
-LARGEST = (
-    8.0  # of y in training: where the plain sound misses a note altogether, y would be all that is learned
-)
+LARGEST = 4.0  # of a bin's gain, in nepers: 35 dB
 TIMES = 64  # size of the embedding of time
 
 
-class Mdct(nn.Module):
-    """Modified discrete cosine transform with a sine window; `inverse` is its inverse and its adjoint."""
-
-    def __init__(self, hop: int):
-        super().__init__()
-        self.hop = hop
-        n = torch.arange(2 * hop, dtype=torch.float64)[:, None] + 0.5
-        k = torch.arange(hop, dtype=torch.float64) + 0.5
-        basis = torch.cos(math.pi / hop * (n + hop / 2) * k) * torch.sin(math.pi / (2 * hop) * n)
-        self.register_buffer("basis", (math.sqrt(2 / hop) * basis).float(), persistent=False)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Audio `[batch, step * hop]` -> `[batch, step + 2, hop]`; frame t + 1 is centred on step t."""
-        margin = self.hop + self.hop // 2
-        return pad(audio, (margin, margin)).unfold(-1, 2 * self.hop, self.hop) @ self.basis
-
-    def inverse(self, frames: Tensor) -> Tensor:
-        """`[batch, step + 2, hop]` -> audio `[batch, step * hop]`."""
-        halves = (frames @ self.basis.T).unflatten(-1, (2, self.hop))
-        joined = (pad(halves[:, :, 0], (0, 0, 0, 1)) + pad(halves[:, :, 1], (0, 0, 1, 0))).flatten(1)
-        margin = self.hop + self.hop // 2
-        return joined[:, margin:-margin]
-
-
 class FlowDecoder(nn.Module):
-    """Samples what a plain decoder's sound lacks.
+    """Samples the magnitudes that a plain decoder's sound lacks.
 
     Args:
         hop: Samples a step.
         features: Their width.
         settings: Sizes of the network.
+
+    Attributes:
+        noise_size: Numbers of noise that a step takes.
     """
 
     def __init__(self, hop: int, features: int, settings: config.Flow):
         super().__init__()
-        self.settings, self.hop = settings, hop
-        self.mdct = Mdct(hop)
-        self.register_buffer("spread", torch.ones(hop))  # s
-        self.condition = nn.Linear(features + 2 * hop, settings.width)
+        self.settings, self.hop, self.noise_size = settings, hop, settings.window // 2 + 1
+        self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
+        self.register_buffer("mean", torch.zeros(self.noise_size))  # m
+        self.register_buffer("spread", torch.ones(self.noise_size))  # s
+        self.condition = nn.Linear(features + self.noise_size, settings.width)
         self.nothing = nn.Parameter(torch.zeros(settings.width))
-        self.state = nn.Linear(hop, settings.width)
+        self.state = nn.Linear(self.noise_size, settings.width)
         self.time = nn.Sequential(nn.Linear(TIMES, settings.width), nn.SiLU())
         self.moments = nn.ModuleList(
             nn.Linear(settings.width, settings.width) for _ in range(settings.blocks)
@@ -83,24 +58,18 @@ class FlowDecoder(nn.Module):
             Block(settings.width, settings.kernel, settings.expansion) for _ in range(settings.blocks)
         )
         self.norm = nn.LayerNorm(settings.width)
-        self.velocity = nn.Linear(settings.width, hop)
+        self.velocity = nn.Linear(settings.width, self.noise_size)
         nn.init.zeros_(self.velocity.weight)
         nn.init.zeros_(self.velocity.bias)
 
-    def envelope(self, plain: Tensor) -> Tensor:
-        """e, of an MDCT `[batch, frame, bin]`: its RMS over 3 frames and 9 bins."""
-        power = nn.functional.avg_pool2d(
-            plain.square().unsqueeze(1), (3, 9), 1, (1, 4), count_include_pad=False
-        )
-        return (power.squeeze(1) + self.settings.floor**2).sqrt()
-
     @torch.no_grad()
     def calibrate(self, plain: Tensor, target: Tensor) -> None:
-        """Set s from audio `[batch, samples]`, plain and original, in which every bin has something to say."""
-        found = self.mdct(plain)
-        ratio = ((self.mdct(target) - found) / self.envelope(found)).clamp(-LARGEST, LARGEST)
-        spread = ratio.square().mean((0, 1))[None, None]
-        self.spread.copy_(nn.functional.avg_pool1d(spread, 9, 1, 4, count_include_pad=False)[0, 0].sqrt())
+        """Set m and s from audio `[batch, samples]`, plain and original."""
+        gain = self._gain(self._spectrum(plain), target)
+        smooth = nn.AvgPool1d(9, 1, 4, count_include_pad=False)
+        self.mean.copy_(smooth(gain.mean((0, 1))[None, None])[0, 0])
+        variance = (gain - self.mean).square().mean((0, 1))
+        self.spread.copy_(smooth(variance[None, None])[0, 0].sqrt().clamp_min(1e-3))
 
     def forward(
         self, features: Tensor, plain: Tensor, target: Tensor, noise: Tensor, time: Tensor, kept: Tensor
@@ -110,39 +79,52 @@ class FlowDecoder(nn.Module):
         Args:
             features: `[batch, step, width]`.
             plain, target: Audio `[batch, step * hop]`.
-            noise: `[batch, step + 2, hop]`.
+            noise: `[batch, step, noise_size]`.
             time: `[batch]`, 0 (noise) to 1.
             kept: bool `[batch]`; where it is False, the network is given no condition.
         """
         with torch.autocast(plain.device.type, enabled=False):
-            start = self.mdct(plain)
-            scale = self.envelope(start) * self.spread
-            y = ((self.mdct(target) - start) / scale).clamp(-LARGEST, LARGEST)
+            start = self._spectrum(plain)
+            y = (self._gain(start, target) - self.mean) / self.spread
             state, wanted = samplers.flowing(y, noise, time[:, None, None])
         found = self._velocity(state, time, self._conditions(features, start, kept))
         with torch.autocast(plain.device.type, enabled=False):
             found = found.float()
-            aimed = self.mdct.inverse(start + scale * (state + (1 - time[:, None, None]) * found))
+            aimed = self._sound(start, state + (1 - time[:, None, None]) * found)
         return (found - wanted).square().mean(), aimed
 
     def sample(
         self, features: Tensor, plain: Tensor, noise: Tensor, steps: int = 0, guidance: float = 1.0
     ) -> Tensor:
-        """Audio `[batch, step * hop]` of features, the plain decoder's audio, and noise `[batch, step + 2, hop]`."""
-        start = self.mdct(plain)
+        """Audio `[batch, step * hop]` of features, the plain decoder's audio, and noise `[batch, step, noise_size]`."""
+        start = self._spectrum(plain)
         kept = torch.ones(len(plain), dtype=torch.bool, device=plain.device)
         conditions = [self._conditions(features, start, keep) for keep in (kept, ~kept)]
         network, free = (
             lambda x, time, condition=condition: self._velocity(x, time, condition)
             for condition in conditions
         )
-        noise = noise * (self.settings.temperature * self.spread.clamp_max(1))
+        noise = noise * self.settings.temperature
         y = samplers.euler(samplers.guided(network, free, guidance), noise, steps or self.settings.steps)
-        return self.mdct.inverse(start + self.envelope(start) * self.spread * y)
+        return self._sound(start, y)
 
-    def _conditions(self, features: Tensor, plain: Tensor, kept: Tensor) -> Tensor:
-        envelope = self.envelope(plain)
-        known = torch.cat([pad(features, (0, 0, 1, 1)), plain / envelope, envelope.log() / 4], -1)
+    def _spectrum(self, audio: Tensor) -> Tensor:
+        return torch.fft.rfft(frames(audio, self.window, self.hop), norm="ortho")
+
+    def _level(self, spectrum: Tensor) -> Tensor:
+        """Log magnitude, floored."""
+        power = spectrum.real.square() + spectrum.imag.square()
+        return 0.5 * (power + self.settings.floor**2).log()
+
+    def _gain(self, start: Tensor, target: Tensor) -> Tensor:
+        return (self._level(self._spectrum(target)) - self._level(start)).clamp(-LARGEST, LARGEST)
+
+    def _sound(self, start: Tensor, y: Tensor) -> Tensor:
+        gain = (self.mean + self.spread * y).clamp(-LARGEST, LARGEST)
+        return joined(start * gain.exp(), self.window, self.hop)
+
+    def _conditions(self, features: Tensor, start: Tensor, kept: Tensor) -> Tensor:
+        known = torch.cat([features, self._level(start) / 2 + 2], -1)
         return torch.where(kept[:, None, None], self.condition(known), self.nothing)
 
     def _velocity(self, state: Tensor, time: Tensor, condition: Tensor) -> Tensor:

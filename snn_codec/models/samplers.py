@@ -81,13 +81,13 @@ def guided(with_condition: Network, without: Network, scale: float) -> Network:
 
 
 def step_noise(seed: int, first: int, count: int, size: int) -> np.ndarray:
-    """Normal noise of the steps [first, first + count) of a recording, float32 `[count, size]`; `first` is -1 or more.
+    """Normal noise of the steps [first, first + count) of a recording, float32 `[count, size]`.
 
     It is drawn chunk by chunk of the canonical grid, so that a step has the same noise in every window that holds it.
     """
-    blocks = range((first + CHUNK_STEPS) // CHUNK_STEPS, (first + count + CHUNK_STEPS - 1) // CHUNK_STEPS + 1)
+    blocks = range(first // CHUNK_STEPS, (first + count - 1) // CHUNK_STEPS + 1)
     drawn = [
         np.random.default_rng([seed, b]).standard_normal((CHUNK_STEPS, size), np.float32) for b in blocks
     ]
-    start = first - (blocks[0] - 1) * CHUNK_STEPS
+    start = first - blocks[0] * CHUNK_STEPS
     return np.concatenate(drawn)[start : start + count]

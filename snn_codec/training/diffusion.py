@@ -75,8 +75,7 @@ class DiffusionTrainer(PhaseTrainer):
         """Noise, times `[batch]`, and which conditions are kept `[batch]`, of this step."""
         random = np.random.default_rng([self.training.seed, DRAW, self.step, self.fabric.global_rank])
         size, steps = len(batch), batch.shape[-1] // self.settings.model.hop
-        count = steps + (2 if self.phase.kind == "flow" else 0)
-        noise = random.standard_normal((size, count, self.settings.model.hop), np.float32)
+        noise = random.standard_normal((size, steps, self.network.noise_size), np.float32)
         time = (random.permutation(size) + random.random(size)).astype(np.float32) / size
         kept = random.random(size) >= self.phase.dropped
         return tuple(torch.from_numpy(x).to(batch.device) for x in (noise, time, kept))
