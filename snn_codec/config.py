@@ -221,7 +221,7 @@ class Shares:
     """Shares of the decoder's gradient that the terms of the loss get, by the balancer (`training.adversarial`)."""
 
     stft: float = 1.0
-    mel: float = 1.0
+    mel: float = 2.0
     waveform: float = 0.5
     si_snr: float = 1.0
     adversarial: float = 1.0
@@ -304,6 +304,7 @@ class Config:
 
 
 _CPU = Training(steps=7000, batch=8, optimizer="muon")
+_CLEAN = Augmentation(noise_db=0.0)  # noise is nothing that a decoder should learn to make
 
 PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
@@ -334,23 +335,37 @@ PRESETS: dict[str, Config] = {
             steps=3000,
             batch=8,
             seconds=1.0,
-            learning_rate=3e-4,
+            learning_rate=2e-4,
             betas=(0.8, 0.99),
             weight_decay=1e-3,
             warmup=100,
+            ema=0.995,
             validate_every=250,
+            augmentation=_CLEAN,
         ),
         phase=Gan(),
     ),
     "cpu-flow": Config(
         training=dataclasses.replace(
-            _CPU, steps=5000, learning_rate=1e-3, muon_learning_rate=3e-3, warmup=200, validate_every=500
+            _CPU,
+            steps=5000,
+            learning_rate=1e-3,
+            muon_learning_rate=3e-3,
+            warmup=200,
+            validate_every=500,
+            augmentation=_CLEAN,
         ),
         phase=Flow(),
     ),
     "cpu-diffusion": Config(
         training=Training(
-            steps=10_000, batch=8, seconds=1.5, learning_rate=5e-4, weight_decay=1e-3, validation_clips=8
+            steps=10_000,
+            batch=8,
+            seconds=1.5,
+            learning_rate=5e-4,
+            weight_decay=1e-3,
+            validation_clips=8,
+            augmentation=_CLEAN,
         ),
         phase=Diffusion(
             channels=(8, 16, 32, 64, 128, 256, 256),
