@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import tones
+from conftest import settled, small_model, tones
 
 from snn_codec import config, decoders
 from snn_codec.cli import main
@@ -157,6 +157,12 @@ def test_paper_sizes_take_two_steps(music, checkpoint, tmp_path):
 def test_a_phase_needs_a_model(run, music, tmp_path, capsys):
     with pytest.raises(UserError, match="--init-from"):
         run("a", init_from=None)
+    with pytest.raises(UserError, match="leave out model settings"):
+        run("a", "model.units=8")
+    run("a", "training.steps=1")
+    settled(small_model(), seed=9).save(tmp_path / "other")
+    with pytest.raises(UserError, match="whose codec is"):
+        run("a", "training.steps=1", resume=True, init_from=str(tmp_path / "other"))
     common = ["--data", str(music), "--run", str(tmp_path / "x"), "--init-from", "none"]
     assert main(["train", "cpu-free", "--phase", "gan", *common]) == 2
     assert "use the preset cpu-gan" in capsys.readouterr().err

@@ -31,13 +31,18 @@ def with_model_of_checkpoint(settings: config.Config, run: Run) -> config.Config
     """The settings, with the model that a later phase starts from.
 
     Raises:
-        UserError: No model is named.
+        UserError: No model is named, or the settings are of another one.
     """
     if not run.init_from:
         raise UserError(
             f"the phase {settings.phase.kind} trains a decoder for a model that exists; name it with --init-from"
         )
-    return dataclasses.replace(settings, model=Codec.load(run.init_from).settings)
+    model = Codec.load(run.init_from).settings
+    if settings.model not in (model, config.Model()):
+        raise UserError(
+            f"the phase {settings.phase.kind} takes its model from {run.init_from}; leave out model settings"
+        )
+    return dataclasses.replace(settings, model=model)
 
 
 class PhaseTrainer(Trainer):
@@ -48,6 +53,9 @@ class PhaseTrainer(Trainer):
         self.source = Codec.load(self.where.init_from).requires_grad_(False).to(self.fabric.device)
         self.plain: tuple[float, float] | None = None
         self._build_networks()
+
+    def _facts(self) -> dict[str, str]:
+        return {"codec": self.source.fingerprint}
 
     def _build_networks(self) -> None:
         raise NotImplementedError

@@ -161,6 +161,10 @@ class Trainer:
         modules = {"model": self.codec, "ema": self.ema}
         return modules | ({"meter": self.meter.network} if self.meter else {})
 
+    def _facts(self) -> dict[str, str]:
+        """What else has to be the same when the run is resumed, by name."""
+        return {}
+
     def run(self) -> Path:
         self.began = time.monotonic() - self.elapsed
         self.saved = time.monotonic()
@@ -400,7 +404,7 @@ class Trainer:
             "step": str(self.step),
             "best": repr(self.best),
             "elapsed": repr(time.monotonic() - self.began),
-        }
+        } | self._facts()
         with replacing(self.folder / "state.safetensors", force=True) as temporary:
             save_file(
                 {
@@ -418,6 +422,11 @@ class Trainer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: is damaged ({error}); start again without --resume") from error
+        for name, value in self._facts().items():
+            if metadata.get(name) != value:
+                raise UserError(
+                    f"{path}: is of a run whose {name} is {metadata.get(name)}, not {value}; resume with the same one"
+                )
         for part, module in self._modules().items():
             module.load_state_dict(
                 {
