@@ -119,8 +119,10 @@ def listed(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         found = json.loads(file.read_text())
-        assert all(isinstance(entry["codec"], str) and "settings" in entry for entry in found.values())
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        for entry in found.values():
+            if not isinstance(entry["codec"], str) or not isinstance(entry["settings"]["kind"], str):
+                raise TypeError("an entry has no codec or no kind")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: is damaged ({error}); get the checkpoint again") from error
     return found
 
@@ -144,7 +146,7 @@ def load(folder: Path, name: str, codec: Any, sampling: Sampling | None = None) 
             "put it beside that model, or train it again"
         )
     place = f"{folder / FILE_NAME}: {name}.settings"
-    kind = entry["settings"].get("kind") if isinstance(entry["settings"], dict) else None
+    kind = entry["settings"]["kind"]
     if config.PHASE_OF.get(kind) != name:
         raise UserError(f"{place}.kind: is {kind!r}, which is no {name} decoder; get the checkpoint again")
     settings = config.from_dict(config.PHASES[kind], entry["settings"], place)
