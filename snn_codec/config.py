@@ -266,7 +266,7 @@ class Flow:
     expansion: int = 3
     floor: float = 1e-4
     steps: int = 6
-    temperature: float = 0.5
+    temperature: float = 0.2
     dropped: float = 0.05
     spectral: float = 0.2
     margin_db: float = 3.0
