@@ -99,6 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     coding(decode, "EVENTS", "file, or folder if there are several inputs (EVENTS may be -: stdin)", MAKER)
     decode.add_argument("--recording", metavar="NAME", help="which one of an .h5 file that holds several")
     decode.add_argument(
+        "--decoder", default="plain", help="plain, gan, diffusion: which of the checkpoint's decoders (plain)"
+    )
+    decode.add_argument(
+        "--steps", type=int, default=0, help="of a diffusion decoder's sampler (as many as it was made for)"
+    )
+    decode.add_argument("--seed", type=int, default=0, help="of a diffusion decoder's noise (0)")
+    decode.add_argument("--guidance", type=float, default=1.0, help="scale of guidance by the events (1)")
+    decode.add_argument(
         "--salvage",
         action="store_true",
         help="decode what is left of a damaged bitstream, silence for the rest",
@@ -127,7 +135,14 @@ def _parser() -> argparse.ArgumentParser:
     _analyse_options(analyse)
 
     train = command("train", _train, "Train a model.")
-    train.add_argument("preset", help="a preset's name or a JSON file; --list shows presets")
+    train.add_argument(
+        "preset", nargs="?", help="a preset's name or a JSON file (cpu-free; of a phase, its own)"
+    )
+    train.add_argument(
+        "--phase",
+        choices=("plain", "gan", "diffusion"),
+        help="train a further decoder for the model of --init-from (what PRESET says, or plain)",
+    )
     train.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
     train.add_argument(
         "--run", type=Path, required=True, dest="folder", help="folder for log and checkpoints"
@@ -483,7 +498,8 @@ def _train(options: argparse.Namespace) -> int:
     from snn_codec import config
     from snn_codec.training.trainer import Run, train
 
-    settings = config.load(options.preset, options.settings)
+    settings = config.load(options.preset or config.PHASE_PRESETS[options.phase], options.settings)
+    config.check_phase(settings, options.phase)
     run = Run(
         data=options.data,
         folder=options.folder,
@@ -531,7 +547,19 @@ def _train_entropy(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, device: str | None = None):  # noqa: ANN202 - importing Codec for the annotation costs a second
     from snn_codec.loading import load
 
-    return load(options.model, device or options.device)
+    return load(options.model, device or options.device, **_voice(options))
+
+
+def _voice(options: argparse.Namespace) -> dict[str, Any]:
+    """What `Codec.load` has to know of the decoder, for commands that let the user choose one."""
+    from snn_codec.decoders import Sampling
+
+    if "guidance" not in options:
+        return {}
+    return {
+        "decoder": options.decoder,
+        "sampling": Sampling(options.steps, options.seed, options.guidance),
+    }
 
 
 def _convert_all(

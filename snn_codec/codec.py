@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from snn_codec import checkpoints, config, levels
+from snn_codec import checkpoints, config, decoders, levels
 from snn_codec.audio import resampled
 from snn_codec.compression import MAX_LEVELS, Prompts, numbers, valid
 from snn_codec.errors import UserError
@@ -60,6 +61,8 @@ class Codec(nn.Module):
     Attributes:
         context: The context model of this checkpoint's events (`snn_codec.storage.context`), which makes
             bitstreams shorter; None if none was trained.
+        voice: The decoder to decode with instead of its own (`snn_codec.decoders`), if any.
+        decoders: Names of those in its checkpoint.
 
     Raises:
         UserError: Settings that contradict each other.
@@ -85,6 +88,8 @@ class Codec(nn.Module):
             )
         self.settings = model
         self.context: ContextModel | None = None
+        self.voice: decoders.Decoder | None = None
+        self.decoders: tuple[str, ...] = (decoders.PLAIN,)
         self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
         self.before = Context(model.encoder.width, model.levels, model.conformer)
         bottleneck = BOTTLENECKS[model.bottleneck.kind]
@@ -225,7 +230,8 @@ class Codec(nn.Module):
     def decode_blocks(self, events: EventMatrix) -> Iterator[np.ndarray]:
         """As `decode`, chunk by chunk: float32 blocks of up to 256 steps, in bounded memory."""
         self._check(events)
-        hop, context = events.hop, self.settings.context_steps
+        hop, context, tail = events.hop, self.settings.context_steps, np.zeros(0, np.float32)
+        fade = min(context, self.voice.fade_steps if self.voice else 0) * hop
         for start in range(0, events.n_steps, events.chunk_steps):
             stop = min(start + events.chunk_steps, events.n_steps)
             first, last = max(0, start - context), min(events.n_steps, stop + context)
@@ -233,10 +239,13 @@ class Codec(nn.Module):
             level = self.level_tensor(np.repeat(events.compression, events.chunk_steps)[None, first:last])
             with torch.inference_mode(), _evaluating(self):
                 features = self.after(self.bottleneck.decode(spikes), level)
-                audio = self.decoder(features)[0].float().cpu().numpy()
+                decode = partial(self.voice, first=first, plain=self.decoder) if self.voice else self.decoder
+                audio = decode(features)[0].float().cpu().numpy()
             begin, end = start * hop, min(stop * hop, events.n_samples)
             gain = levels.gain(events.levels, events.chunk_steps * hop, begin, end)
-            yield audio[begin - first * hop : end - first * hop] * gain
+            chunk = audio[begin - first * hop : end - first * hop]
+            yield decoders.faded(tail, chunk) * gain
+            tail = audio[stop * hop - first * hop :][:fade]
 
     def _check(self, events: EventMatrix) -> None:
         ours = self.fingerprint
@@ -293,11 +302,20 @@ class Codec(nn.Module):
             self.context.save(folder / CONTEXT_FILE, force=force)
 
     @classmethod
-    def load(cls, name: str | Path = checkpoints.DEFAULT, device: str | torch.device = "cpu") -> Codec:
+    def load(
+        cls,
+        name: str | Path = checkpoints.DEFAULT,
+        device: str | torch.device = "cpu",
+        *,
+        decoder: str = decoders.PLAIN,
+        sampling: decoders.Sampling | None = None,
+    ) -> Codec:
         """The codec in the checkpoint folder `name`, or the shipped one of that name, ready to use.
 
+        `decoder` is the one to decode with, one of `codec.decoders`; `sampling` says how, if it samples.
+
         Raises:
-            UserError: No such checkpoint, or a damaged one.
+            UserError: No such checkpoint, no such decoder in it, or a damaged one.
         """
         folder = checkpoints.find(name)
         try:
@@ -320,7 +338,11 @@ class Codec(nn.Module):
                 "get the checkpoint again"
             )
         codec.context = ContextModel.of(folder, codec.fingerprint)
-        return codec.to(device).eval()
+        codec.decoders = (decoders.PLAIN, *decoders.listed(folder))
+        codec = codec.to(device).eval()
+        if decoder != decoders.PLAIN:
+            codec.voice = decoders.load(folder, decoder, codec, sampling)
+        return codec
 
 
 def _fingerprint(settings: config.Model, state: Mapping[str, Tensor]) -> str:

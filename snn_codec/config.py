@@ -196,14 +196,115 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Plain:
+    """The first phase: encoder, bottleneck and decoder together (`training.trainer`)."""
+
+    kind: Literal["plain"] = "plain"
+
+
+@dataclass(frozen=True)
+class Discriminators:
+    """Multi-scale complex-STFT discriminators (`models.discriminators`).
+
+    Frames are a window's length over `overlap` apart; `stride` is the first layer's over frequency.
+    """
+
+    windows: tuple[int, ...] = (2048, 1024, 512)
+    channels: int = 16
+    overlap: int = 2
+    stride: int = 2
+    compression: float = 0.5
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the decoder's gradient that the terms of the loss get, by the balancer (`training.adversarial`)."""
+
+    stft: float = 1.0
+    mel: float = 2.0
+    waveform: float = 0.5
+    si_snr: float = 1.0
+    adversarial: float = 1.0
+    features: float = 1.0
+
+
+@dataclass(frozen=True)
+class Gan:
+    """Second phase of any decoder, against discriminators (`training.adversarial`).
+
+    With `frozen`, encoder and bottleneck stay as they are, so that the events do. The decoder sees the discriminators
+    from step `start` on. They are trained in a step with `probability`, and not if their loss is below `enough`.
+    """
+
+    kind: Literal["gan"] = "gan"
+    frozen: bool = True
+    loss: Literal["hinge", "squares"] = "hinge"
+    start: int = 100
+    probability: float = 0.67
+    enough: float = 0.6
+    learning_rate: float = 5e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    balance_decay: float = 0.99
+    margin_db: float = 0.8
+    shares: Shares = field(default_factory=Shares)
+    discriminators: Discriminators = field(default_factory=Discriminators)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Flow-matching decoder at the step rate, of the plain decoder's magnitudes (`models.flow`).
+
+    `steps` and `temperature` are of the sampler; `floor` is a magnitude, re a normalised signal's level. In training,
+    conditions are `dropped` with this probability, and `spectral` weighs the spectral distance (by t^2).
+    """
+
+    kind: Literal["flow"] = "flow"
+    window: int = 1024
+    width: int = 320
+    blocks: int = 5
+    kernel: int = 7
+    expansion: int = 3
+    floor: float = 1e-4
+    steps: int = 6
+    temperature: float = 0.2
+    dropped: float = 0.05
+    spectral: float = 0.2
+    margin_db: float = 3.0
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """The paper's diffusion decoder, a U-Net on the waveform (`models.diffusion`): sizes of its nested blocks.
+
+    Others as those of `Flow`. It is chosen by its mel distance alone: a sample has a waveform of its own.
+    """
+
+    kind: Literal["diffusion"] = "diffusion"
+    channels: tuple[int, ...] = (8, 32, 64, 128, 256, 512, 512, 1024, 1024)
+    factors: tuple[int, ...] = (1, 4, 4, 4, 2, 2, 2, 2, 2)
+    items: tuple[int, ...] = (1, 2, 2, 2, 2, 2, 2, 4, 4)
+    steps: int = 100
+    dropped: float = 0.1
+    spectral: float = 0.0
+    margin_db: float = 1000.0
+
+
+Phase = Plain | Gan | Flow | Diffusion
+PHASES = {phase.kind: phase for phase in (Plain, Gan, Flow, Diffusion)}
+KINDS |= PHASES
+
+
+@dataclass(frozen=True)
 class Config:
-    """All that determines a training run, besides its data."""
+    """All that determines a training run, besides its data. Of a later phase, the model is a checkpoint's."""
 
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    phase: Phase = field(default_factory=Plain)
 
 
 _CPU = Training(steps=7000, batch=8, optimizer="muon")
+_CLEAN = Augmentation(noise_db=0.0)  # noise is nothing that a decoder should learn to make
 
 _GPU = Training(
     steps=500_000,
@@ -253,7 +354,102 @@ PRESETS: dict[str, Config] = {
             sparsity=Sparsity(goal=3.0, start=0.3, stop=0.6, densest=1.0, halving=3.0),
         ),
     ),
+    "cpu-gan": Config(
+        training=Training(
+            steps=3000,
+            batch=8,
+            seconds=1.0,
+            learning_rate=2e-4,
+            betas=(0.8, 0.99),
+            weight_decay=1e-3,
+            warmup=100,
+            ema=0.995,
+            validate_every=250,
+            augmentation=_CLEAN,
+        ),
+        phase=Gan(),
+    ),
+    "cpu-flow": Config(
+        training=dataclasses.replace(
+            _CPU,
+            steps=5000,
+            learning_rate=1e-3,
+            muon_learning_rate=3e-3,
+            warmup=200,
+            validate_every=500,
+            augmentation=_CLEAN,
+        ),
+        phase=Flow(),
+    ),
+    "cpu-diffusion": Config(
+        training=Training(
+            steps=10_000,
+            batch=8,
+            seconds=1.5,
+            learning_rate=5e-4,
+            weight_decay=1e-3,
+            validation_clips=8,
+            augmentation=_CLEAN,
+        ),
+        phase=Diffusion(
+            channels=(8, 16, 32, 64, 128, 256, 256),
+            factors=(1, 4, 4, 4, 2, 2, 2),
+            items=(1, 1, 1, 1, 1, 2, 2),
+            steps=25,
+        ),
+    ),
+    "paper-diffusion": Config(
+        training=Training(
+            steps=500_000,
+            batch=32,
+            seconds=2**17 / 22050,
+            learning_rate=1e-4,
+            betas=(0.95, 0.99),
+            weight_decay=1e-3,
+        ),
+        phase=Diffusion(),
+    ),
+    "paper-gan": Config(
+        training=Training(
+            steps=500_000,
+            batch=32,
+            seconds=2**17 / 22050,
+            learning_rate=1e-4,
+            betas=(0.5, 0.9),
+            weight_decay=1e-3,
+        ),
+        phase=Gan(
+            start=0,
+            enough=0.0,
+            learning_rate=3e-4,
+            balance_decay=0.999,
+            discriminators=Discriminators((2048, 1024, 512, 256, 128), channels=32, overlap=4, stride=1),
+        ),
+    ),
 }
+
+
+PHASE_PRESETS = {None: "cpu-free", "plain": "cpu-free", "gan": "cpu-gan", "diffusion": "cpu-flow"}
+PHASE_OF = {
+    "plain": "plain",
+    "gan": "gan",
+    "flow": "diffusion",
+    "diffusion": "diffusion",
+}  # by kind of settings
+
+
+def check_phase(settings: Config, phase: str | None) -> None:
+    """See that settings are of the phase that was asked for.
+
+    Raises:
+        UserError: They are not.
+    """
+    kind = settings.phase.kind
+    if phase not in (None, PHASE_OF[kind]):
+        raise UserError(
+            f"--phase {phase}: the settings are of the phase {PHASE_OF[kind]} (phase.kind is {kind}); "
+            f"leave --phase out, or use the preset {PHASE_PRESETS[phase]}"
+        )
 
 
 def from_dict(cls: type, data: Any, where: str = "config") -> Any:

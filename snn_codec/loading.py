@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py  # noqa: F401 - before denormals are off, or numpy 1.26 warns about its own constants
 import torch
@@ -11,15 +12,15 @@ from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 
 
-def load(model: str | Path, device: str = "cpu") -> Codec:
-    """The codec of a shipped model or a checkpoint folder.
+def load(model: str | Path, device: str = "cpu", **choice: Any) -> Codec:
+    """The codec of a shipped model or a checkpoint folder; `choice` is of its decoder (`Codec.load`).
 
     Raises:
         UserError: No such model, a damaged one, or the device cannot be used.
     """
     torch.set_flush_denormal(True)
     try:
-        return Codec.load(model, device)
+        return Codec.load(model, device, **choice)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--device {device}: cannot be used here ({reason}); use --device cpu") from error

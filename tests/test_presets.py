@@ -1,4 +1,4 @@
-"""Every preset builds, takes two steps on a batch, and has as many parameters as its documentation says."""
+"""Every preset of a first phase builds, takes two steps on a batch, and has as many parameters as written here."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", config.PRESETS)
+@pytest.mark.parametrize("name", [name for name, preset in config.PRESETS.items() if preset.phase.kind == "plain"])
 def test_a_preset_builds_and_learns_for_two_steps(name):
     preset = config.PRESETS[name]
     if preset.model.bottleneck.kind == "rvq":

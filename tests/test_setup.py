@@ -24,7 +24,7 @@ LAYERS = [
     {"audio", "checkpoints", "compression", "config", "costs", "errors", "events", "files", "levels", "midi"}
     | {"parallel", "plots", "progress", "weights"},
     {"storage"},
-    {"models"},
+    {"models", "decoders"},
     {"codec", "loading"},
     {"analysis", "evaluation", "listening", "rate_control", "training"},
     {"cli"},

@@ -81,14 +81,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch):
     whole = run("whole", "training.checkpoint_minutes=0.0")
     from snn_codec.training import trainer
 
-    original = trainer._Trainer._train_step
+    original = trainer.Trainer._train_step
 
     def dies_at_step_four(self, batch):
         if self.step == 4:
             raise KeyboardInterrupt
         return original(self, batch)
 
-    monkeypatch.setattr(trainer._Trainer, "_train_step", dies_at_step_four)
+    monkeypatch.setattr(trainer.Trainer, "_train_step", dies_at_step_four)
     with pytest.raises(KeyboardInterrupt):
         run("cut", "training.checkpoint_minutes=0.0")
     monkeypatch.undo()

@@ -75,7 +75,7 @@ class SpectralDecoder(nn.Module):
 
     def __init__(self, hop: int, settings: config.Spectral):
         super().__init__()
-        self.hop, self.window_size, self.compression = hop, settings.window, settings.compression
+        self.hop, self.compression = hop, settings.compression
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
         self.stack = _Stack(settings)
         self.project = nn.Linear(settings.width, settings.window + 2)
@@ -86,14 +86,20 @@ class SpectralDecoder(nn.Module):
             parts = parts.float().unflatten(-1, (-1, 2))
             power = parts.square().sum(-1, keepdim=True)
             parts = parts * (power + 1e-8).pow((1 / self.compression - 1) / 2)
-            frames = torch.fft.irfft(torch.view_as_complex(parts), norm="ortho") * self.window
-            envelope = self.window.square().expand(1, frames.shape[1], -1)
-            return self._overlap_add(frames) / self._overlap_add(envelope).clamp_min(1e-3)
+            return joined(torch.view_as_complex(parts), self.window, self.hop)
 
-    def _overlap_add(self, frames: Tensor) -> Tensor:
-        """Frames `[batch, step, window]` -> `[batch, step * hop]`, the margins of the first and last cut off."""
-        count = self.window_size // self.hop
-        pieces = frames.unflatten(-1, (count, self.hop))
-        total = sum(pad(pieces[:, :, i], (0, 0, i, count - 1 - i)) for i in range(count)).flatten(1)
-        margin = (self.window_size - self.hop) // 2
-        return total[:, margin : margin + frames.shape[1] * self.hop]
+
+def joined(spectra: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Audio `[batch, step * hop]` of spectra `[batch, step, window / 2 + 1]` of `frames`: their inverse."""
+    pieces = torch.fft.irfft(spectra, norm="ortho") * window
+    envelope = window.square().expand(1, pieces.shape[1], -1)
+    return _overlap_add(pieces, hop) / _overlap_add(envelope, hop).clamp_min(1e-3)
+
+
+def _overlap_add(frames: Tensor, hop: int) -> Tensor:
+    """Frames `[batch, step, window]` -> `[batch, step * hop]`, the margins of the first and last cut off."""
+    count = frames.shape[-1] // hop
+    pieces = frames.unflatten(-1, (count, hop))
+    total = sum(pad(pieces[:, :, i], (0, 0, i, count - 1 - i)) for i in range(count)).flatten(1)
+    margin = (frames.shape[-1] - hop) // 2
+    return total[:, margin : margin + frames.shape[1] * hop]

@@ -92,6 +92,10 @@ def train(settings: config.Config, run: Run, console: Console | None = None) -> 
         UserError: Data or run folder cannot be used, or the training diverged.
     """
     console = console or Console(stderr=True)
+    if settings.phase.kind != "plain":
+        from snn_codec.training.phases import with_model_of_checkpoint
+
+        settings = with_model_of_checkpoint(settings, run)
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.set_flush_denormal(True)  # denormal numbers make a CPU several times slower
@@ -103,37 +107,66 @@ def train(settings: config.Config, run: Run, console: Console | None = None) -> 
         precision=_precision(settings.training.precision, run.accelerator),
     )
     fabric.launch()
-    trainer = _Trainer(settings, run, fabric, console)
-    return trainer.run()
+    return _trainer_of(settings.phase)(settings, run, fabric, console).run()
 
 
-class _Trainer:
+def _trainer_of(phase: config.Phase) -> type[Trainer]:
+    if phase.kind == "gan":
+        from snn_codec.training.gan import GanTrainer
+
+        return GanTrainer
+    if phase.kind in ("flow", "diffusion"):
+        from snn_codec.training.diffusion import DiffusionTrainer
+
+        return DiffusionTrainer
+    return Trainer
+
+
+class Trainer:
+    """The first phase. Another one is a subclass with networks, steps and a validation of its own."""
+
+    columns = COLUMNS
+
     def __init__(self, settings: config.Config, run: Run, fabric: lightning_fabric.Fabric, console: Console):
         self.settings, self.training, self.fabric, self.console = settings, settings.training, fabric, console
         self.folder, self.where = run.folder, run
         paths = [path for folder in run.data for path in recordings(folder, "train")]
         torch.manual_seed(self.training.seed)
+        self.crops = Crops(paths, settings.model.sample_rate, self.training)
+        self.step, self.best, self.elapsed, self.bad = 0, -math.inf, 0.0, 0
+        self.meter = None
+        self._build()
+        self._open_folder(run)
+        self.clips = self._validation_clips() if fabric.is_global_zero else []
+
+    def _build(self) -> None:
+        """Make networks and optimisers."""
+        settings, run, fabric = self.settings, self.where, self.fabric
         codec = Codec(settings.model)
         if run.init_from:
             fresh = _copy_weights(Codec.load(run.init_from), codec, run.init_from)
             if fresh and fabric.is_global_zero:
-                console.print(f"{run.init_from}: has no {', '.join(fresh)} like that; these start anew")
-        self.crops = Crops(paths, settings.model.sample_rate, self.training)
+                self.console.print(f"{run.init_from}: has no {', '.join(fresh)} like that; these start anew")
         self.ema = copy.deepcopy(codec).eval().requires_grad_(False).to(fabric.device)
         self.optimizers = optimizers(codec, self.training)
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.model, *self.optimizers = fabric.setup(codec, *self.optimizers)
         self.codec = codec
-        self.step, self.best, self.elapsed, self.bad = 0, -math.inf, 0.0, 0
         self.watch = sparsity.CollapseWatch()
         self.pressure = self.training.sparsity
-        self.meter = None
         grid = settings.model
         self.kbps_dense = grid.units * grid.sample_rate / grid.hop / 1000
         if self.pressure.objective == "rate":
             self.meter = sparsity.RateMeter(settings.model.units, fabric)
-        self._open_folder(run)
-        self.clips = self._validation_clips() if fabric.is_global_zero else []
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """The networks whose weights are the run's state, by name."""
+        modules = {"model": self.codec, "ema": self.ema}
+        return modules | ({"meter": self.meter.network} if self.meter else {})
+
+    def _facts(self) -> dict[str, str]:
+        """What else has to be the same when the run is resumed, by name."""
+        return {}
 
     def run(self) -> Path:
         self.began = time.monotonic() - self.elapsed
@@ -158,12 +191,15 @@ class _Trainer:
                     row |= self._validate()
                 if self._logs(self.step):
                     self._log(row)
-                    progress.update(bar, note=f"loss {row['loss']:.3f}, SI-SNR {row['si_snr']:.2f} dB")
+                    progress.update(bar, note=self._note(row))
                 if last or time.monotonic() - self.saved > 60 * self.training.checkpoint_minutes:
                     self._save()
                 progress.update(bar, completed=self.step)
         self.fabric.barrier()
         return self.folder / "best"
+
+    def _note(self, row: dict[str, float]) -> str:
+        return f"loss {row['loss']:.3f}, SI-SNR {row['si_snr']:.2f} dB"
 
     def _loader(self) -> DataLoader[Tensor]:
         sampler = StepSampler(
@@ -176,10 +212,7 @@ class _Trainer:
         return DataLoader(self.crops, self.training.batch, sampler=sampler, num_workers=self.where.workers)
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
-        factor = schedule(self.step, self.training)
-        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
+        factor = self._set_rates()
         level = self._levels(batch)
         output = self.model(batch, level)
         loss, terms = training_loss(output, batch, self.training.loss)
@@ -231,6 +264,14 @@ class _Trainer:
             torch.tensor([row[name] for name in names], device=self.fabric.device), reduce_op="mean"
         )
         return dict(zip(names, means.tolist(), strict=True))
+
+    def _set_rates(self) -> float:
+        """Give the optimisers this step's share of their learning rates; the share."""
+        factor = schedule(self.step, self.training)
+        for optimizer, rates in zip(self.optimizers, self.rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+        return factor
 
     def _levels(self, batch: Tensor) -> Tensor | None:
         """The levels to prompt this step with, if the model has any."""
@@ -324,7 +365,7 @@ class _Trainer:
         if run.resume:
             if not saved.is_file():
                 raise UserError(f"{self.folder}: holds no run to resume; leave out --resume")
-            if json.loads(saved.read_text()) != config.to_dict(self.settings):
+            if config.from_dict(config.Config, json.loads(saved.read_text()), str(saved)) != self.settings:
                 raise UserError(f"{saved}: differs from the settings given; resume with the same ones")
             if state.is_file():
                 self._load(state)
@@ -350,7 +391,7 @@ class _Trainer:
             with open(path, newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= self.step]
         with replacing(path, force=True) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(rows)
 
@@ -358,7 +399,7 @@ class _Trainer:
         if self.fabric.is_global_zero:
             seconds = round(time.monotonic() - self.began, 1)
             with open(self.folder / "log.csv", "a", newline="") as file:
-                csv.DictWriter(file, COLUMNS).writerow({"step": self.step, "seconds": seconds} | row)
+                csv.DictWriter(file, self.columns).writerow({"step": self.step, "seconds": seconds} | row)
 
     def _all_optimizers(self) -> list[torch.optim.Optimizer]:
         return [*self.optimizers, *([self.meter.optimizer] if self.meter else [])]
@@ -367,10 +408,11 @@ class _Trainer:
         self.saved = time.monotonic()
         if not self.fabric.is_global_zero:
             return
-        tensors = {f"model.{name}": value for name, value in self.codec.state_dict().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        if self.meter:
-            tensors |= {f"meter.{name}": value for name, value in self.meter.network.state_dict().items()}
+        tensors = {
+            f"{part}.{name}": value
+            for part, module in self._modules().items()
+            for name, value in module.state_dict().items()
+        }
         for number, optimizer in enumerate(self._all_optimizers()):
             for index, state in optimizer.state_dict()["state"].items():
                 tensors |= {
@@ -381,7 +423,7 @@ class _Trainer:
             "step": str(self.step),
             "best": repr(self.best),
             "elapsed": repr(time.monotonic() - self.began),
-        }
+        } | self._facts()
         with replacing(self.folder / "state.safetensors", force=True) as temporary:
             save_file(
                 {
@@ -399,12 +441,18 @@ class _Trainer:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: is damaged ({error}); start again without --resume") from error
-        modules = [("model.", self.codec), ("ema.", self.ema)]
-        if self.meter:
-            modules.append(("meter.", self.meter.network))
-        for prefix, module in modules:
+        for name, value in self._facts().items():
+            if metadata.get(name) != value:
+                raise UserError(
+                    f"{path}: is of a run whose {name} is {metadata.get(name)}, not {value}; resume with the same one"
+                )
+        for part, module in self._modules().items():
             module.load_state_dict(
-                {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+                {
+                    name[len(part) + 1 :]: value
+                    for name, value in tensors.items()
+                    if name.startswith(f"{part}.")
+                }
             )
         for number, optimizer in enumerate(self._all_optimizers()):
             state: dict[int, dict[str, Tensor]] = {}

@@ -1,0 +1,128 @@
+"""The losses of GAN training: discriminators', generator's, feature matching, and the balancer of their gradients.
+
+    hinge      L_D = mean max(0, 1 - D(x)) + mean max(0, 1 + D(x'))      L_G = mean max(0, 1 - D(x'))
+    squares    L_D = mean (D(x) - 1)^2 + mean (D(x') + 1)^2              L_G = mean (D(x') - 1)^2
+    features   mean over layers of mean |D_l(x) - D_l(x')| / mean |D_l(x)|
+
+x is a recording and x' what was decoded; all are averaged over discriminators (EnCodec, section 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from snn_codec import config
+from snn_codec.models.discriminators import Judgement
+from snn_codec.models.mel import mel_filters
+from snn_codec.training.losses import magnitudes, si_snr, stft_distance
+
+BANDS = {512: 32, 1024: 64, 2048: 128}  # mel bands by window
+
+
+def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], loss: str) -> Tensor:
+    """What the discriminators minimise: 2 if they can tell nothing, 0 if all."""
+    total = real[0].logits.new_zeros(())
+    for true, false in zip(real, fake, strict=True):
+        total = total + _far(true.logits, 1, loss) + _far(false.logits, -1, loss)
+    return total / len(real)
+
+
+def generator_loss(fake: Sequence[Judgement], loss: str) -> Tensor:
+    """What the decoder minimises."""
+    return torch.stack([_far(judgement.logits, 1, loss) for judgement in fake]).mean()
+
+
+def feature_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
+    """Relative distance of the discriminators' layers on recording and decoded sound."""
+    distances = [
+        (wanted.detach() - found).abs().mean() / wanted.detach().abs().mean().clamp_min(1e-8)
+        for true, false in zip(real, fake, strict=True)
+        for wanted, found in zip(true.features, false.features, strict=True)
+    ]
+    return torch.stack(distances).mean()
+
+
+def _far(logits: Tensor, sign: int, loss: str) -> Tensor:
+    """How far logits are from the side of `sign`."""
+    if loss == "hinge":
+        return relu(1 - sign * logits).mean()
+    return (logits - sign).square().mean()
+
+
+def mel_distance(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
+    """Mean absolute difference in dB of mel band power, of `[batch, samples]`, averaged over three windows.
+
+    Windows of 512, 1024, 2048 samples (Hann, hop half a window) with 32, 64, 128 bands; each bin is floored at
+    `losses.FLOOR`.
+    """
+    total = estimate.new_zeros(())
+    for size, bands in BANDS.items():
+        bank = _bank(bands, size, sample_rate).to(estimate)
+        found, wanted = (magnitudes(audio, size).square() @ bank for audio in (estimate, target))
+        total = total + 10 * (found / wanted).log10().abs().mean()
+    return total / len(BANDS)
+
+
+@lru_cache
+def _bank(bands: int, size: int, sample_rate: int) -> Tensor:
+    return mel_filters(bands, size, sample_rate, sample_rate / 2).T.contiguous()
+
+
+def reconstruction_terms(estimate: Tensor, target: Tensor, sample_rate: int) -> dict[str, Tensor]:
+    """Losses of audio `[batch, samples]` that need no discriminator, by name; all are to be minimised."""
+    return {
+        "stft": stft_distance(estimate, target),
+        "mel": mel_distance(estimate, target, sample_rate),
+        "waveform": (estimate - target).abs().mean(),
+        "si_snr": -si_snr(estimate, target).mean(),
+    }
+
+
+class Balancer(nn.Module):
+    """Makes each loss a fixed share of the gradient at the decoder's output (EnCodec, section 3.4).
+
+        g = sum_i  w_i / sum_j w_j  g_i / m_i
+
+    g_i is the gradient of loss i by the audio, and m_i the moving average of its norm, corrected for its start at 0:
+    m_i <- beta m_i + (1 - beta) ||g_i||. Only losses that are there share.
+
+    Args:
+        shares: w_i by name.
+        decay: beta.
+    """
+
+    def __init__(self, shares: config.Shares, decay: float):
+        super().__init__()
+        self.shares, self.decay = vars(shares), decay
+        for name in self.shares:
+            self.register_buffer(f"norm_{name}", torch.zeros((), dtype=torch.float64))
+            self.register_buffer(f"count_{name}", torch.zeros((), dtype=torch.int64))
+
+    def forward(
+        self, losses: Mapping[str, Tensor], audio: Tensor, mean: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> Tensor:
+        """The balanced gradient, like `audio`, a leaf that all losses depend on.
+
+        `mean` averages norms over devices.
+        """
+        wanted = {name: loss for name, loss in losses.items() if self.shares[name] > 0}
+        whole = sum(self.shares[name] for name in wanted)
+        balanced = torch.zeros_like(audio)
+        for name, loss in wanted.items():
+            (gradient,) = torch.autograd.grad(loss, audio, retain_graph=True)
+            norm = mean(torch.linalg.vector_norm(gradient))
+            if not torch.isfinite(norm):
+                return torch.full_like(audio, float("nan"))
+            balanced += self.shares[name] / whole * gradient / self._average(name, norm).clamp_min(1e-12)
+        return balanced
+
+    def _average(self, name: str, norm: Tensor) -> Tensor:
+        average, count = getattr(self, f"norm_{name}"), getattr(self, f"count_{name}")
+        average.mul_(self.decay).add_((1 - self.decay) * norm.to(average))
+        count += 1
+        return (average / (1 - self.decay**count)).to(norm)
