@@ -250,14 +250,14 @@ def test_runs_with_levels_resume_exactly(run, monkeypatch, objective):
     whole = run("whole", *changes)
     from snn_codec.training import trainer
 
-    original = trainer._Trainer._train_step
+    original = trainer.Trainer._train_step
 
     def dies_at_step_four(self, batch):
         if self.step == 4:
             raise KeyboardInterrupt
         return original(self, batch)
 
-    monkeypatch.setattr(trainer._Trainer, "_train_step", dies_at_step_four)
+    monkeypatch.setattr(trainer.Trainer, "_train_step", dies_at_step_four)
     with pytest.raises(KeyboardInterrupt):
         run("cut", *changes)
     monkeypatch.undo()
