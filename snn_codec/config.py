@@ -334,7 +334,8 @@ PRESETS: dict[str, Config] = {
     "cpu-mu-sparse": Config(
         Model(bottleneck=Spiking(groups=8), conformer=Conformer(layers=1), levels=32),
         dataclasses.replace(
-            _CPU, sparsity=Sparsity(goal=3.0, objective="rate", start=0.0, stop=0.3, densest=1.0, halving=8.0)
+            _CPU,
+            sparsity=Sparsity(goal=3.0, objective="rate", start=0.0, stop=0.05, densest=0.95, halving=8.0),
         ),
     ),
     "paper-free": Config(_PAPER, _GPU),

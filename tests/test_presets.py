@@ -25,7 +25,9 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name, preset in config.PRESETS.items() if preset.phase.kind == "plain"])
+@pytest.mark.parametrize(
+    "name", [name for name, preset in config.PRESETS.items() if preset.phase.kind == "plain"]
+)
 def test_a_preset_builds_and_learns_for_two_steps(name):
     preset = config.PRESETS[name]
     if preset.model.bottleneck.kind == "rvq":

@@ -130,19 +130,3 @@ def test_the_rate_is_what_events_cost_and_is_differentiable_in_them():
     bits.sum().backward()
     assert repeating.grad.abs().max() > 0
     assert all(parameter.grad is None for parameter in meter.network.parameters())
-
-
-def test_density_is_the_inverse_of_entropy():
-    density = torch.tensor([0.001, 0.01, 0.1, 0.3, 0.5])
-    entropy = -(density * density.log2() + (1 - density) * (1 - density).log2())
-    torch.testing.assert_close(sparsity.density_of(entropy), density, rtol=0.01, atol=0)
-    assert sparsity.density_of(torch.tensor([1.7])).item() == 0.5
-
-
-def test_events_crowd_that_are_more_than_their_rate_needs():
-    settings, level = config.Sparsity(densest=1.0, halving=8.0), torch.tensor([0.0, 8.0, 24.0])
-    enough = sparsity.density_of(torch.tensor([1.0, 0.5, 0.125]) / sparsity.CODED)
-    assert enough[0] == 0.5 and 0.02 < enough[2] < 0.05
-    assert sparsity.crowding(enough, level, settings).item() == 0
-    assert sparsity.crowding(3 * enough, level, settings).item() == pytest.approx(2)
-    assert sparsity.crowding(0.1 * enough, level, settings).item() == 0

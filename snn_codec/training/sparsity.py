@@ -11,8 +11,8 @@ events K; the pointers' ceil(log2 K) counts as a constant. Three phases: lambda 
 recognisable; it grows until `stop`; then it is held.
 
 With the objective `rate`, which the paper does not have, the bits that the entropy coder would need take the place of
-C in Eq. 7 and of K in Eq. 8. Its context model (`snn_codec.training.rate`) is trained along: `RateMeter`. In mu-SPARSE
-`crowding` is added, or levels of few bits would have as many events as others.
+C in Eq. 7 and of K in Eq. 8. Its context model (`snn_codec.training.rate`) is trained along: `RateMeter`.
+Start from a model with few events, or the rate becomes low by events that are as many as before, and predictable.
 
 Departs: training crops are shorter than the paper's clips, so K is scaled up to a chunk of 256 steps. Eq. 8 has the
 absolute difference, by which sparse levels would hardly count beside dense ones, and target 2^(-mu / 3), from 1
@@ -21,7 +21,6 @@ absolute difference, by which sparse levels would hardly count beside dense ones
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping
 
@@ -39,7 +38,6 @@ from snn_codec.training.rate import ContextNetwork, RateTraining
 COLLAPSED_DB = -3.0  # noise; a model that hears anything is above
 COLLAPSED_DENSITY = 1e-4
 PATIENCE = 5  # logged rows
-CODED = 0.55
 
 
 def storage_bits(spikes: Tensor) -> Tensor:
@@ -66,23 +64,6 @@ def level_loss(amount: Tensor, level: Tensor, settings: config.Sparsity) -> Tens
     """Eq. 8, relative: `amount` per cell (events or bits) and level, `[batch]` both; mean over the batch."""
     target = settings.densest * 2 ** (-level / settings.halving)
     return (amount / target - 1).abs().mean()
-
-
-def crowding(events: Tensor, level: Tensor, settings: config.Sparsity) -> Tensor:
-    """How far events per cell are above what the rate of their level needs, relative; `[batch]` both, mean over it.
-
-    A rate can also be low because dense events are predictable; this is what keeps them few. A context model takes
-    about `CODED` of what independent events of that density cost, so such a density is enough.
-    """
-    target = settings.densest * 2 ** (-level / settings.halving)
-    return torch.relu(events / density_of(target / CODED) - 1).mean()
-
-
-def density_of(entropy: Tensor) -> Tensor:
-    """The density, 0 to 0.5, of independent events of so many bits per cell; 0.5 beyond 1 bit."""
-    grid = torch.logspace(-5, math.log10(0.5), 2000, dtype=torch.float64, device=entropy.device)
-    bits = -(grid * grid.log2() + (1 - grid) * (1 - grid).log2())
-    return grid[torch.searchsorted(bits, entropy.double()).clamp(max=len(grid) - 1)].float()
 
 
 def level_draw(step: int, seed: int, rank: int, batch: int, levels: int) -> Tensor:

@@ -287,11 +287,8 @@ class Trainer:
         """L_sparse of spikes `[batch, unit, step]`, and the bits per cell of each sample if they are measured."""
         bits = self.meter.bits(spikes) if self.meter else None
         if level is not None:
-            events = spikes.mean((1, 2))
-            if bits is None:
-                return sparsity.level_loss(events, level[:, 0], self.pressure), None
-            crowding = sparsity.crowding(events, level[:, 0], self.pressure)
-            return sparsity.level_loss(bits, level[:, 0], self.pressure) + crowding, bits
+            amount = spikes.mean((1, 2)) if bits is None else bits
+            return sparsity.level_loss(amount, level[:, 0], self.pressure), bits
         if bits is not None:
             return torch.relu(bits - self.pressure.theta).mean(), bits
         return sparsity.storage_loss(spikes, self.pressure.theta), None
