@@ -46,7 +46,7 @@ def test_their_files_are_smaller_than_dense_and_decode(model, sound):
     events = codec.encode(sound, 22050)
     file = io.BytesIO()
     bitstream.write(file, events, model=codec.context)
-    assert events.kbps(len(file.getvalue())) < 0.98 * events.kbps(events.costs["dense"] / 8)
+    assert events.kbps(len(file.getvalue())) < 0.99 * events.kbps(events.costs["dense"] / 8)
     file.seek(0)
     back = bitstream.read(file, model=codec.context)
     assert back == events and si_snr(codec.decode(back), sound) > 5
@@ -66,10 +66,10 @@ def test_levels_trade_bytes_for_quality(mu, sound):
         found.append((rate_control.kbps(mu, events), si_snr(mu.decode(events), sound), events.density))
     kbps, quality, density = np.transpose(found)
     assert (np.diff(kbps) < 0).all() and (np.diff(quality) < 0).all() and (np.diff(density) < 0.01).all()
-    assert kbps[0] > 2.5 and kbps[-1] < 0.5
+    assert kbps[0] > 1.5 and kbps[-1] < 0.4
 
 
-@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("wanted", [0.5, 1.0, 1.5])
 def test_rates_are_met(mu, sound, wanted):
     found = rate_control.at_rate(mu, lambda: [sound], 22050, wanted)
     assert found.kbps == pytest.approx(wanted, rel=0.05)
