@@ -77,8 +77,18 @@ def test_seeds_decide(run):
     assert rows(run("c", "training.seed=1")) != rows(run("d"))
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch):
-    whole = run("whole", "training.checkpoint_minutes=0.0")
+LEVELS = (
+    "model.levels=4",
+    "training.sparsity.goal=1",
+    "training.sparsity.start=0",
+    "training.sparsity.stop=0.1",
+)
+
+
+@pytest.mark.parametrize("changes", [(), LEVELS, (*LEVELS, "training.sparsity.objective=rate")])
+def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch, changes):
+    changes = ["training.checkpoint_minutes=0.0", *changes]
+    whole = run("whole", *changes)
     from snn_codec.training import trainer
 
     original = trainer.Trainer._train_step
@@ -90,9 +100,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(trainer.Trainer, "_train_step", dies_at_step_four)
     with pytest.raises(KeyboardInterrupt):
-        run("cut", "training.checkpoint_minutes=0.0")
+        run("cut", *changes)
     monkeypatch.undo()
-    cut = run("cut", "training.checkpoint_minutes=0.0", resume=True)
+    cut = run("cut", *changes, resume=True)
     assert rows(cut) == rows(whole)
     assert (cut / "state.safetensors").read_bytes()[:8] == (whole / "state.safetensors").read_bytes()[:8]
     assert Codec.load(cut / "best").fingerprint == Codec.load(whole / "best").fingerprint
@@ -239,29 +249,6 @@ def test_levels_come_apart(run):
 def test_levels_are_trained_in_mixed_precision(run):
     folder = run("a", "model.levels=4", "model.conformer.layers=1", "training.precision=bf16-mixed")
     assert all(float(row["loss"]) > 0 for row in rows(folder))
-
-
-@pytest.mark.parametrize("objective", ["storage", "rate"])
-def test_runs_with_levels_resume_exactly(run, monkeypatch, objective):
-    changes = [
-        "model.levels=4", "training.sparsity.goal=1", f"training.sparsity.objective={objective}",
-        "training.sparsity.start=0", "training.sparsity.stop=0.1", "training.checkpoint_minutes=0.0",
-    ]  # fmt: skip
-    whole = run("whole", *changes)
-    from snn_codec.training import trainer
-
-    original = trainer.Trainer._train_step
-
-    def dies_at_step_four(self, batch):
-        if self.step == 4:
-            raise KeyboardInterrupt
-        return original(self, batch)
-
-    monkeypatch.setattr(trainer.Trainer, "_train_step", dies_at_step_four)
-    with pytest.raises(KeyboardInterrupt):
-        run("cut", *changes)
-    monkeypatch.undo()
-    assert rows(run("cut", *changes, resume=True)) == rows(whole)
 
 
 def test_run_folders_are_not_mixed_up(run):
