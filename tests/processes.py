@@ -1,6 +1,7 @@
 """Work for worker processes, which import this module: so it imports nothing that takes long."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -36,5 +37,6 @@ def writes_slowly(state, path):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
     folder = Path(sys.argv[1])
     list(Team(Spread(2)).map(writes_slowly, state, [folder / f"{number}.txt" for number in range(5)]))

@@ -172,7 +172,7 @@ def write(study: Study, root: Path) -> Study:
     path = root / "study.json"
     if path.exists():
         before = read(root)
-        for setting in set(study.base) & set(before.base):
+        for setting in [setting for setting in study.base if setting in before.base]:
             for name, (old, new) in _differences(before.base[setting], study.base[setting]).items():
                 raise UserError(
                     f"{path}: its {setting.upper()} runs have {name} = {old}, not {new}; "
