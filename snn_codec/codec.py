@@ -37,7 +37,7 @@ from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
 from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
 from snn_codec.storage.context import ContextModel
-from snn_codec.weights import pack, unpack
+from snn_codec.weights import BOOKKEEPING, pack, unpack
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder, "mel": MelEncoder}
 BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser, "mel_bits": MelBottleneck}
@@ -355,6 +355,8 @@ class Codec(nn.Module):
 def _fingerprint(settings: config.Model, state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(json.dumps(config.identity(settings), sort_keys=True).encode())
     for name, tensor in sorted(state.items()):
+        if name.endswith(BOOKKEEPING):
+            continue
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

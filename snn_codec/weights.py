@@ -16,6 +16,7 @@ from torch import Tensor
 SCALE = ".scale"
 # the running sums behind RVQ's codes (vector-quantize-pytorch), which only training needs
 SUMS, CODES, COUNTS = "_codebook.embed_avg", "_codebook.embed", "_codebook.cluster_size"
+BOOKKEEPING = (SUMS, COUNTS, "_codebook.initted")  # codes nothing, and changes with the package's version
 
 
 def pack(
