@@ -72,16 +72,16 @@ def at_rate(
         return tried[code]
 
     # more events at lower levels
-    if attempt(low).kbps > wanted > attempt(high).kbps:
+    most, least = attempt(low).kbps, attempt(high).kbps
+    if most > wanted > least:
         while high - low > 1 and min(abs(found.kbps / wanted - 1) for found in tried.values()) > CLOSE_ENOUGH:
             middle = (low + high) // 2
             low, high = (middle, high) if attempt(middle).kbps > wanted else (low, middle)
     best = min(tried.values(), key=lambda found: abs(found.kbps / wanted - 1))
     if abs(best.kbps / wanted - 1) > TOLERANCE:
-        rates = sorted(found.kbps for found in tried.values())
         raise UserError(
-            f"no level of this model has {wanted:g} kbps on this recording: its levels have {rates[0]:.2f} to "
-            f"{rates[-1]:.2f} kbps, the nearest {best.kbps:.2f}; ask for that"
+            f"no level of this model has {wanted:g} kbps on this recording: its levels have {least:.2f} to "
+            f"{most:.2f} kbps, the nearest {best.kbps:.2f}; ask for that"
         )
     progress(1.0)
     return best
