@@ -158,10 +158,11 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
         samples = window.before * hop, (window.before + window.steps) * hop
         audio = torch.from_numpy(window.audio[None]).to(codec.device)
         target = window.audio[samples[0] : samples[1]]
-        features = codec.encoder(audio) if target.any() else None
-        if features is None:
+        if not target.any():
             yield top
             continue
+        with torch.inference_mode():  # or autograd would keep the encoder's graph
+            features = codec.encoder(audio)
         found: dict[int, tuple[int, float]] = {}
         for codes in (range(0, top + 1, LEVEL_PARTS), None):
             if codes is None:  # between the highest level that is good enough and the next
