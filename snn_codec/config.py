@@ -172,7 +172,11 @@ class Sparsity:
 
 @dataclass(frozen=True)
 class Training:
-    """Optimisation of a codec (`training.trainer`)."""
+    """Optimisation of a codec (`training.trainer`).
+
+    With `frozen_norms`, the bottleneck's batch norm stays what it was in the model that training starts from, so that
+    which levels a batch happens to have does not move the thresholds of all others.
+    """
 
     steps: int = 5000
     batch: int = 8
@@ -184,6 +188,7 @@ class Training:
     weight_decay: float = 1e-2
     warmup: int = 300
     clip: float = 1.0
+    frozen_norms: bool = False
     ema: float = 0.999
     seed: int = 0
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"

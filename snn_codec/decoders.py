@@ -8,6 +8,7 @@ codec they belong. All take the dequantised features of the codec, on the same w
 from __future__ import annotations
 
 import copy as copying
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,15 @@ class Decoder:
     settings: config.Phase
     module: nn.Module
     sampling: Sampling = Sampling()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for everything that decides its sound: settings, weights, sampling."""
+        facts = [config.to_dict(self.settings), config.to_dict(self.sampling)]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def fade_steps(self) -> int:

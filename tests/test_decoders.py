@@ -16,6 +16,7 @@ from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.decoders import Decoder, Sampling
 from snn_codec.errors import UserError
+from snn_codec.evaluation import coders
 from snn_codec.training.trainer import Run, train
 
 FLOW = config.Flow(width=16, blocks=1, kernel=3, expansion=2, steps=2)
@@ -82,6 +83,29 @@ def test_chunks_make_the_sound_of_the_whole(settings):
     np.testing.assert_allclose(chunked, whole, atol=2e-4 * np.abs(whole).max())
     codec.voice = None
     assert np.abs(chunked - codec.decode(events)).max() > 1e-3
+
+
+def test_decoders_are_evaluated_by_name(several):
+    plain, gan, flow, longer = (
+        coders.load(f"{several}{name}") for name in ("", "+gan", "+diffusion", "+diffusion:7")
+    )
+    clip = tones(plain.length / 22050)[: plain.length]
+    coded = [coder.code(clip) for coder in (plain, gan, flow, longer)]
+    assert len({row.kbps for row in coded}) == 1  # one code
+    assert len({row.audio.tobytes() for row in coded}) == 4  # four sounds
+    assert len({coder.fingerprint for coder in (plain, gan, flow, longer)}) == 4
+    np.testing.assert_array_equal(
+        coded[1].audio, Codec.load(several, decoder="gan").decode(gan.codec.encode(clip, 22050))
+    )
+    with pytest.raises(UserError, match="no levels; leave out @3"):
+        coders.load(f"{several}+gan@3")
+    decoders.save(
+        several, config.Gan(), settled(small_model(), seed=4).decoder, gan.codec.fingerprint, force=True
+    )
+    assert coders.load(f"{several}+gan").fingerprint != gan.fingerprint  # trained anew
+    decoders.save(
+        several, config.Gan(), settled(small_model(), seed=3).decoder, gan.codec.fingerprint, force=True
+    )
 
 
 def test_a_border_is_faded_where_windows_differ():

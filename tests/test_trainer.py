@@ -269,6 +269,19 @@ def test_a_damaged_state_is_named(run):
         run("a", resume=True)
 
 
+def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec):
+    moved = Codec.load(run("a", init_from=str(checkpoint)) / "best").bottleneck.norms[0]
+    kept = Codec.load(run("b", "training.frozen_norms=true", init_from=str(checkpoint)) / "best").bottleneck
+    was = codec.bottleneck.norms[0]
+    assert torch.equal(kept.norms[0].running_mean, was.running_mean) and torch.equal(
+        kept.norms[0].running_var, was.running_var
+    )
+    assert not torch.equal(moved.running_mean, was.running_mean)
+    assert not torch.equal(kept.norms[0].weight, was.weight)
+    with pytest.raises(UserError, match="name it with --init-from"):
+        run("c", "training.frozen_norms=true")
+
+
 def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_refused(run, monkeypatch, tmp_path):
     from snn_codec.training import trainer
 

@@ -2,6 +2,8 @@
 
 free, runs/mine/best      a shipped model, or a checkpoint folder
 mu-sparse@12              one of its levels, if the model has levels
+free+gan                  with another of its decoders, if it has any
+free+diffusion:12         and with that many steps of its sampler
 opus:6, mp3:8             Opus or MP3 at that many kbps
 codec2:3200               Codec 2 at that many bits a second
 
@@ -12,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from snn_codec import audio, config
+from snn_codec import audio, config, decoders
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix
@@ -29,6 +32,7 @@ from snn_codec.storage import bitstream
 from snn_codec.storage.context import ContextModel
 
 NONE = float("nan")
+MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.NAMES)})(?::(\d+))?)?(?:@(\d+))?")
 
 
 class Coded(NamedTuple):
@@ -70,6 +74,8 @@ class ModelCoder:
         self.fingerprint = f"{codec.fingerprint}-{context}" + (
             "" if compression is None else f"-{compression}"
         )
+        if codec.voice:
+            self.fingerprint += f"+{codec.voice.fingerprint}"
 
     def code(self, clip: np.ndarray) -> Coded:
         chosen = {} if self.compression is None else {"compression": self.compression}
@@ -130,10 +136,15 @@ def load(name: str, device: str = "cpu") -> Coder:
     kind, colon, _ = name.partition(":")
     if colon and kind in (*conditions.LOSSY, "codec2"):
         return ConditionCoder(name)
-    model, at, level = name.rpartition("@")
-    if not at or not level.isdecimal() or Path(name).is_dir():
+    parts = MODEL.fullmatch("" if Path(name).is_dir() else name)
+    if parts is None:
         return ModelCoder(load_codec(name, device), name)
-    codec = load_codec(model, device)
+    model, decoder, steps, level = parts.groups()
+    codec = load_codec(
+        model, device, decoder=decoder or decoders.PLAIN, sampling=decoders.Sampling(int(steps or 0))
+    )
+    if level is None:
+        return ModelCoder(codec, name)
     levels = levels_of(codec)
     if not levels:
         raise UserError(f"{name}: {model} has no levels; leave out @{level}")

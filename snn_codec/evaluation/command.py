@@ -20,7 +20,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="free",
-        help="a shipped model or a checkpoint folder, MODEL@LEVEL, opus:KBPS, mp3:KBPS or codec2:BITS (free)",
+        help="a shipped model or a checkpoint folder, MODEL@LEVEL, MODEL+DECODER, MODEL+diffusion:STEPS, "
+        "opus:KBPS, mp3:KBPS or codec2:BITS (free)",
     )
     add_data_to(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")

@@ -147,11 +147,17 @@ class Trainer:
             fresh = _copy_weights(Codec.load(run.init_from), codec, run.init_from)
             if fresh and fabric.is_global_zero:
                 self.console.print(f"{run.init_from}: has no {', '.join(fresh)} like that; these start anew")
+        elif self.training.frozen_norms:
+            raise UserError("frozen_norms keeps the statistics of a trained model; name it with --init-from")
         self.ema = copy.deepcopy(codec).eval().requires_grad_(False).to(fabric.device)
         self.optimizers = optimizers(codec, self.training)
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.model, *self.optimizers = fabric.setup(codec, *self.optimizers)
         self.codec = codec
+        if self.training.frozen_norms:
+            for module in codec.bottleneck.modules():
+                if isinstance(module, nn.BatchNorm1d):
+                    module.eval()
         self.watch = sparsity.CollapseWatch()
         self.pressure = self.training.sparsity
         grid = settings.model
