@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -163,20 +164,18 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
             continue
         with torch.inference_mode():  # or autograd would keep the encoder's graph
             features = codec.encoder(audio)
-        found: dict[int, tuple[int, float]] = {}
-        for codes in (range(0, top + 1, LEVEL_PARTS), None):
-            if codes is None:  # between the highest level that is good enough and the next
-                good = [code for code, (_, quality) in found.items() if quality >= min_si_snr]
-                codes = range(max(good) + 1, min(max(good) + LEVEL_PARTS, top + 1)) if good else ()
-            for code, *row in _tries(codec, features, window, list(codes), target, samples):
-                found[code] = tuple(row)
-        good = [code for code, (_, quality) in found.items() if quality >= min_si_snr]
-        yield min(good, key=lambda code: (found[code][0], -code)) if good else UNREACHED
+        good = partial(_good, codec, features, window, target, samples, min_si_snr)
+        found = good(range(0, top + 1, LEVEL_PARTS))
+        if found:  # then between the highest of these levels and the next
+            highest = max(found)
+            found |= good(range(highest + 1, min(highest + LEVEL_PARTS, top + 1)))
+        yield min(found, key=lambda code: (found[code], -code)) if found else UNREACHED
 
 
 @torch.inference_mode()
-def _tries(codec, features, window, codes, target, samples) -> Iterator[tuple[int, int, float]]:
-    """For each code, the bytes of the chunk's events and the SI-SNR of what they decode to."""
+def _good(codec, features, window, target, samples, min_si_snr, codes) -> dict[int, int]:
+    """Those of the codes whose events decode well enough, and the bytes of the chunk's events with each."""
+    found = {}
     for start in range(0, len(codes), 8):
         batch = codes[start : start + 8]
         level = codec.level_tensor(np.array(batch, np.uint8)[:, None])
@@ -184,9 +183,9 @@ def _tries(codec, features, window, codes, target, samples) -> Iterator[tuple[in
         decoded = codec.decoder(codec.after(codec.bottleneck.decode(spikes), level)).float().cpu().numpy()
         events = (spikes[:, :, window.before : window.before + window.steps] > 0.5).cpu().numpy()
         for code, matrix, sound in zip(batch, events, decoded, strict=True):
-            size = len(bitstream.pack_chunk(matrix, codec.context)[1])
-            quality = si_snr(sound[samples[0] : samples[0] + len(target)], target)
-            yield code, size, -np.inf if np.isnan(quality) else quality
+            if si_snr(sound[samples[0] : samples[0] + len(target)], target) >= min_si_snr:
+                found[code] = len(bitstream.pack_chunk(matrix, codec.context)[1])
+    return found
 
 
 def _chunk_si_snr(codec: Codec, events: EventMatrix, blocks: Iterable[np.ndarray]) -> np.ndarray:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from conftest import settled, small_model
+
+from snn_codec import config, decoders
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,6 +82,32 @@ def test_table1_in_short_and_again_from_what_was_kept(checkpoint, music, tmp_pat
     assert (tmp_path / "new" / "a.png").exists() and "opus:12" in result.stdout
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "table1").glob("*.json")} == kept
     assert "ask for it with --perceptual" in run(*figure[:-1], "visqol").stderr
+
+
+def test_decoders_side_by_side(codec, music, tmp_path):
+    folder = tmp_path / "two"
+    codec.save(folder)
+    decoders.save(folder, config.Gan(), settled(small_model(), seed=3).decoder, codec.fingerprint)
+    arguments = [
+        "--model",
+        folder,
+        "--data",
+        music,
+        "--split",
+        "train",
+        "--clips",
+        "2",
+        "-o",
+        tmp_path / "kept",
+    ]
+    result = run("decoders.py", *arguments)
+    assert result.returncode == 0, result.stderr
+    _, _, plain, gan, minus = (
+        [cell.split()[0] for cell in line.strip("| ").split("|")[:2]] for line in result.stdout.splitlines()
+    )
+    assert (plain[0], gan[0], minus[0]) == ("plain", "gan", "minus")
+    assert float(minus[1]) == pytest.approx(float(gan[1]) - float(plain[1]), abs=0.011)
+    assert len(list((tmp_path / "kept").glob("*.json"))) == 2
 
 
 def test_a_sender_who_promises_a_quality_takes_the_fewest_bits_that_hold_it(monkeypatch):

@@ -1,0 +1,99 @@
+"""All decoders of a checkpoint on the same events: how each sounds beside the plain one, and how fast it is.
+
+    python experiments/decoders.py --data DIR [--model free] [--perceptual zimtohrli,visqol] [-o out/decoders] [--quick]
+
+Each decoder is evaluated once and kept as JSON in OUTPUT (as in table1.py). The table has means, 95 % intervals,
+and the paired difference to the plain decoder below. Speed is in times real time, seconds of audio over seconds of
+work of one thread, the best of three rounds on the shipped recording; it needs a core that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from snn_codec import audio
+from snn_codec.cli import fatal
+from snn_codec.codec import Codec
+from snn_codec.errors import UserError
+from snn_codec.evaluation import coders
+from snn_codec.evaluation.cache import evaluated
+from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
+from snn_codec.evaluation.statistics import differences, summary
+from snn_codec.parallel import Spread, Team
+
+RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
+COLUMNS = {
+    "si_snr": ("SI-SNR (dB)", 2), "onset_si_snr": ("around onsets", 2), "stft_distance": ("STFT", 3),
+    "mel_distance": ("mel (dB)", 2), "zimtohrli": ("Zimtohrli", 3), "visqol": ("ViSQOL", 3),
+}  # fmt: skip
+ROUNDS = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
+    add_data_to(parser)
+    add_spread_to(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("out/decoders"), help="folder (out/decoders)"
+    )
+    parser.add_argument("--quick", action="store_true", help="six clips: a minute")
+    options = parser.parse_args()
+    if options.quick:
+        options.clips = options.clips or 6
+    try:
+        data = Data.of(options)
+        team = Team(Spread(options.workers, options.devices, options.nodes), "cpu")
+        found = []
+        for name in Codec.load(options.model).decoders:
+            coder = coders.load(options.model if name == "plain" else f"{options.model}+{name}")
+            result = evaluated(coder, data, options.output, team)
+            if result is not None:
+                found.append((name, result["clips"], real_time(coder.codec)))
+        if team.first:
+            print(table(found))
+    except UserError as error:
+        return fatal(error)
+    return 0
+
+
+def real_time(codec: Codec) -> float:
+    """Seconds of audio that one thread decodes in a second."""
+    sound, rate = audio.read(RECORDING)
+    events, best = codec.encode(sound, rate), float("inf")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        codec.decode(events)
+        best = min(best, time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    return events.duration / best
+
+
+def table(found: list[tuple[str, list, float]]) -> str:
+    """Name, rows and speed of each decoder, the plain one first, as Markdown."""
+    plain = found[0][1]
+    shown = [measure for measure in COLUMNS if measure in summary(plain)]
+    lines = [
+        f"| {len(plain)} clips | {' | '.join(COLUMNS[measure][0] for measure in shown)} | x real time |",
+        "|---" * (len(shown) + 2) + "|",
+    ]
+    for name, rows, speed in found:
+        for label, values in ((name, summary(rows)), ("minus plain", differences(rows, plain))):
+            if label != "minus plain" or rows is not plain:
+                cells = [_cell(values[measure], COLUMNS[measure][1]) for measure in shown]
+                lines.append(f"| {label} | {' | '.join(cells)} | {f'{speed:.1f}' if label == name else ''} |")
+    return "\n".join(lines)
+
+
+def _cell(value: dict[str, float], digits: int) -> str:
+    return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f}, {value['high']:.{digits}f})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
