@@ -156,13 +156,14 @@ class Sparsity:
     """Pressure towards few events (`training.sparsity`): none, unless `goal` is set.
 
     `theta` is the target, in bits per cell, of the paper's formats (`storage`, Eq. 7) or of the entropy coder
-    (`rate`); lambda grows from `start` to `stop`, shares of all steps. A model with levels has a target for each
+    (`rate`); with `fill` the entropy coder should need at least as much, so that a dense model's events do not say
+    the same twice. Lambda grows from `start` to `stop`, shares of all steps. A model with levels has a target for each
     instead: `densest` events per cell (`storage`, Eq. 8) or bits per cell (`rate`) at level 0, half as many every
     `halving` levels.
     """
 
     goal: float = 0.0
-    objective: Literal["storage", "rate"] = "storage"
+    objective: Literal["storage", "rate", "fill"] = "storage"
     theta: float = 0.9
     start: float = 0.1
     stop: float = 0.6

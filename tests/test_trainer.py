@@ -235,6 +235,23 @@ def test_the_true_rate_can_be_pressed(run):
     assert float(free[-1]["sparsity"]) == 0
 
 
+def test_bits_that_lie_idle_are_filled(run):
+    pressed, free = (
+        rows(
+            run(
+                f"goal{goal}",
+                *PRESSED,
+                "training.sparsity.objective=fill",
+                "training.sparsity.theta=1",
+                f"training.sparsity.goal={goal}",
+            )
+        )
+        for goal in (30, 1e-9)
+    )
+    assert float(pressed[-1]["rate_kbps"]) > float(free[-1]["rate_kbps"]) + 0.02
+    assert float(pressed[-1]["sparsity"]) < float(free[-1]["sparsity"])
+
+
 def test_levels_come_apart(run):
     """One model, trained by Eq. 8: the density falls as the level rises."""
     gently = ["training.sparsity.goal=5", "training.sparsity.halving=2"]

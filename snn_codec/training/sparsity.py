@@ -13,6 +13,7 @@ recognisable; it grows until `stop`; then it is held.
 With the objective `rate`, which the paper does not have, the bits that the entropy coder would need take the place of
 C in Eq. 7 and of K in Eq. 8. Its context model (`snn_codec.training.rate`) is trained along: `RateMeter`.
 Start from a model with few events, or the rate becomes low by events that are as many as before, and predictable.
+With `fill`, L_sparse is the bits per cell short of theta: FREE then uses the bits that it has (ours, too).
 
 Departs: training crops are shorter than the paper's clips, so K is scaled up to a chunk of 256 steps. Eq. 8 has the
 absolute difference, by which sparse levels would hardly count beside dense ones, and target 2^(-mu / 3), from 1

@@ -162,7 +162,7 @@ class Trainer:
         self.pressure = self.training.sparsity
         grid = settings.model
         self.kbps_dense = grid.units * grid.sample_rate / grid.hop / 1000
-        if self.pressure.objective == "rate":
+        if self.pressure.objective != "storage":
             self.meter = sparsity.RateMeter(settings.model.units, fabric)
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -296,7 +296,8 @@ class Trainer:
             amount = spikes.mean((1, 2)) if bits is None else bits
             return sparsity.level_loss(amount, level[:, 0], self.pressure), bits
         if bits is not None:
-            return torch.relu(bits - self.pressure.theta).mean(), bits
+            beyond = bits - self.pressure.theta
+            return torch.relu(-beyond if self.pressure.objective == "fill" else beyond).mean(), bits
         return sparsity.storage_loss(spikes, self.pressure.theta), None
 
     def _validates(self, step: int) -> bool:
