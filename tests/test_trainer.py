@@ -286,7 +286,7 @@ def test_a_damaged_state_is_named(run):
         run("a", resume=True)
 
 
-def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec):
+def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec, tmp_path):
     moved = Codec.load(run("a", init_from=str(checkpoint)) / "best").bottleneck.norms[0]
     kept = Codec.load(run("b", "training.frozen_norms=true", init_from=str(checkpoint)) / "best").bottleneck
     was = codec.bottleneck.norms[0]
@@ -295,6 +295,9 @@ def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec)
     )
     assert not torch.equal(moved.running_mean, was.running_mean)
     assert not torch.equal(kept.norms[0].weight, was.weight)
+    assert (
+        run("b", "training.frozen_norms=true", resume=True) == tmp_path / "b"
+    )  # what it began with is in its state
     with pytest.raises(UserError, match="name it with --init-from"):
         run("c", "training.frozen_norms=true")
 

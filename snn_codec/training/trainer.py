@@ -147,7 +147,7 @@ class Trainer:
             fresh = _copy_weights(Codec.load(run.init_from), codec, run.init_from)
             if fresh and fabric.is_global_zero:
                 self.console.print(f"{run.init_from}: has no {', '.join(fresh)} like that; these start anew")
-        elif self.training.frozen_norms:
+        elif self.training.frozen_norms and not run.resume:
             raise UserError("frozen_norms keeps the statistics of a trained model; name it with --init-from")
         self.ema = copy.deepcopy(codec).eval().requires_grad_(False).to(fabric.device)
         self.optimizers = optimizers(codec, self.training)
