@@ -10,10 +10,11 @@ work of one thread, the best of three rounds on the shipped recording; it needs 
 from __future__ import annotations
 
 import argparse
-import time
+import timeit
 from pathlib import Path
 
 import torch
+from table1 import COLUMNS
 
 from snn_codec import audio
 from snn_codec.cli import fatal
@@ -26,10 +27,7 @@ from snn_codec.evaluation.statistics import differences, summary
 from snn_codec.parallel import Spread, Team
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
-COLUMNS = {
-    "si_snr": ("SI-SNR (dB)", 2), "onset_si_snr": ("around onsets", 2), "stft_distance": ("STFT", 3),
-    "mel_distance": ("mel (dB)", 2), "zimtohrli": ("Zimtohrli", 3), "visqol": ("ViSQOL", 3),
-}  # fmt: skip
+MEASURES = ("si_snr", "onset_si_snr", "stft_distance", "mel_distance", "zimtohrli", "visqol")
 ROUNDS = 3
 
 
@@ -64,31 +62,31 @@ def main() -> int:
 def real_time(codec: Codec) -> float:
     """Seconds of audio that one thread decodes in a second."""
     sound, rate = audio.read(RECORDING)
-    events, best = codec.encode(sound, rate), float("inf")
+    events = codec.encode(sound, rate)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        codec.decode(events)
-        best = min(best, time.perf_counter() - began)
+    taken = timeit.repeat(lambda: codec.decode(events), number=1, repeat=ROUNDS)
     torch.set_num_threads(threads)
-    return events.duration / best
+    return events.duration / min(taken)
 
 
 def table(found: list[tuple[str, list, float]]) -> str:
     """Name, rows and speed of each decoder, the plain one first, as Markdown."""
     plain = found[0][1]
-    shown = [measure for measure in COLUMNS if measure in summary(plain)]
+    shown = [measure for measure in MEASURES if measure in summary(plain)]
     lines = [
         f"| {len(plain)} clips | {' | '.join(COLUMNS[measure][0] for measure in shown)} | x real time |",
         "|---" * (len(shown) + 2) + "|",
     ]
     for name, rows, speed in found:
-        for label, values in ((name, summary(rows)), ("minus plain", differences(rows, plain))):
-            if label != "minus plain" or rows is not plain:
-                cells = [_cell(values[measure], COLUMNS[measure][1]) for measure in shown]
-                lines.append(f"| {label} | {' | '.join(cells)} | {f'{speed:.1f}' if label == name else ''} |")
+        lines.append(_line(name, summary(rows), shown, f"{speed:.1f}"))
+        if rows is not plain:
+            lines.append(_line("minus plain", differences(rows, plain), shown, ""))
     return "\n".join(lines)
+
+
+def _line(label: str, values: dict, shown: list[str], speed: str) -> str:
+    return f"| {label} | {' | '.join(_cell(values[name], COLUMNS[name][1]) for name in shown)} | {speed} |"
 
 
 def _cell(value: dict[str, float], digits: int) -> str:

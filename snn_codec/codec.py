@@ -9,9 +9,8 @@ could see further, and is cut there.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -37,7 +36,7 @@ from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
 from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
 from snn_codec.storage.context import ContextModel
-from snn_codec.weights import BOOKKEEPING, pack, unpack
+from snn_codec.weights import digest, pack, unpack
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder, "mel": MelEncoder}
 BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser, "mel_bits": MelBottleneck}
@@ -110,7 +109,7 @@ class Codec(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that stand for the weights and settings; events carry them."""
-        return _fingerprint(self.settings, self.state_dict())
+        return digest(config.identity(self.settings), self.state_dict())
 
     def encode(
         self,
@@ -291,7 +290,7 @@ class Codec(nn.Module):
             raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
         tensors = pack(self.state_dict(), weights)
         content = {
-            "fingerprint": _fingerprint(self.settings, unpack(tensors)),
+            "fingerprint": digest(config.identity(self.settings), unpack(tensors)),
             "model": config.to_dict(self.settings),
         }
         with replacing(folder / "model.safetensors", force=force) as temporary:
@@ -350,16 +349,6 @@ class Codec(nn.Module):
         if decoder != decoders.PLAIN:
             codec.voice = decoders.load(folder, decoder, codec, sampling)
         return codec
-
-
-def _fingerprint(settings: config.Model, state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(config.identity(settings), sort_keys=True).encode())
-    for name, tensor in sorted(state.items()):
-        if name.endswith(BOOKKEEPING):
-            continue
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class _evaluating:

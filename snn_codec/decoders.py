@@ -8,7 +8,6 @@ codec they belong. All take the dequantised features of the codec, on the same w
 from __future__ import annotations
 
 import copy as copying
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from snn_codec.files import replacing
 from snn_codec.models.diffusion import DiffusionDecoder
 from snn_codec.models.flow import FlowDecoder
 from snn_codec.models.samplers import step_noise
+from snn_codec.weights import digest
 
 FILE_NAME = "decoders.json"
 PLAIN = "plain"
@@ -67,10 +67,7 @@ class Decoder:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that stand for everything that decides its sound: settings, weights, sampling."""
         facts = [config.to_dict(self.settings), config.to_dict(self.sampling)]
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return digest(facts, self.module.state_dict())
 
     @property
     def fade_steps(self) -> int:

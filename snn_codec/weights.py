@@ -7,8 +7,10 @@ more than one value):
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +19,17 @@ SCALE = ".scale"
 # the running sums behind RVQ's codes (vector-quantize-pytorch), which only training needs
 SUMS, CODES, COUNTS = "_codebook.embed_avg", "_codebook.embed", "_codebook.cluster_size"
 BOOKKEEPING = (SUMS, COUNTS, "_codebook.initted")  # codes nothing, and changes with the package's version
+
+
+def digest(settings: Any, state: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits that stand for settings, as JSON has them, and weights."""
+    hashed = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(state.items()):
+        if name.endswith(BOOKKEEPING):
+            continue
+        hashed.update(name.encode())
+        hashed.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()[:16]
 
 
 def pack(

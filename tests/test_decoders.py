@@ -85,7 +85,8 @@ def test_chunks_make_the_sound_of_the_whole(settings):
     assert np.abs(chunked - codec.decode(events)).max() > 1e-3
 
 
-def test_decoders_are_evaluated_by_name(several):
+def test_decoders_are_evaluated_by_name(several, tmp_path):
+    several = shutil.copytree(several, tmp_path / "several")
     plain, gan, flow, longer = (
         coders.load(f"{several}{name}") for name in ("", "+gan", "+diffusion", "+diffusion:7")
     )
@@ -103,9 +104,6 @@ def test_decoders_are_evaluated_by_name(several):
         several, config.Gan(), settled(small_model(), seed=4).decoder, gan.codec.fingerprint, force=True
     )
     assert coders.load(f"{several}+gan").fingerprint != gan.fingerprint  # trained anew
-    decoders.save(
-        several, config.Gan(), settled(small_model(), seed=3).decoder, gan.codec.fingerprint, force=True
-    )
 
 
 def test_a_border_is_faded_where_windows_differ():
