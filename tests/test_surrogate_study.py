@@ -92,7 +92,7 @@ def test_the_grid_is_seed_by_seed_and_free_before_sparse(make):
 
 
 def test_runs_differ_in_what_is_compared_alone(make):
-    study = make(changes=["training.sparsity.theta=0.25"])
+    study = make(changes=["training.sparsity.theta=0.25"], sparse_changes=["training.learning_rate=0.01"])
     free, other = (study.config(Cell("free", choice, 1)) for choice in ("fast_sigmoid:2", "atan:2"))
     assert (other.model.bottleneck.surrogate, other.model.bottleneck.slope) == ("atan", 2.0)
     assert free.training == other.training and free.training.seed == 1 and free.training.steps == 16
@@ -100,6 +100,7 @@ def test_runs_differ_in_what_is_compared_alone(make):
     assert free.training.sparsity == config.Sparsity()
     sparse = study.config(Cell("sparse", "atan:2", 1)).training.sparsity
     assert sparse.goal == 0.1 and sparse.theta == 0.25
+    assert free.training.learning_rate != 0.01 == study.base["sparse"].training.learning_rate
     assert sparse.stop == config.PRESETS["cpu-sparse"].training.sparsity.stop
     weights, crops = [], []
     for settings in (free, other):
@@ -181,6 +182,8 @@ def test_a_run_that_fails_is_a_result_and_a_killed_one_is_not(make, instantly, t
         (dict(changes=["model.bottleneck.slope=5"]), "the study chooses it"),
         (dict(changes=["training.magic=5"]), "there is no setting"),
         (dict(changes=["model.bottleneck.groups=3"]), "80 units cannot be split into 3"),
+        (dict(sparse_changes=["model.hop=256"]), "start from FREE's model"),
+        (dict(sparse_changes=["training.clip=2"], settings=["free"]), "there are no SPARSE runs"),
         (dict(preset="cpu-rvq"), "its bottleneck has no surrogate"),
     ],
 )

@@ -38,6 +38,14 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         dest="changes",
         help="change a setting of all runs; training.sparsity.* of SPARSE",
     )
+    added.add_argument(
+        "--sparse-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="sparse_changes",
+        help="change a setting of the runs of SPARSE alone",
+    )
     added.add_argument("--jobs", type=int, help="runs at once, one core each (as many as cores)")
     added.add_argument("--accelerator", default="cpu", help="cpu, cuda, mps (cpu)")
     added.add_argument(
@@ -65,6 +73,7 @@ def _compare(options: argparse.Namespace) -> int:
         settings=_parts(options.settings),
         preset=options.preset,
         changes=options.changes,
+        sparse_changes=options.sparse_changes,
     )
     reference = surrogates.label(*surrogates.parse(options.reference)) if options.reference else None
     if reference and reference not in study.choices:

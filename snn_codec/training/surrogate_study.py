@@ -97,12 +97,14 @@ def plan(
     settings: Sequence[str] = SETTINGS,
     preset: str = "cpu-free-plain",
     changes: Sequence[str] = (),
+    sparse_changes: Sequence[str] = (),
 ) -> Study:
     """The study of surrogates `specs` with `seeds` seeds, `steps` steps each; everything is checked before it runs.
 
     Args:
         changes: `key=value` for all runs; `training.sparsity.*` for those of SPARSE, which else has the values of
             the preset `cpu-sparse`.
+        sparse_changes: The same for the runs of SPARSE alone.
 
     Raises:
         UserError: A surrogate, setting, number, preset, change or folder that cannot be used, or a missing package.
@@ -118,6 +120,11 @@ def plan(
             raise UserError(f"setting {setting!r} is not known; choose from {', '.join(SETTINGS)}")
     if "free" not in settings:
         raise UserError("SPARSE starts from FREE's runs; use --settings free,sparse")
+    for change in sparse_changes:
+        if "sparse" not in settings or change.startswith("model."):
+            raise UserError(
+                f"--sparse-set {change}: there are no SPARSE runs, or they start from FREE's model; use --set"
+            )
     sparse_steps = steps if sparse_steps is None else sparse_steps
     if min(seeds, steps, sparse_steps) < 1:
         raise UserError(f"{seeds} seeds, {steps} and {sparse_steps} steps: each must be at least 1")
@@ -125,7 +132,8 @@ def plan(
     for setting in SETTINGS:
         if setting in settings:
             length = steps if setting == "free" else sparse_steps
-            base[setting] = _base(preset, setting, length, changes)
+            own = [*changes, *sparse_changes] if setting == "sparse" else changes
+            base[setting] = _base(preset, setting, length, own)
             optimizers(
                 Codec(base[setting].model), base[setting].training
             )  # contradictions show here, not in runs
