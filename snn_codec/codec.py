@@ -327,14 +327,7 @@ class Codec(nn.Module):
         codec = cls(config.from_dict(config.Model, settings, f"{folder / 'config.json'}: model"))
         file = folder / "model.safetensors"
         try:
-            expected = codec.state_dict()
-            codec.load_state_dict(
-                {
-                    # scalars of vector-quantize-pytorch have had the shapes [] and [1]
-                    name: value.view_as(expected[name]) if name in expected and value.numel() == 1 else value
-                    for name, value in unpack(load_file(file)).items()
-                }
-            )
+            codec.load_state_dict(unpack(load_file(file)))
         except (SafetensorError, OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error

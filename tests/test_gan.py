@@ -90,6 +90,16 @@ def test_the_whole_codec_may_be_trained_along(run, codec):
     assert float(rows(folder)[-1]["residual"]) > 0
 
 
+def test_a_codec_that_is_trained_along_may_keep_its_norms(run, codec):
+    was = codec.bottleneck.norms[0].running_mean
+    free, held = (
+        Codec.load(run(f"norms{held}", "phase.frozen=false", f"training.frozen_norms={held}") / "best")
+        for held in ("false", "true")
+    )
+    assert torch.equal(held.bottleneck.norms[0].running_mean, was)
+    assert not torch.equal(free.bottleneck.norms[0].running_mean, was)
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(run, monkeypatch):
     from snn_codec.training.gan import GanTrainer
 

@@ -44,6 +44,21 @@ def test_decoding_sums_the_codes_and_each_codebook_helps():
     assert rests == sorted(rests, reverse=True) and rests[4] < 0.3 * rests[0]
 
 
+def test_weights_load_whatever_the_shape_of_scalars():
+    made, other = quantiser(), ResidualVectorQuantiser(8, 16, SMALL)
+    scalars = [value for value in made.state_dict().values() if value.numel() == 1]
+    assert scalars
+    for shape in ([], [1]):
+        other.load_state_dict(
+            {
+                name: value.reshape(shape) if value.numel() == 1 else value
+                for name, value in made.state_dict().items()
+            }
+        )
+        features = torch.randn(3, 20, 8)
+        assert torch.equal(other.eval().encode(features), made.encode(features))
+
+
 def test_every_pattern_of_bits_decodes():
     made = quantiser()
     bits = (torch.rand(2, 16, 30) < 0.5).float()

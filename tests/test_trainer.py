@@ -252,6 +252,11 @@ def test_bits_that_lie_idle_are_filled(run):
     assert float(pressed[-1]["sparsity"]) < float(free[-1]["sparsity"])
 
 
+def test_filling_up_has_no_levels(run):
+    with pytest.raises(UserError, match="fill has one aim"):
+        run("a", *PRESSED, "training.sparsity.objective=fill", "model.levels=4")
+
+
 def test_levels_come_apart(run):
     """One model, trained by Eq. 8: the density falls as the level rises."""
     gently = ["training.sparsity.goal=5", "training.sparsity.halving=2"]

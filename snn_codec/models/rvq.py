@@ -8,6 +8,8 @@ codes that die are revived.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -79,6 +81,13 @@ class ResidualVectorQuantiser(nn.Module):
         values = 1 << torch.arange(self.bits - 1, -1, -1, device=spikes.device)
         bits = spikes.transpose(1, 2).reshape(batch, steps, units // self.bits, self.bits)
         return self.quantiser.get_output_from_indices((bits.long() * values).sum(-1))
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *options: Any) -> None:
+        """Scalars of vector-quantize-pytorch have had the shapes [] and [1], by version: take both."""
+        for name, own in self.state_dict(prefix=prefix).items():
+            if name in state and own.numel() == state[name].numel() == 1:
+                state[name] = state[name].view_as(own)
+        super()._load_from_state_dict(state, prefix, *options)
 
     def _to_bits(self, indices: Tensor) -> Tensor:
         """Indices `[batch, step, codebook]` -> `[batch, unit, step]`."""

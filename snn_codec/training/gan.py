@@ -28,7 +28,7 @@ from snn_codec.training.adversarial import (
     reconstruction_terms,
 )
 from snn_codec.training.phases import PhaseTrainer
-from snn_codec.training.trainer import average, optimizers
+from snn_codec.training.trainer import average, freeze_norms, optimizers
 
 DRAW = 9  # what a step's random numbers are for
 
@@ -42,13 +42,17 @@ class GanTrainer(PhaseTrainer):
 
     def _build_networks(self) -> None:
         fabric, phase = self.fabric, self.phase
-        self.network = copy.deepcopy(self.source.decoder if phase.frozen else self.source).requires_grad_()
+        self.network = (
+            copy.deepcopy(self.source.decoder if phase.frozen else self.source).train().requires_grad_()
+        )
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.discriminators = Discriminators(phase.discriminators)
         self.balancer = Balancer(phase.shares, phase.balance_decay).to(fabric.device)
         chosen = optimizers(self.network, self.training)
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in chosen]
         self.model, *self.optimizers = fabric.setup(self.network, *chosen)
+        if self.training.frozen_norms and not phase.frozen:
+            freeze_norms(self.network)
         adam = torch.optim.AdamW(
             self.discriminators.parameters(), phase.learning_rate, phase.betas, weight_decay=0.0, foreach=True
         )

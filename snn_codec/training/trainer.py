@@ -149,15 +149,15 @@ class Trainer:
                 self.console.print(f"{run.init_from}: has no {', '.join(fresh)} like that; these start anew")
         elif self.training.frozen_norms and not run.resume:
             raise UserError("frozen_norms keeps the statistics of a trained model; name it with --init-from")
+        if settings.model.levels and self.training.sparsity.objective == "fill":
+            raise UserError("training.sparsity.objective=fill has one aim, not one for each level; use rate")
         self.ema = copy.deepcopy(codec).eval().requires_grad_(False).to(fabric.device)
         self.optimizers = optimizers(codec, self.training)
         self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.model, *self.optimizers = fabric.setup(codec, *self.optimizers)
         self.codec = codec
         if self.training.frozen_norms:
-            for module in codec.bottleneck.modules():
-                if isinstance(module, nn.BatchNorm1d):
-                    module.eval()
+            freeze_norms(codec)
         self.watch = sparsity.CollapseWatch()
         self.pressure = self.training.sparsity
         grid = settings.model
@@ -507,6 +507,13 @@ def optimizers(codec: nn.Module, settings: config.Training) -> list[torch.optim.
         )
     muon = torch.optim.Muon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay)
     return [muon, adamw]
+
+
+def freeze_norms(codec: Codec) -> None:
+    """Hold the statistics of the bottleneck's batch norms, in training, too; their weights learn on."""
+    for module in codec.bottleneck.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eval()
 
 
 def average(ema: nn.Module, module: nn.Module, decay: float) -> None:
