@@ -260,12 +260,14 @@ class Gan:
 class Flow:
     """Flow-matching decoder at the step rate, of the plain decoder's magnitudes (`models.flow`).
 
-    `steps` and `temperature` are of the sampler; `floor` is a magnitude, re a normalised signal's level. In training,
-    conditions are `dropped` with this probability, and `spectral` weighs the spectral distance (by t^2).
+    Up to `crossover`, in Hz, the plain spectrum stays. `steps` and `temperature` are of the sampler; `floor` is a
+    magnitude, re a normalised signal's level. In training, conditions are `dropped` with this probability, and
+    `spectral` weighs the spectral distance (by t^2).
     """
 
     kind: Literal["flow"] = "flow"
     window: int = 1024
+    crossover: float = 2000.0
     width: int = 320
     blocks: int = 5
     kernel: int = 7

@@ -11,7 +11,7 @@ import copy as copying
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from snn_codec.files import replacing
 from snn_codec.models.diffusion import DiffusionDecoder
 from snn_codec.models.flow import FlowDecoder
 from snn_codec.models.samplers import step_noise
-from snn_codec.weights import digest
+from snn_codec.weights import digest, pack, unpack
 
 FILE_NAME = "decoders.json"
 PLAIN = "plain"
@@ -100,7 +100,7 @@ def build(settings: config.Phase, codec: Any) -> nn.Module:
     """The network of a decoder of these settings for a codec; a GAN-trained one starts as the codec's own."""
     hop, width = codec.settings.hop, codec.settings.decoder.width
     if settings.kind == "flow":
-        return FlowDecoder(hop, width, settings)
+        return FlowDecoder(hop, width, settings, codec.settings.sample_rate)
     if settings.kind == "diffusion":
         return DiffusionDecoder(hop, width, settings)
     return copying.deepcopy(codec.decoder)
@@ -159,12 +159,7 @@ def load(folder: Path, name: str, codec: Any, sampling: Sampling | None = None) 
     settings = config.from_dict(config.PHASES[kind], entry["settings"], place)
     module = build(settings, codec)
     try:
-        module.load_state_dict(
-            {
-                key: value.float() if value.is_floating_point() else value
-                for key, value in load_file(file).items()
-            }
-        )
+        module.load_state_dict(unpack(load_file(file)))
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
@@ -177,29 +172,30 @@ def save(
     module: nn.Module,
     fingerprint: str,
     *,
-    half: bool = False,
+    weights: Literal["float32", "float16", "int8"] = "float32",
     force: bool = False,
 ) -> None:
-    """Add a decoder to the checkpoint `folder`, whose codec has this fingerprint.
-
-    With `half`, matrices are stored as float16.
+    """Add a decoder to the checkpoint `folder`, whose codec has this fingerprint; `weights` as in `snn_codec.weights`.
 
     Raises:
         UserError: It exists (without `force`) or cannot be written.
     """
     name = config.PHASE_OF[settings.kind]
-    tensors = {
-        key: (value.half() if half and value.ndim > 1 else value).detach().cpu().contiguous()
-        for key, value in module.state_dict().items()
-    }
     with replacing(folder / f"decoder-{name}.safetensors", force=force) as temporary:
-        save_file(tensors, temporary)
+        save_file(pack(module.state_dict(), weights), temporary)
     entries = listed(folder) | {name: {"codec": fingerprint, "settings": config.to_dict(settings)}}
     with replacing(folder / FILE_NAME, force=True) as temporary:
         temporary.write_text(json.dumps(entries, indent=2) + "\n")
 
 
-def copy(source: Path, target: Path, codec: Any, *, half: bool = False, force: bool = False) -> list[str]:
+def copy(
+    source: Path,
+    target: Path,
+    codec: Any,
+    *,
+    weights: Literal["float32", "float16", "int8"] = "float32",
+    force: bool = False,
+) -> list[str]:
     """Copy the decoders of one checkpoint to another of the same codec; their names.
 
     Raises:
@@ -208,5 +204,5 @@ def copy(source: Path, target: Path, codec: Any, *, half: bool = False, force: b
     names = list(listed(source))
     for name in names:
         decoder = load(source, name, codec)
-        save(target, decoder.settings, decoder.module, codec.fingerprint, half=half, force=force)
+        save(target, decoder.settings, decoder.module, codec.fingerprint, weights=weights, force=force)
     return names

@@ -221,10 +221,10 @@ def test_damage_is_named(several, tmp_path):
             Codec.load(folder, decoder="gan")
 
 
-def test_half_precision_is_stored_in_half_the_bytes_and_sounds_alike(several, codec, events, tmp_path):
+def test_8_bit_weights_take_a_quarter_of_the_bytes_and_sound_alike(several, codec, events, tmp_path):
     folder = tmp_path / "half"
     codec.save(folder)
-    assert decoders.copy(several, folder, codec, half=True) == ["gan", "diffusion"]
+    assert decoders.copy(several, folder, codec, weights="int8") == ["gan", "diffusion"]
     sizes = [(place / "decoder-diffusion.safetensors").stat().st_size for place in (several, folder)]
     assert sizes[1] < 0.6 * sizes[0]
     full, half = (Codec.load(place, decoder="gan").decode(events) for place in (several, folder))

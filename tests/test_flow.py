@@ -5,12 +5,12 @@ import torch
 from snn_codec import config
 from snn_codec.models.flow import LARGEST, FlowDecoder, embedding
 
-SMALL = config.Flow(window=128, width=24, blocks=1, kernel=3, expansion=2)
+SMALL = config.Flow(crossover=0, window=128, width=24, blocks=1, kernel=3, expansion=2)
 
 
 def untrained(**changes):
     torch.manual_seed(0)
-    network = FlowDecoder(64, 8, config.Flow(**(vars(SMALL) | changes)))
+    network = FlowDecoder(64, 8, config.Flow(**(vars(SMALL) | changes)), 22050)
     torch.nn.init.normal_(network.velocity.weight, std=0.1)
     return network.eval()
 
@@ -18,14 +18,14 @@ def untrained(**changes):
 @pytest.mark.parametrize("window", [128, 256])
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_gains_of_nothing_change_nothing(steps, window):
-    network = FlowDecoder(64, 8, config.Flow(window=window, width=8, blocks=0)).double()
+    network = FlowDecoder(64, 8, config.Flow(crossover=0, window=window, width=8, blocks=0), 22050).double()
     audio = torch.randn(2, 64 * steps, dtype=torch.float64)
     sound = network._sound(network._spectrum(audio), torch.zeros((), dtype=torch.float64))
     torch.testing.assert_close(sound, audio, rtol=0, atol=1e-3)
 
 
 def test_an_untrained_network_gives_noise_in_the_gains_and_none_without():
-    network = FlowDecoder(64, 8, SMALL)
+    network = FlowDecoder(64, 8, SMALL, 22050)
     features, plain, noise = torch.randn(1, 200, 8), torch.randn(1, 200 * 64), torch.randn(1, 200, 65)
     with torch.no_grad():
         silent, noisy = (network.sample(features, plain, scale * noise) for scale in (0, 1))
@@ -33,9 +33,20 @@ def test_an_untrained_network_gives_noise_in_the_gains_and_none_without():
     assert (noisy - plain).std() == pytest.approx(SMALL.temperature, rel=0.5)
 
 
+def test_gains_come_in_over_the_octave_above_the_crossover():
+    network = untrained(crossover=2756.25)  # bin 16
+    assert not network.share[:17].any() and network.share[24] == 0.5 and (network.share[32:] == 1).all()
+    features, noise = torch.randn(1, 200, 8), torch.randn(1, 200, 65)
+    low = torch.sin(torch.arange(200 * 64) * (2 * np.pi * 6 / 128))[None]
+    high = torch.sin(torch.arange(200 * 64) * (2 * np.pi * 50 / 128))[None]
+    with torch.no_grad():
+        kept, changed = (network.sample(features, plain, noise) for plain in (low, high))
+    assert (kept - low)[:, 500:-500].abs().max() < 1e-3 < 0.1 < (changed - high).abs().max()
+
+
 def test_calibration_measures_gains():
     """A recording 6 dB above the plain sound in all bins; and one whose bins are independent of it."""
-    network, plain = FlowDecoder(64, 8, SMALL), torch.randn(4, 64 * 400)
+    network, plain = FlowDecoder(64, 8, SMALL, 22050), torch.randn(4, 64 * 400)
     network.calibrate(plain, 2 * plain)
     torch.testing.assert_close(
         network.mean, torch.full((65,), np.log(2), dtype=torch.float32), rtol=0, atol=1e-3
@@ -49,7 +60,7 @@ def test_calibration_measures_gains():
 
 def test_what_it_aims_at_has_the_recording_s_magnitudes_if_v_is_right():
     """With the true v in the network's place, the aim is the same at any time, and the error is zero."""
-    network, plain = FlowDecoder(64, 8, SMALL), torch.randn(3, 64 * 6)
+    network, plain = FlowDecoder(64, 8, SMALL, 22050), torch.randn(3, 64 * 6)
     target, noise = plain * 2, torch.randn(3, 6, 65)
     y = network._gain(network._spectrum(plain), target)
     assert y.abs().max() < LARGEST
@@ -89,8 +100,10 @@ def test_windows_agree_with_the_whole_within_their_reach():
 def test_one_clip_is_learned():
     """The network overfits one clip: from any noise, the sample then has the recording's magnitudes."""
     torch.manual_seed(0)
-    settings = config.Flow(window=128, width=96, blocks=2, kernel=3, expansion=2, temperature=1.0)
-    network = FlowDecoder(64, 8, settings)
+    settings = config.Flow(
+        crossover=0, window=128, width=96, blocks=2, kernel=3, expansion=2, temperature=1.0
+    )
+    network = FlowDecoder(64, 8, settings, 22050)
     features, plain, target = torch.randn(1, 12, 8), torch.randn(1, 12 * 64), torch.randn(1, 12 * 64)
     network.calibrate(plain, target)
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3)

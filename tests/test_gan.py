@@ -185,5 +185,5 @@ def test_a_later_decoder_is_kept_beside_an_earlier_one(run, tmp_path, checkpoint
     (first / "decoders.json").write_text((first / "decoders.json").read_text())
     second = run("b", init_from=str(first)) / "best"
     assert json.loads((second / "decoders.json").read_text()).keys() == {"gan"}
-    assert decoders.copy(first, second, Codec.load(second), half=True, force=True) == ["gan"]
+    assert decoders.copy(first, second, Codec.load(second), weights="int8", force=True) == ["gan"]
     assert Codec.load(second, decoder="gan").voice.settings == Codec.load(first, decoder="gan").voice.settings

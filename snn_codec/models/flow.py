@@ -4,12 +4,13 @@ The paper's diffusion decoder makes the waveform anew, by 100 evaluations of a l
 plain decoder's sound. What that lacks are mostly magnitudes, so those are what is sampled, in few evaluations of a
 network of a codec's size:
 
-    X = P exp(m + s y)      y sampled by flow matching, given features and log |P|
+    X = P exp(c (m + s y))      y sampled by flow matching, given features and log |P|
 
 P is the spectrum of the plain sound's frames (a step apart; `models.spectral.frames`). m and s are mean and spread of
 log |X| - log |P| of recordings, for each bin, so y is about 1 everywhere and quiet high frequencies count as much as
 loud low ones. A `temperature` below 1 scales the noise that the sample starts from: 0 is about the mean of log |X|,
-smooth; 1 has all the variance that the data have.
+smooth; 1 has all the variance that the data have. c is 0 up to the `crossover`, where the codec has the waveform and
+a gain would only add errors, and 1 from an octave above it.
 
 Departs: all of it is ours.
 """
@@ -33,16 +34,20 @@ class FlowDecoder(nn.Module):
     Args:
         hop: Samples a step.
         features: Their width.
-        settings: Sizes of the network.
+        settings: Sizes of the network, and the crossover.
+        sample_rate: Of the audio, in Hz.
 
     Attributes:
         noise_size: Numbers of noise that a step takes.
     """
 
-    def __init__(self, hop: int, features: int, settings: config.Flow):
+    def __init__(self, hop: int, features: int, settings: config.Flow, sample_rate: int):
         super().__init__()
         self.settings, self.hop, self.noise_size = settings, hop, settings.window // 2 + 1
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
+        hertz = torch.arange(self.noise_size) * (sample_rate / settings.window)
+        above = (hertz - settings.crossover) / settings.crossover if settings.crossover else hertz + 1
+        self.register_buffer("share", above.clamp(0, 1), persistent=False)  # c
         self.register_buffer("mean", torch.zeros(self.noise_size))  # m
         self.register_buffer("spread", torch.ones(self.noise_size))  # s
         self.condition = nn.Linear(features + self.noise_size, settings.width)
@@ -119,7 +124,7 @@ class FlowDecoder(nn.Module):
 
     def _sound(self, start: Tensor, y: Tensor) -> Tensor:
         gain = (self.mean + self.spread * y).clamp(-LARGEST, LARGEST)
-        return joined(start * gain.exp(), self.window, self.hop)
+        return joined(start * (self.share * gain).exp(), self.window, self.hop)
 
     def _conditions(self, features: Tensor, start: Tensor, kept: Tensor) -> Tensor:
         known = torch.cat([features, self._level(start) / 2 + 2], -1)
