@@ -170,7 +170,7 @@ def test_the_report(tmp_path, found):
     surrogate_report.write(study(), found, folder)  # what is there is made anew
     assert {path.name for path in folder.iterdir()} == {
         "runs.csv", "summary.csv", "summary.json", "pairs.csv", "report.md",
-        "learning.png", "ranking.png", "derivatives.png",
+        "learning.png", "ranking.png", "derivatives.png", "tradeoff.png",
     }  # fmt: skip
     text = (folder / "report.md").read_text()
     assert (

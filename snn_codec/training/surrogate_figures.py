@@ -1,4 +1,4 @@
-"""Figures of a study of surrogates: learning curves, ranking, and every pseudo-derivative."""
+"""Figures of a study of surrogates: learning curves, ranking, quality over events, and every pseudo-derivative."""
 
 from __future__ import annotations
 
@@ -209,6 +209,44 @@ def _far(means: dict[str, float]) -> dict[str, float]:
     return {
         choice: mean - middle for choice, mean in means.items() if usual and abs(mean - middle) > 10 * usual
     }
+
+
+def tradeoff(path: str | os.PathLike, results: Results) -> None:
+    """SI-SNR over events per second of SPARSE runs, as they ended: choices on one curve differ in density alone.
+
+    Each seed a dot, the mean a diamond.
+
+    Raises:
+        UserError: matplotlib is missing, or the file cannot be written.
+    """
+    plt = pyplot()
+    order = results.choices("sparse")
+    looks = _looks(plt, list(dict.fromkeys(row["choice"] for row in results.summary)))
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
+        for choice in order:
+            points = np.array(
+                [
+                    (cell["events_per_second"], cell["si_snr"])
+                    for cell in results.cells
+                    if (cell["setting"], cell["choice"]) == ("sparse", choice)
+                ]
+            )
+            colour = looks[choice]["color"]
+            axis.plot(*points.T, ".", color=colour, alpha=0.45, markersize=6, markeredgewidth=0)
+            axis.plot(*points.mean(0), "D", color=colour, markersize=5.5, label=choice)
+        axis.set_xscale("log")
+        low, high = axis.get_xlim()
+        ticks = [tick for tick in (50, 100, 200, 300, 500, 1000, 2000, 3000) if low <= tick <= high]
+        axis.set_xticks(ticks, map(str, ticks))
+        axis.minorticks_off()
+        axis.set_xlabel("events per second")
+        axis.set_ylabel("SI-SNR (dB)")
+        axis.set_title("SPARSE", loc="left", fontsize=10)
+        axis.grid(color=GRID, linewidth=0.6)
+        figure.legend(loc="outside right upper", frameon=False)
+        _save(figure, path)
+        plt.close(figure)
 
 
 def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:

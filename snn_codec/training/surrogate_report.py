@@ -19,7 +19,7 @@ TITLES = {"free": "FREE", "sparse": "SPARSE"}
 
 
 def write(study: Study, results: Results, folder: Path) -> None:
-    """Write `runs.csv`, `summary.csv`, `summary.json`, `pairs.csv`, `report.md` and three figures.
+    """Write `runs.csv`, `summary.csv`, `summary.json`, `pairs.csv`, `report.md` and figures.
 
     Raises:
         UserError: Nothing is finished, matplotlib is missing, or a file cannot be written.
@@ -42,6 +42,8 @@ def write(study: Study, results: Results, folder: Path) -> None:
     _text(folder / "report.md", text(study, results))
     figures.learning(folder / "learning.png", results)
     figures.ranking(folder / "ranking.png", results)
+    if "sparse" in results.settings():
+        figures.tradeoff(folder / "tradeoff.png", results)
     figures.derivatives(folder / "derivatives.png", study.choices)
 
 
