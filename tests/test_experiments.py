@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from conftest import settled, small_model
@@ -189,3 +190,26 @@ def test_promises_of_rate_and_quality(prompted, music):
     assert lines[0].startswith("3.2 kbps: at most") and lines[0].endswith("0 of 1 recordings cannot have it")
     assert "0 of 2 chunks below it unnamed, 0 (0.0%)" in lines[1]
     assert "0 of 2 chunks below it unnamed, 2 (100.0%)" in lines[2]
+
+
+def test_two_objectives_as_curves(tmp_path):
+    """B is A, half a dB lower at every rate; straight over the logarithm of the rate."""
+    for name, offset, rates in (("a", 0.0, (1.0, 2.0, 4.0)), ("b", -0.5, (0.5, 2.0, 8.0))):
+        for rate in rates:
+            clips = [
+                {"recording": f"{i}", "clip": 0, "kbps": rate, "si_snr": 5 + i + offset + np.log2(rate)}
+                for i in range(4)
+            ]
+            (tmp_path / f"{name}{rate:g}.json").write_text(json.dumps({"model": name, "clips": clips}))
+    files = {
+        name: ",".join(str(tmp_path / f"{name}{rate}.json") for rate in rates)
+        for name, rates in (("a", ("4", "1", "2")), ("b", ("0.5", "2", "8")))
+    }
+    curves = ["--curve", f"A={files['a']}", "--curve", f"B={files['b']}"]
+    result = run("objectives.py", *curves, "-o", tmp_path / "x.png")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("| +0.50 (+0.50 to +0.50) |") == 5 and (tmp_path / "x.png").is_file()
+    result = run("objectives.py", *curves[:3], f"B={tmp_path / 'no.json'}")
+    assert result.returncode == 2 and "no.json" in result.stderr
+    result = run("objectives.py", *curves[:2])
+    assert result.returncode == 2 and "two curves" in result.stderr
