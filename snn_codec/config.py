@@ -365,18 +365,23 @@ PRESETS: dict[str, Config] = {
     ),
     "cpu-gan": Config(
         training=Training(
-            steps=3000,
+            steps=400,
             batch=8,
             seconds=1.0,
-            learning_rate=2e-4,
+            learning_rate=1e-3,
             betas=(0.8, 0.99),
             weight_decay=1e-3,
             warmup=100,
             ema=0.995,
-            validate_every=250,
+            validate_every=100,
             augmentation=_CLEAN,
         ),
-        phase=Gan(),
+        phase=Gan(
+            learning_rate=1e-3,
+            shares=Shares(
+                stft=3.0, mel=5.0, waveform=0.1, si_snr=0.3, adversarial=0.2, features=2.5
+            ),  # more of the adversary, or more steps, has a better mel distance and is worse by ear models
+        ),
     ),
     "cpu-flow": Config(
         training=dataclasses.replace(
