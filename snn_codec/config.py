@@ -380,7 +380,7 @@ PRESETS: dict[str, Config] = {
             learning_rate=1e-3,
             shares=Shares(
                 stft=3.0, mel=5.0, waveform=0.1, si_snr=0.3, adversarial=0.2, features=2.5
-            ),  # more of the adversary, or more steps, has a better mel distance and is worse by ear models
+            ),  # more steps, or more of the adversary, are no better by ear models
         ),
     ),
     "cpu-flow": Config(
