@@ -17,9 +17,9 @@ import numpy as np
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
-from snn_codec.evaluation.statistics import SAMPLES
+from snn_codec.evaluation.statistics import SAMPLES, Row
 from snn_codec.files import replacing
-from snn_codec.plots import INK, NOTE, pyplot
+from snn_codec.plots import INK, NOTE, log_scale, pyplot
 
 POINTS = 5  # rates to compare at, not quite to the ends, which a resampling moves
 
@@ -30,24 +30,30 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/objectives.png"))
     options = parser.parse_args()
     try:
-        curves = dict(curve(text) for text in options.curve)
+        curves = dict(read(text) for text in options.curve)
         if len(curves) != 2:
             raise UserError(f"two curves are compared, not {len(curves)}; give --curve twice, with two names")
-        compare(curves, options.output)
+        clips = [
+            [(row["recording"], row["clip"]) for row in rows] for found in curves.values() for rows in found
+        ]
+        if any(other != clips[0] for other in clips):
+            raise UserError("the files are not of the same clips; evaluate all models on the same data")
+        compare({name: summed(found) for name, found in curves.items()}, options.output)
     except UserError as error:
         return fatal(error)
     return 0
 
 
-def curve(text: str) -> tuple[str, np.ndarray]:
-    """Name, and kbps and SI-SNR summed by recording, with the number of clips: `[file, 3, recording]`."""
+def read(text: str) -> tuple[str, list[list[Row]]]:
+    """The name of a curve, and the clips of its files."""
     name, _, files = text.partition("=")
     if not files:
         raise UserError(f"--curve {text}: give a name and files, as in rate=a.json,b.json")
-    found = [results.read(Path(file))["clips"] for file in files.split(",")]
-    names = [[(row["recording"], row["clip"]) for row in rows] for rows in found]
-    if any(other != names[0] for other in names):
-        raise UserError(f"{files}: are not of the same clips; evaluate all on the same data")
+    return name, [results.read(Path(file))["clips"] for file in files.split(",")]
+
+
+def summed(found: list[list[Row]]) -> np.ndarray:
+    """kbps and SI-SNR summed by recording, with the number of clips: `[file, 3, recording]`, by rate."""
     recordings = sorted({row["recording"] for row in found[0]})
     sums = np.zeros((len(found), 3, len(recordings)))
     for file, rows in enumerate(found):
@@ -55,7 +61,7 @@ def curve(text: str) -> tuple[str, np.ndarray]:
             if np.isfinite(row["si_snr"]):
                 sums[file, :, recordings.index(row["recording"])] += row["kbps"], row["si_snr"], 1
     order = np.argsort(sums[:, 0].sum(1) / sums[:, 2].sum(1))
-    return name, sums[order]
+    return sums[order]
 
 
 def means(sums: np.ndarray, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,11 +72,9 @@ def means(sums: np.ndarray, picks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def compare(curves: dict[str, np.ndarray], output: Path) -> None:
     """Print both curves and their difference, and draw them."""
-    one, other = curves.values()
-    if one.shape[2] != other.shape[2]:
-        raise UserError("the curves are not of the same recordings; evaluate all on the same data")
-    every = np.arange(one.shape[2])[None]
-    picks = np.random.default_rng(0).integers(0, one.shape[2], (SAMPLES, one.shape[2]))
+    recordings = next(iter(curves.values())).shape[2]
+    every = np.arange(recordings)[None]
+    picks = np.random.default_rng(0).integers(0, recordings, (SAMPLES, recordings))
     made = {name: (means(sums, every), means(sums, picks)) for name, sums in curves.items()}
     print("| | kbps, true | SI-SNR (dB) |\n|---|---|---|")
     for name, ((kbps, quality), resampled) in made.items():
@@ -113,11 +117,7 @@ def draw(
         axis.errorbar(
             kbps[:, 0], quality[:, 0], bars, marker="o", color=colour, label=name, capsize=2, linewidth=1.2
         )
-    axis.set_xscale("log")
-    low, high = axis.get_xlim()
-    ticks = [tick for tick in (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5) if low <= tick <= high]
-    axis.set_xticks(ticks, map(str, ticks))
-    axis.minorticks_off()
+    log_scale(axis, [0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5])
     axis.set_xlabel("kbps, true bytes")
     axis.set_ylabel("SI-SNR (dB)")
     axis.spines[["top", "right"]].set_visible(False)

@@ -158,8 +158,8 @@ class Sparsity:
     `theta` is the target, in bits per cell, of the paper's formats (`storage`, Eq. 7) or of the entropy coder
     (`rate`); with `fill` the entropy coder should need at least as much, so that a dense model's events do not say
     the same twice. Lambda grows from `start` to `stop`, shares of all steps. A model with levels has a target for each
-    instead: `densest` events per cell (`storage`, Eq. 8) or bits per cell (the other two) at level 0, half as many
-    every `halving` levels.
+    instead: `densest` events per cell (`storage`, Eq. 8) or bits per cell (`rate`) at level 0, half as many every
+    `halving` levels; `fill` has no levels.
     """
 
     goal: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import signal
@@ -29,6 +30,16 @@ def pyplot():
     import matplotlib.pyplot as plt
 
     return plt
+
+
+def log_scale(axis, ticks: Sequence[float]) -> None:
+    """A logarithmic x-axis with these ticks, written as they are, those that are in view."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def overview(

@@ -213,3 +213,7 @@ def test_two_objectives_as_curves(tmp_path):
     assert result.returncode == 2 and "no.json" in result.stderr
     result = run("objectives.py", *curves[:2])
     assert result.returncode == 2 and "two curves" in result.stderr
+    other = (tmp_path / "b2.json").read_text().replace('"recording": "3"', '"recording": "4"')
+    (tmp_path / "other.json").write_text(other)
+    result = run("objectives.py", *curves[:3], f"B={tmp_path / 'other.json'}")
+    assert result.returncode == 2 and "not of the same clips" in result.stderr

@@ -72,8 +72,8 @@ def test_batches_and_threads_change_only_borderline_cells(free, sound, events):
         assert (np.abs(membranes[first]) < 1e-3).all()
 
 
-def test_decoders_cost_nothing_in_si_snr_and_gain_in_the_spectrum(free, sound, events):
-    """What the card says of both, on the shipped recording: no bits more, a smaller mel distance."""
+def test_decoders_cost_little_si_snr_and_gain_in_the_spectrum(free, sound, events):
+    """On the shipped recording, as the README says of its piano: the same events, a smaller mel distance."""
     assert free.decoders == ("plain", "gan", "diffusion")
     plain = free.decode(events)
     for name, lost in (("gan", 0.5), ("diffusion", 0.2)):

@@ -84,12 +84,7 @@ def rate_distortion(
         if paper and measure == "si_snr":
             _paper(axis)
         _limits(axis, points, measure)
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(
-            plt.FixedLocator([0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])
-        )
-        axis.xaxis.set_minor_locator(plt.NullLocator())
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        plots.log_scale(axis, [0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])
         axis.set(xlabel="kbit/s, true bytes", ylabel=LABELS[measure])
         axis.grid(color="#e4e8ec", linewidth=0.6)
         axis.set_axisbelow(True)

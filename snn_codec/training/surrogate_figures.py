@@ -12,7 +12,7 @@ import torch
 from snn_codec.files import replacing
 from snn_codec.listening.statistics import mean_interval
 from snn_codec.models.surrogates import SURROGATES, parse, pseudo_derivative
-from snn_codec.plots import INK, NOTE, pyplot
+from snn_codec.plots import INK, NOTE, log_scale, pyplot
 from snn_codec.training.surrogate_results import HIGHER_IS_BETTER, Results
 
 CURVES = {
@@ -162,9 +162,7 @@ def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[
     against = results.against(setting, measure, results.reference)
     far = _far({choice: results.of(setting, choice)[measure]["mean"] for choice in results.choices(setting)})
     for place, choice in enumerate(order):
-        values = [
-            cell[measure] for cell in results.cells if (cell["setting"], cell["choice"]) == (setting, choice)
-        ]
+        values = [cell[measure] for cell in results.ended(setting, choice)]
         if place % 2 == 0:
             axis.axhspan(place - 0.5, place + 0.5, color="#f5f7f9", zorder=0, linewidth=0)
         if not values:
@@ -226,20 +224,12 @@ def tradeoff(path: str | os.PathLike, results: Results) -> None:
         figure, axis = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
         for choice in order:
             points = np.array(
-                [
-                    (cell["events_per_second"], cell["si_snr"])
-                    for cell in results.cells
-                    if (cell["setting"], cell["choice"]) == ("sparse", choice)
-                ]
+                [(cell["events_per_second"], cell["si_snr"]) for cell in results.ended("sparse", choice)]
             )
             colour = looks[choice]["color"]
             axis.plot(*points.T, ".", color=colour, alpha=0.45, markersize=6, markeredgewidth=0)
             axis.plot(*points.mean(0), "D", color=colour, markersize=5.5, label=choice)
-        axis.set_xscale("log")
-        low, high = axis.get_xlim()
-        ticks = [tick for tick in (50, 100, 200, 300, 500, 1000, 2000, 3000) if low <= tick <= high]
-        axis.set_xticks(ticks, map(str, ticks))
-        axis.minorticks_off()
+        log_scale(axis, [50, 100, 200, 300, 500, 1000, 2000, 3000])
         axis.set_xlabel("events per second")
         axis.set_ylabel("SI-SNR (dB)")
         axis.set_title("SPARSE", loc="left", fontsize=10)

@@ -80,6 +80,10 @@ class Results:
         """The row of the summary."""
         return next(row for row in self.summary if (row["setting"], row["choice"]) == (setting, choice))
 
+    def ended(self, setting: str, choice: str) -> list[dict[str, Any]]:
+        """The finished runs of a choice, one for each seed."""
+        return [cell for cell in self.cells if (cell["setting"], cell["choice"]) == (setting, choice)]
+
     def against(self, setting: str, measure: str, reference: str) -> dict[str, dict[str, float]]:
         """Every other choice's paired difference to one, with p after Holm over these comparisons alone (`p_holm`)."""
         found = {}

@@ -121,10 +121,10 @@ def plan(
     if "free" not in settings:
         raise UserError("SPARSE starts from FREE's runs; use --settings free,sparse")
     for change in sparse_changes:
-        if "sparse" not in settings or change.startswith("model."):
-            raise UserError(
-                f"--sparse-set {change}: there are no SPARSE runs, or they start from FREE's model; use --set"
-            )
+        if "sparse" not in settings:
+            raise UserError(f"--sparse-set {change}: there are no SPARSE runs; use --settings free,sparse")
+        if change.startswith("model."):
+            raise UserError(f"--sparse-set {change}: SPARSE runs start from FREE's model; use --set")
     sparse_steps = steps if sparse_steps is None else sparse_steps
     if min(seeds, steps, sparse_steps) < 1:
         raise UserError(f"{seeds} seeds, {steps} and {sparse_steps} steps: each must be at least 1")
@@ -155,7 +155,7 @@ def _base(preset: str, setting: str, steps: int, changes: Sequence[str]) -> conf
         key = change.partition("=")[0]
         if key in VARIED or key == "training.steps":
             raise UserError(
-                f"--set {change}: the study chooses it; use --surrogates, --seeds, --steps, --sparse-steps"
+                f"{change}: the study chooses it; use --surrogates, --seeds, --steps, --sparse-steps"
             )
         if setting == "sparse" or not key.startswith("training.sparsity."):
             given.append(change)
