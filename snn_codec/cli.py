@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         "--format", choices=("spk", "h5"), help="bitstream or HDF5 spike trains (by OUTPUT, else spk)"
     )
     encode.add_argument("--batch-size", type=int, default=1, help="chunks computed at once (1)")
+    encode.add_argument(
+        "--search",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="search so long for better events, as 20 (0: don't)",
+    )
     amount = encode.add_mutually_exclusive_group()
     amount.add_argument(
         "--level", type=float, help="compression level, 0 (most events) to 31, in eighths (mu-sparse only)"
@@ -262,17 +269,20 @@ def _encode_one(
     if target != PIPE:
         check_writable(target, force=options.force)
     length = audio.info(source)
-    rate, batch, unreached = length.sample_rate, options.batch_size, []
+    rate, unreached = length.sample_rate, []
+    coding = {"batch_size": options.batch_size, "search": options.search}
     total = 1 if options.kbps is not None else length.samples / rate
     blocks = partial(audio.read_blocks, source)
     with _progress(source.name, total, shown=_alone(options)) as advance:
         if options.kbps is not None:
-            events = at_rate(codec, blocks, rate, options.kbps, batch_size=batch, progress=advance).events
+            events = at_rate(codec, blocks, rate, options.kbps, **coding, progress=advance).events
         elif options.min_si_snr is not None:
-            events, _, unreached = at_quality(codec, blocks, rate, options.min_si_snr, progress=advance)
+            events, _, unreached = at_quality(
+                codec, blocks, rate, options.min_si_snr, search=options.search, progress=advance
+            )
         else:
             events = codec.encode_blocks(
-                blocks(), rate, compression=options.level, batch_size=batch, progress=advance
+                blocks(), rate, compression=options.level, **coding, progress=advance
             )
     for chunk in unreached:
         times = (n * events.chunk_steps * events.hop / events.sample_rate for n in (chunk, chunk + 1))

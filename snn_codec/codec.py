@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -34,6 +35,7 @@ from snn_codec.models.rvq import ResidualVectorQuantiser
 from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
+from snn_codec.search import Search, searched
 from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
 from snn_codec.storage.context import ContextModel
 from snn_codec.weights import digest, pack, unpack
@@ -102,6 +104,10 @@ class Codec(nn.Module):
         quantised, spikes, residual = self.bottleneck(features)
         return Output(self.decoder(self.after(quantised, level))[:, : audio.shape[-1]], spikes, residual)
 
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Batch norm by running statistics inside the block, whatever mode the codec is in."""
+        return _Evaluating(self)
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
@@ -118,6 +124,7 @@ class Codec(nn.Module):
         *,
         compression: float | np.ndarray | None = None,
         batch_size: int = 1,
+        search: int = 0,
     ) -> EventMatrix:
         """Audio as events.
 
@@ -128,12 +135,14 @@ class Codec(nn.Module):
                 most events, to `levels` - 1; or codes of each chunk's level as `EventMatrix.compression` has
                 them. A quarter of the way up if not given.
             batch_size: Chunks computed at once; more than one pays on a GPU.
+            search: Steps of the search for better events (`snn_codec.search`); 0 takes the encoder's. A search has
+                one chunk at a time.
 
         Raises:
-            UserError: No samples, not float, more than two dimensions, or not finite; no such level.
+            UserError: No samples, not float, more than two dimensions, or not finite; no such level; no such search.
         """
         return self.encode_blocks(
-            [np.asarray(audio)], sample_rate, compression=compression, batch_size=batch_size
+            [np.asarray(audio)], sample_rate, compression=compression, batch_size=batch_size, search=search
         )
 
     def encode_blocks(
@@ -143,6 +152,7 @@ class Codec(nn.Module):
         *,
         compression: float | np.ndarray | None = None,
         batch_size: int = 1,
+        search: int = 0,
         progress: Callable[[float], None] = lambda seconds: None,
     ) -> EventMatrix:
         """As `encode`, for audio that arrives in blocks of any lengths; memory is bounded but for the events.
@@ -153,7 +163,12 @@ class Codec(nn.Module):
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         prompts = self.prompts(compression)
         parts, done = [], 0
-        for spikes in self._coded(counted, codes, batch_size, self.bottleneck.encode, prompts):
+        if search:
+            grid = windows(counted, codes, self.settings.hop, self.settings.context_steps)
+            coded = searched(Search(self, search), grid, prompts.codes)
+        else:
+            coded = self._coded(counted, codes, batch_size, self.bottleneck.encode, prompts)
+        for spikes in coded:
             parts.append((spikes > 0.5).cpu().numpy())
             done += spikes.shape[1] * self.settings.hop
             progress(done / self.settings.sample_rate)
@@ -206,7 +221,7 @@ class Codec(nn.Module):
         ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             level = self.level_tensor(prompts.codes(done + len(batch))[done:, None])
-            with torch.inference_mode(), _evaluating(self):
+            with torch.inference_mode(), self.evaluating():
                 coded = code(self.before(self.encoder(audio), level))
             for window, chunk in zip(batch, coded, strict=True):
                 yield chunk[:, window.before : window.before + window.steps]
@@ -236,7 +251,7 @@ class Codec(nn.Module):
             first, last = max(0, start - context), min(events.n_steps, stop + context)
             spikes = torch.from_numpy(events.events[None, :, first:last].astype(np.float32)).to(self.device)
             level = self.level_tensor(np.repeat(events.compression, events.chunk_steps)[None, first:last])
-            with torch.inference_mode(), _evaluating(self):
+            with torch.inference_mode(), self.evaluating():
                 features = self.after(self.bottleneck.decode(spikes), level)
                 decode = partial(self.voice, first=first, plain=self.decoder) if self.voice else self.decoder
                 audio = decode(features)[0].float().cpu().numpy()
@@ -344,9 +359,7 @@ class Codec(nn.Module):
         return codec
 
 
-class _evaluating:
-    """Batch norm by running statistics inside the block, whatever mode the codec is in."""
-
+class _Evaluating(AbstractContextManager):
     def __init__(self, codec: Codec):
         self.codec = codec
 

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from snn_codec.audio import resampled
-from snn_codec.codec import Codec, windows
+from snn_codec.codec import Codec, Window, windows
 from snn_codec.compression import LEVEL_PARTS, UNREACHED
 from snn_codec.errors import UserError
 from snn_codec.evaluation.metrics import si_snr
 from snn_codec.events import CHUNK_STEPS, EventMatrix
+from snn_codec.search import Search
 from snn_codec.storage import bitstream
 
 Blocks = Callable[[], Iterable[np.ndarray]]  # reads the recording from its start, each time it is called
@@ -43,6 +44,7 @@ def at_rate(
     wanted: float,
     *,
     batch_size: int = 1,
+    search: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Rated:
     """Events whose bitstream has the rate `wanted` to within 5 %, header included.
@@ -53,6 +55,7 @@ def at_rate(
         sample_rate: Of the blocks, in Hz.
         wanted: What to meet, in kbps.
         batch_size: Chunks computed at once.
+        search: Steps of the search for better events, at each level that is tried (`snn_codec.search`).
         progress: Called with the share of the work that is done.
 
     Raises:
@@ -66,7 +69,11 @@ def at_rate(
     def attempt(code: int) -> Rated:
         if code not in tried:
             events = codec.encode_blocks(
-                blocks(), sample_rate, compression=code / LEVEL_PARTS, batch_size=batch_size
+                blocks(),
+                sample_rate,
+                compression=code / LEVEL_PARTS,
+                batch_size=batch_size,
+                search=search,
             )
             tried[code] = Rated(events, kbps(codec, events))
             progress(min(1.0, len(tried) / 10))
@@ -102,6 +109,7 @@ def at_quality(
     sample_rate: int,
     min_si_snr: float,
     *,
+    search: int = 0,
     progress: Callable[[float], None] = lambda seconds: None,
 ) -> Guaranteed:
     """Events with the fewest bytes, chunk by chunk, that decode with at least `min_si_snr` dB in each chunk.
@@ -114,6 +122,8 @@ def at_quality(
         blocks: The recording, readable again and again.
         sample_rate: Of the blocks, in Hz.
         min_si_snr: What each chunk must have, in dB.
+        search: Steps of the search for better events, at each of the nine levels a chunk that are then tried
+            (`snn_codec.search`).
         progress: Called with the seconds of audio searched.
 
     Raises:
@@ -122,12 +132,17 @@ def at_quality(
     top = _top(codec)
     rate = codec.settings.sample_rate
     codes = []
-    for code in _cheapest(codec, resampled(blocks(), sample_rate, rate), min_si_snr):
+    source = resampled(blocks(), sample_rate, rate)
+    for code in (
+        _highest_searched(Search(codec, search), source, min_si_snr)
+        if search
+        else _cheapest(codec, source, min_si_snr)
+    ):
         codes.append(code)
         progress(len(codes) * CHUNK_STEPS * codec.settings.hop / rate)
     chosen = np.array(codes, np.uint8)
     while True:
-        events = codec.encode_blocks(blocks(), sample_rate, compression=chosen)
+        events = codec.encode_blocks(blocks(), sample_rate, compression=chosen, search=search)
         reached = _chunk_si_snr(codec, events, resampled(blocks(), sample_rate, rate))
         low = (reached < min_si_snr) & (chosen != UNREACHED)  # silence, NaN, is never low
         if not low.any():
@@ -170,6 +185,36 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
             highest = max(found)
             found |= good(range(highest + 1, min(highest + LEVEL_PARTS, top + 1)))
         yield min(found, key=lambda code: (found[code], -code)) if found else UNREACHED
+
+
+def _highest_searched(search: Search, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
+    """For each chunk, the code of a level that is enough, as if the chunk after had it, too."""
+    codec = search.codec
+    before, past = 0, torch.zeros(codec.settings.units, 0, device=codec.device)
+    for window in windows(blocks, [], codec.settings.hop, codec.settings.context_steps):
+        before, spikes = _bisected(search, window, before, past, min_si_snr)
+        past = torch.cat([past, spikes], 1)
+        past = past[:, max(0, past.shape[1] - codec.settings.context_steps) :]
+        yield before
+
+
+def _bisected(
+    search: Search, window: Window, before: int, past: torch.Tensor, min_si_snr: float
+) -> tuple[int, torch.Tensor]:
+    """A code whose searched events reach the quality while those of the next do not; and the events."""
+    hop, top = search.codec.settings.hop, _top(search.codec)
+    samples = slice(window.before * hop, (window.before + window.steps) * hop)
+    target, tried = window.audio[samples], dict[int, torch.Tensor]()
+
+    def reaches(code: int) -> bool:
+        tried[code], sound = search(window, np.array([before, code, code], np.uint8), past)
+        return not target.any() or si_snr(sound[samples], target) >= min_si_snr
+
+    low, high = (top, top) if reaches(top) else (-1, top)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if reaches(middle) else (low, middle)
+    return (low, tried[low]) if low >= 0 else (UNREACHED, tried[0])
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ free, runs/mine/best      a shipped model, or a checkpoint folder
 mu-sparse@12              one of its levels, if the model has levels
 free+gan                  with another of its decoders, if it has any
 free+diffusion:12         and with that many steps of its sampler
+sparse+search:20          with so many steps of the search for better events
 opus:6, mp3:8             Opus or MP3 at that many kbps
 codec2:3200               Codec 2 at that many bits a second
 
@@ -28,11 +29,12 @@ from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
 from snn_codec.loading import load as load_codec
+from snn_codec.search import Search
 from snn_codec.storage import bitstream
 from snn_codec.storage.context import ContextModel
 
 NONE = float("nan")
-MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.NAMES)})(?::(\d+))?)?(?:@(\d+))?")
+MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.NAMES)})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+))?")
 
 
 class Coded(NamedTuple):
@@ -66,20 +68,24 @@ class ModelCoder:
     without what a file has once.
     """
 
-    def __init__(self, codec: Codec, name: str = "", compression: int | None = None):
+    def __init__(self, codec: Codec, name: str = "", compression: int | None = None, search: int = 0):
         self.codec, self.name, self.compression = codec, name or codec.fingerprint, compression
+        self.search = search
         self.sample_rate, self.length = codec.settings.sample_rate, CHUNK_STEPS * codec.settings.hop
         # the context model says how many bytes there are
         context = codec.context.fingerprint if codec.context else "none"
         self.fingerprint = f"{codec.fingerprint}-{context}" + (
             "" if compression is None else f"-{compression}"
         )
+        if search:
+            Search(codec, search)  # which says so if there can be none
+            self.fingerprint += f"-search{search}"
         if codec.voice:
             self.fingerprint += f"+{codec.voice.fingerprint}"
 
     def code(self, clip: np.ndarray) -> Coded:
         chosen = {} if self.compression is None else {"compression": self.compression}
-        events = self.codec.encode(clip, self.sample_rate, **chosen)
+        events = self.codec.encode(clip, self.sample_rate, search=self.search, **chosen)
         return Coded(
             self.codec.decode(events),
             events.kbps(_chunk_bytes(events, self.codec.context)),
@@ -139,18 +145,18 @@ def load(name: str, device: str = "cpu") -> Coder:
     parts = MODEL.fullmatch("" if Path(name).is_dir() else name)
     if parts is None:
         return ModelCoder(load_codec(name, device), name)
-    model, decoder, steps, level = parts.groups()
+    model, decoder, steps, search, level = parts.groups()
     codec = load_codec(
         model, device, decoder=decoder or decoders.PLAIN, sampling=decoders.Sampling(int(steps or 0))
     )
     if level is None:
-        return ModelCoder(codec, name)
+        return ModelCoder(codec, name, search=int(search or 0))
     levels = levels_of(codec)
     if not levels:
         raise UserError(f"{name}: {model} has no levels; leave out @{level}")
     if int(level) >= levels:
         raise UserError(f"{name}: {model} has the levels 0 to {levels - 1}")
-    return ModelCoder(codec, name, int(level))
+    return ModelCoder(codec, name, int(level), int(search or 0))
 
 
 def levels_of(codec: Codec) -> int:

@@ -21,7 +21,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="free",
         help="a shipped model or a checkpoint folder, MODEL@LEVEL, MODEL+DECODER, MODEL+diffusion:STEPS, "
-        "opus:KBPS, mp3:KBPS or codec2:BITS (free)",
+        "MODEL+search:STEPS, opus:KBPS, mp3:KBPS or codec2:BITS (free)",
     )
     add_data_to(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")

@@ -119,6 +119,10 @@ class ContextModel:
             raise entropy.EntropyError("the code is not one that an encoder makes") from error
         return events.T
 
+    def probabilities(self, events: np.ndarray) -> np.ndarray:
+        """Of an event in each cell of a bool matrix `[N, steps]`, given those before it: float64 `[N, steps]`."""
+        return self._probabilities(events).T / entropy.ONE
+
     def bits(self, events: np.ndarray) -> float:
         """Ideal bits of a bool matrix `[N, steps]`: the sum of -log2 of the probabilities."""
         return entropy.ideal_bits(events.T.ravel(), self._probabilities(events).ravel())

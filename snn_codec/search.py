@@ -1,0 +1,139 @@
+"""Analysis by synthesis: better events than the encoder's, searched for chunk by chunk with the decoder at hand.
+
+An encoder has to guess, in one pass, how the errors of neighbouring events will add up in the decoded sound. The search
+starts from its membranes v, in units of their own spread, and moves them by gradient ascent (Adam, a step that falls
+linearly to nothing) through the decoder and the surrogate gradient of the neurons:
+
+    maximise  SI-SNR(decode(H(v)), audio)  -  price R(H(v)) / R(H(v_0))
+
+R is what the events cost: bits by the checkpoint's context model, linearised at the encoder's events v_0 (by how often
+each unit fires, if there is no context model). The best events on the way are kept, so that they are never worse than
+the encoder's by this measure. Of a residual vector quantiser, the features are moved, straight through its codes;
+there the price has no gradient and only judges.
+
+Chunks are searched in order, on one thread: the events of the chunk before are fixed, those of the chunk after are
+as the encoder has them. So the events do not depend on blocks, batches or threads.
+
+Departs: the paper has no search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snn_codec.errors import UserError
+from snn_codec.training.losses import si_snr
+
+if TYPE_CHECKING:
+    from snn_codec.codec import Codec, Window
+
+PRICE = 3.0  # dB that e times the bytes have to bring; as much as another level of mu-SPARSE does (README)
+MAX_STEPS = 1000
+
+
+class Search:
+    """The search with one codec.
+
+    Args:
+        codec: Any that has binary events of its own making: spiking, or RVQ.
+        steps: Of the optimiser; each costs a decoding and its gradient.
+        price: What e times the bytes have to bring, in dB of SI-SNR.
+
+    Raises:
+        UserError: Not so many steps, or the bottleneck has nothing to search in.
+    """
+
+    def __init__(self, codec: Codec, steps: int, price: float = PRICE):
+        if not 1 <= steps <= MAX_STEPS:
+            raise UserError(f"a search has 1 to {MAX_STEPS} steps, not {steps}")
+        if not hasattr(codec.bottleneck, "search_rate"):
+            raise UserError(
+                f"a bottleneck of kind {codec.settings.bottleneck.kind} has no events to search for; "
+                "leave out the search"
+            )
+        self.codec, self.steps, self.price = codec, steps, price
+
+    def __call__(self, window: Window, codes: np.ndarray, past: Tensor) -> tuple[Tensor, np.ndarray]:
+        """The events of one chunk.
+
+        Args:
+            window: The chunk and its context (`codec.windows`).
+            codes: Of the levels of the chunks before, of and after the window's, uint8 `[3]`; `[0]` without levels.
+            past: Events of the chunks before, `[unit, step]`, at least as many steps as the window has in front.
+
+        Returns:
+            Events `[unit, step]`, 0 or 1, and the window as they decode, float32 `[samples]`.
+        """
+        codec, bottleneck = self.codec, self.codec.bottleneck
+        audio = torch.from_numpy(window.audio[None]).to(codec.device)
+        total = len(window.audio) // codec.settings.hop
+        centre = slice(window.before, window.before + window.steps)
+        level = codec.level_tensor(codes[1:2, None])
+        reach = (window.before, window.steps, total - window.before - window.steps)
+        levels = codec.level_tensor(np.repeat(codes, reach)[None] if codes.size else codes)
+        with _one_thread(), codec.evaluating():
+            with torch.no_grad():
+                variables = bottleneck.search_start(codec.before(codec.encoder(audio), level).float())
+                first = bottleneck.search_step(variables)[1]
+                first[0, :, : window.before] = past[:, past.shape[1] - window.before :]
+                fixed = bottleneck.decode(first)
+                prices = self._prices(first[0, :, centre])
+            moved = variables[:, centre].clone().requires_grad_(True)
+            optimiser = torch.optim.Adam([moved], lr=bottleneck.search_rate, betas=(0.9, 0.999))
+            best, found, sound = -np.inf, first[0, :, centre], audio[0]
+            for step in range(self.steps + 1):
+                features, spikes = bottleneck.search_step(moved)
+                joined = torch.cat([fixed[:, : centre.start], features, fixed[:, centre.stop :]], 1)
+                decoded = codec.decoder(codec.after(joined, levels))[:, : audio.shape[-1]].float()
+                score = si_snr(decoded, audio).sum()
+                score = score - self.price * ((spikes[0] - first[0, :, centre]) * prices).sum()
+                if score.item() > best:
+                    best, found, sound = score.item(), spikes[0].detach(), decoded[0].detach()
+                if step < self.steps:
+                    optimiser.param_groups[0]["lr"] = bottleneck.search_rate * (1 - step / self.steps)
+                    (moved.grad,) = torch.autograd.grad(-score, moved)
+                    optimiser.step()
+        return found, sound.cpu().numpy()
+
+    def _prices(self, spikes: Tensor) -> Tensor:
+        """What an event more costs in each cell `[unit, step]`, as a share of the cost of all."""
+        events = (spikes > 0.5).cpu().numpy()
+        if self.codec.context is not None:
+            p = self.codec.context.probabilities(events)
+        else:
+            counts = events.sum(1, keepdims=True) + 0.5
+            p = np.broadcast_to(counts / (events.shape[1] + 1), events.shape)
+        bits = -np.log2(np.where(events, p, 1 - p)).sum()
+        return torch.from_numpy((np.log2((1 - p) / p) / bits).astype(np.float32)).to(spikes.device)
+
+
+def searched(
+    search: Search, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
+) -> Iterator[Tensor]:
+    """The events `[unit, step]` of one chunk after the other; `codes_of(n)` are the codes of the first n levels."""
+    context = search.codec.settings.context_steps
+    past = torch.zeros(search.codec.settings.units, 0, device=search.codec.device)
+    for number, window in enumerate(windows):
+        known = codes_of(number + 2)
+        codes = known[[max(0, number - 1), number, number + 1]] if known.size else known
+        chunk, _ = search(window, codes, past)
+        past = torch.cat([past, chunk], 1)
+        past = past[:, max(0, past.shape[1] - context) :]
+        yield chunk
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order, or the last bit of a gradient decides about events."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
