@@ -143,12 +143,16 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Loss:
-    """Weights of the terms of the training loss (`training.losses`)."""
+    """Weights of the terms of the training loss (`training.losses`).
+
+    That of `correlation` (`training.correlation`) grows during the warm-up.
+    """
 
     stft: float = 1.0
     waveform: float = 5.0
     si_snr: float = 0.3
     residual: float = 0.25
+    correlation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,7 @@ class Sparsity:
     (`rate`); with `fill` the entropy coder should need at least as much, so that a dense model's events do not say
     the same twice. Lambda grows from `start` to `stop`, shares of all steps. A model with levels has a target for each
     instead: `densest` events per cell (`storage`, Eq. 8) or bits per cell (`rate`) at level 0, half as many every
-    `halving` levels; `fill` has no levels.
+    `halving` levels; `fill` has no levels. `top_share` of the samples are prompted with level 0, the others with any.
     """
 
     goal: float = 0.0
@@ -169,6 +173,7 @@ class Sparsity:
     stop: float = 0.6
     densest: float = 0.5
     halving: float = 6.0
+    top_share: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """Analysis by synthesis: better events than the encoder's, searched for chunk by chunk with the decoder at hand.
 
 An encoder has to guess, in one pass, how the errors of neighbouring events will add up in the decoded sound. The search
-starts from its membranes v, in units of their own spread, and moves them by gradient ascent (Adam, a step that falls
-linearly to nothing) through the decoder and the surrogate gradient of the neurons:
+starts from its features x and moves them by gradient ascent (Adam, with a step that falls linearly to nothing), through
+the decoder and the surrogate gradients of the neurons H:
 
-    maximise  SI-SNR(decode(H(v)), audio)  -  price R(H(v)) / R(H(v_0))
+    maximise  SI-SNR(decode(H(x)), audio)  -  price R(H(x)) / R(H(x_0))
 
-R is what the events cost: bits by the checkpoint's context model, linearised at the encoder's events v_0 (by how often
-each unit fires, if there is no context model). The best events on the way are kept, so that they are never worse than
-the encoder's by this measure. Of a residual vector quantiser, the features are moved, straight through its codes;
-there the price has no gradient and only judges.
+R is what the events cost: bits by the checkpoint's context model, linearised at the encoder's events H(x_0) (by how
+often each unit fires, if there is no context model). The best events on the way are kept, so that they are never worse
+than the encoder's by this measure. The codes of a residual vector quantiser are passed straight through; there, the
+price has no gradient and only judges.
 
 Chunks are searched in order, on one thread: the events of the chunk before are fixed, those of the chunk after are
 as the encoder has them. So the events do not depend on blocks, batches or threads.
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from snn_codec.codec import Codec, Window
 
 PRICE = 3.0  # dB that e times the bytes have to bring; as much as another level of mu-SPARSE does (README)
+LEARNING_RATE = 0.1
+BETAS = (0.8, 0.999)
 MAX_STEPS = 1000
 
 
@@ -52,7 +54,7 @@ class Search:
     def __init__(self, codec: Codec, steps: int, price: float = PRICE):
         if not 1 <= steps <= MAX_STEPS:
             raise UserError(f"a search has 1 to {MAX_STEPS} steps, not {steps}")
-        if not hasattr(codec.bottleneck, "search_rate"):
+        if not hasattr(codec.bottleneck, "search_step"):
             raise UserError(
                 f"a bottleneck of kind {codec.settings.bottleneck.kind} has no events to search for; "
                 "leave out the search"
@@ -79,24 +81,26 @@ class Search:
         levels = codec.level_tensor(np.repeat(codes, reach)[None] if codes.size else codes)
         with _one_thread(), codec.evaluating():
             with torch.no_grad():
-                variables = bottleneck.search_start(codec.before(codec.encoder(audio), level).float())
-                first = bottleneck.search_step(variables)[1]
+                features = codec.before(codec.encoder(audio), level).float()
+                first = bottleneck.search_step(features)[1]
                 first[0, :, : window.before] = past[:, past.shape[1] - window.before :]
                 fixed = bottleneck.decode(first)
                 prices = self._prices(first[0, :, centre])
-            moved = variables[:, centre].clone().requires_grad_(True)
-            optimiser = torch.optim.Adam([moved], lr=bottleneck.search_rate, betas=(0.9, 0.999))
+            moved = features[:, centre].clone().requires_grad_(True)
+            optimiser = torch.optim.Adam([moved], lr=LEARNING_RATE, betas=BETAS)
             best, found, sound = -np.inf, first[0, :, centre], audio[0]
             for step in range(self.steps + 1):
-                features, spikes = bottleneck.search_step(moved)
-                joined = torch.cat([fixed[:, : centre.start], features, fixed[:, centre.stop :]], 1)
+                # of all steps, because a neuron may remember
+                quantised, spikes = bottleneck.search_step(_replaced(features, moved, centre))
+                spikes = spikes[..., centre]
+                joined = _replaced(fixed, quantised[:, centre], centre)
                 decoded = codec.decoder(codec.after(joined, levels))[:, : audio.shape[-1]].float()
                 score = si_snr(decoded, audio).sum()
                 score = score - self.price * ((spikes[0] - first[0, :, centre]) * prices).sum()
                 if score.item() > best:
                     best, found, sound = score.item(), spikes[0].detach(), decoded[0].detach()
                 if step < self.steps:
-                    optimiser.param_groups[0]["lr"] = bottleneck.search_rate * (1 - step / self.steps)
+                    optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / self.steps)
                     (moved.grad,) = torch.autograd.grad(-score, moved)
                     optimiser.step()
         return found, sound.cpu().numpy()
@@ -126,6 +130,11 @@ def searched(
         past = torch.cat([past, chunk], 1)
         past = past[:, max(0, past.shape[1] - context) :]
         yield chunk
+
+
+def _replaced(whole: Tensor, part: Tensor, steps: slice) -> Tensor:
+    """`[batch, step, width]` with other values in some steps."""
+    return torch.cat([whole[:, : steps.start], part, whole[:, steps.stop :]], 1)
 
 
 @contextmanager

@@ -116,6 +116,17 @@ def test_rvq_can_be_searched_too(sound):
     assert quality(codec, found, sound) > quality(codec, plain, sound) + 0.05
 
 
+def test_neurons_that_remember_are_searched_as_they_fire(sound):
+    leaky = config.Spiking(groups=2, beta=0.6, reset="subtract", threshold=0.5)
+    codec = settled(small_model(bottleneck=leaky))
+    (window,) = windows([sound[: 256 * 512]], [], 512, 8)
+    search = Search(codec, 1)
+    plain = codec.encode(sound[: 256 * 512], RATE)
+    found, audio = search(window, np.zeros(0, np.uint8), torch.zeros(80, 0))
+    assert 0 < (found.numpy() != plain.events).mean() < 0.5
+    assert si_snr(audio, window.audio) >= si_snr(codec.decode(plain), sound[: 256 * 512]) - 1e-3
+
+
 def test_what_cannot_be_searched(codec, sound):
     for steps in (-1, 100_000):
         with pytest.raises(UserError, match="1 to 1000 steps"):

@@ -106,6 +106,8 @@ def test_a_level_has_the_density_that_it_stands_for():
 def test_levels_are_drawn_by_seed_step_and_rank():
     draws = [sparsity.level_draw(*place, 1000, 32) for place in ((5, 0, 0), (6, 0, 0), (5, 1, 0), (5, 0, 1))]
     torch.testing.assert_close(draws[0], sparsity.level_draw(5, 0, 0, 1000, 32), rtol=0, atol=0)
+    more = sparsity.level_draw(5, 0, 0, 1000, 32, top_share=0.3)
+    assert 0.25 < (more == 0).float().mean() < 0.37 and torch.equal(more[more > 0], draws[0][more > 0])
     assert all(not torch.equal(draws[0], other) for other in draws[1:])
     assert 0 <= draws[0].min() < 0.5 and 30.5 < draws[0].max() <= 31 and draws[0].shape == (1000, 1)
 

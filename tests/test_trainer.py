@@ -72,6 +72,18 @@ def test_sparsity_thins_out_events_and_the_best_is_a_sparse_model(run):
     assert float(sparse[-1]["kbps_compressed_time"]) < float(free[-1]["kbps_compressed_time"])
 
 
+def test_correlation_is_trained_away_and_logged(run):
+    longer = ("training.steps=60", "training.validate_every=30", "training.learning_rate=5e-3")
+    costs = {
+        weight: [
+            float(row["correlation"])
+            for row in rows(run(f"w{weight}", *longer, f"training.loss.correlation={weight}"))
+        ]
+        for weight in ("1e-9", "20")
+    }
+    assert costs["20"][-1] < 0.8 * costs["1e-9"][-1]
+
+
 def test_seeds_decide(run):
     assert rows(run("a")) == rows(run("b"))
     assert rows(run("c", "training.seed=1")) != rows(run("d"))
@@ -85,7 +97,10 @@ LEVELS = (
 )
 
 
-@pytest.mark.parametrize("changes", [(), LEVELS, (*LEVELS, "training.sparsity.objective=rate")])
+RATE = (*LEVELS, "training.sparsity.objective=rate")
+
+
+@pytest.mark.parametrize("changes", [(), LEVELS, RATE, ("training.loss.correlation=1",)])
 def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch, changes):
     changes = ["training.checkpoint_minutes=0.0", *changes]
     whole = run("whole", *changes)

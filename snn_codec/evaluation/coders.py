@@ -85,7 +85,8 @@ class ModelCoder:
 
     def code(self, clip: np.ndarray) -> Coded:
         chosen = {} if self.compression is None else {"compression": self.compression}
-        events = self.codec.encode(clip, self.sample_rate, search=self.search, **chosen)
+        chosen |= {"search": self.search} if self.search else {}
+        events = self.codec.encode(clip, self.sample_rate, **chosen)
         return Coded(
             self.codec.decode(events),
             events.kbps(_chunk_bytes(events, self.codec.context)),

@@ -30,8 +30,6 @@ class ResidualVectorQuantiser(nn.Module):
         UserError: The indices do not have N bits, or the package is missing.
     """
 
-    search_rate = 0.03
-
     def __init__(self, width: int, units: int, settings: config.RVQ):
         super().__init__()
         self.bits = bit_length(settings.codes)
@@ -84,12 +82,8 @@ class ResidualVectorQuantiser(nn.Module):
         bits = spikes.transpose(1, 2).reshape(batch, steps, units // self.bits, self.bits)
         return self.quantiser.get_output_from_indices((bits.long() * values).sum(-1))
 
-    def search_start(self, features: Tensor) -> Tensor:
-        """What a search moves (`snn_codec.search`): the features, `[batch, step, width]`."""
-        return features
-
     def search_step(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features `[batch, step, width]` -> (quantised, bits `[batch, unit, step]`), gradients straight through."""
+        """As `forward`, in a search (`snn_codec.search`): (quantised, bits `[batch, unit, step]`)."""
         return self(features)[:2]
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *options: Any) -> None:

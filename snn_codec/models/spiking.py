@@ -25,7 +25,9 @@ from snn_codec import config
 from snn_codec.errors import UserError
 from snn_codec.models.surrogates import spike_function
 
-SEARCH_SLOPE = 3.0  # of the fast sigmoid that a search looks through, whatever the model was trained with
+SEARCH_SLOPE = (
+    3.0  # of the fast sigmoid in a search (`snn_codec.search`), whatever the model was trained with
+)
 
 
 class SpikingBottleneck(nn.Module):
@@ -39,8 +41,6 @@ class SpikingBottleneck(nn.Module):
     Raises:
         UserError: The units cannot be split into that many groups, or the neuron's settings contradict.
     """
-
-    search_rate = 0.2
 
     def __init__(self, width: int, units: int, settings: config.Spiking):
         super().__init__()
@@ -99,13 +99,14 @@ class SpikingBottleneck(nn.Module):
         """Spikes `[batch, unit, step]` -> features `[batch, step, width]`: `sum_k D_k (2 z_k - 1)`."""
         return nn.functional.linear(spikes.transpose(1, 2) * 2 - 1, self.decode_weight)
 
-    def search_start(self, features: Tensor) -> Tensor:
-        """What a search moves (`snn_codec.search`): the membranes over threshold, `[batch, step, unit]`."""
-        return self.encode_with_membrane(features)[1].transpose(1, 2)
-
-    def search_step(self, membranes: Tensor) -> tuple[Tensor, Tensor]:
-        """Membranes `[batch, step, unit]` -> (features, spikes `[batch, unit, step]`), with surrogate gradients."""
-        spikes = spike_function("fast_sigmoid", SEARCH_SLOPE)(membranes).transpose(1, 2)
+    def search_step(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the surrogate gradient of a search: (reconstruction, spikes `[batch, unit, step]`)."""
+        trained = self.neuron.spike_grad
+        self.neuron.spike_grad = spike_function("fast_sigmoid", SEARCH_SLOPE)
+        try:
+            spikes = self.encode(features)
+        finally:
+            self.neuron.spike_grad = trained
         return self.decode(spikes), spikes
 
     def lateral_weight(self) -> Tensor:

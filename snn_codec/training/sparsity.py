@@ -67,10 +67,14 @@ def level_loss(amount: Tensor, level: Tensor, settings: config.Sparsity) -> Tens
     return (amount / target - 1).abs().mean()
 
 
-def level_draw(step: int, seed: int, rank: int, batch: int, levels: int) -> Tensor:
-    """The levels that a training step prompts, `[batch, 1]`: any eighth in 0..levels - 1, by step and seed alone."""
+def level_draw(step: int, seed: int, rank: int, batch: int, levels: int, top_share: float = 0.0) -> Tensor:
+    """The levels that a training step prompts, `[batch, 1]`: any eighth in 0..levels - 1, by step and seed alone.
+
+    `top_share` of the samples have level 0 whatever is drawn.
+    """
     random = np.random.default_rng([seed, 8, step, rank])
     codes = random.integers(0, (levels - 1) * LEVEL_PARTS, (batch, 1), endpoint=True)
+    codes[random.random((batch, 1)) < top_share] = 0
     return torch.from_numpy(codes / LEVEL_PARTS).float()
 
 

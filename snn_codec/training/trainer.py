@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import lightning_fabric
@@ -34,6 +35,7 @@ from snn_codec.evaluation.metrics import si_snr, stft_distance
 from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.files import replacing
 from snn_codec.training import sparsity
+from snn_codec.training.correlation import Correlation
 from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
 from snn_codec.training.losses import training_loss
 
@@ -45,6 +47,7 @@ COLUMNS = (
     "stft",
     "waveform",
     "residual",
+    "correlation",
     "gradient",
     "encoder_gradient",
     "learning_rate",
@@ -134,7 +137,7 @@ class Trainer:
         torch.manual_seed(self.training.seed)
         self.crops = Crops(paths, settings.model.sample_rate, self.training)
         self.step, self.best, self.elapsed, self.bad = 0, -math.inf, 0.0, 0
-        self.meter = None
+        self.meter = self.correlation = None
         self._build()
         self._open_folder(run)
         self.clips = self._validation_clips() if fabric.is_global_zero else []
@@ -164,11 +167,14 @@ class Trainer:
         self.kbps_dense = grid.units * grid.sample_rate / grid.hop / 1000
         if self.pressure.objective != "storage":
             self.meter = sparsity.RateMeter(settings.model.units, fabric)
+        if self.training.loss.correlation:
+            self.correlation = Correlation(settings.model.units).to(fabric.device)
 
     def _modules(self) -> dict[str, nn.Module]:
         """The networks whose weights are the run's state, by name."""
         modules = {"model": self.codec, "ema": self.ema}
-        return modules | ({"meter": self.meter.network} if self.meter else {})
+        modules |= {"meter": self.meter.network} if self.meter else {}
+        return modules | ({"correlation": self.correlation} if self.correlation else {})
 
     def _facts(self) -> dict[str, str]:
         """What else has to be the same when the run is resumed, by name."""
@@ -223,6 +229,12 @@ class Trainer:
         output = self.model(batch, level)
         loss, terms = training_loss(output, batch, self.training.loss)
         pressure = sparsity.weight(self.step, self.training.steps, self.pressure)
+        if self.correlation:
+            cost, terms["correlation"] = self.correlation(
+                output.spikes, level, partial(self.fabric.all_reduce, reduce_op="mean")
+            )
+            grown = min(1.0, self.step / max(1, self.training.warmup))
+            loss = loss + grown * self.training.loss.correlation * cost
         if self.pressure.goal:
             if self.meter:
                 self.meter.learn(output.spikes)
@@ -285,7 +297,12 @@ class Trainer:
         if not levels:
             return None
         drawn = sparsity.level_draw(
-            self.step, self.training.seed, self.fabric.global_rank, len(batch), levels
+            self.step,
+            self.training.seed,
+            self.fabric.global_rank,
+            len(batch),
+            levels,
+            self.training.sparsity.top_share,
         )
         return drawn.to(batch.device)
 
