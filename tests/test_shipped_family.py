@@ -59,6 +59,14 @@ def test_sparse_is_sparse_and_says_what_its_card_says(sound):
     assert rate_control.kbps(codec, events) < 0.9
 
 
+@pytest.mark.parametrize(("name", "gain"), [("free", 1.0), ("sparse", 1.2), ("mu-sparse", 1.2)])
+def test_a_search_gains_quality_and_not_bytes(sound, name, gain):
+    codec, part = Codec.load(name), sound[: 300 * 512]
+    plain, found = codec.encode(part, 22050), codec.encode(part, 22050, search=10)
+    assert si_snr(codec.decode(found), part) > si_snr(codec.decode(plain), part) + gain
+    assert rate_control.kbps(codec, found) < 1.1 * rate_control.kbps(codec, plain)
+
+
 def test_levels_trade_bytes_for_quality(mu, sound):
     found = []
     for level in range(0, 32, 6):
