@@ -9,7 +9,8 @@ the decoder and the surrogate gradients of the neurons H:
 R is what the events cost: bits by the checkpoint's context model, linearised at the encoder's events H(x_0) (by how
 often each unit fires, if there is no context model). The best events on the way are kept, so that they are never worse
 than the encoder's by this measure. The codes of a residual vector quantiser are passed straight through; there, the
-price has no gradient and only judges.
+price has no gradient and only judges. Level 0, of a model with levels, asks for the most events, so that bits have no
+price there; they have all of it from level 8 on.
 
 Chunks are searched in order, on one thread: the events of the chunk before are fixed, those of the chunk after are
 as the encoder has them. So the events do not depend on blocks, batches or threads.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from snn_codec.codec import Codec, Window
 
 PRICE = 3.0  # dB that e times the bytes have to bring; as much as another level of mu-SPARSE does (README)
+PRICED_FROM = 8  # the first level at which it is all of that
 LEARNING_RATE = 0.1
 BETAS = (0.8, 0.999)
 MAX_STEPS = 1000
@@ -77,6 +79,7 @@ class Search:
         total = len(window.audio) // codec.settings.hop
         centre = slice(window.before, window.before + window.steps)
         level = codec.level_tensor(codes[1:2, None])
+        price = self.price * (1.0 if level is None else min(1.0, level.item() / PRICED_FROM))
         reach = (window.before, window.steps, total - window.before - window.steps)
         levels = codec.level_tensor(np.repeat(codes, reach)[None] if codes.size else codes)
         with _one_thread(), codec.evaluating():
@@ -96,7 +99,7 @@ class Search:
                 joined = _replaced(fixed, quantised[:, centre], centre)
                 decoded = codec.decoder(codec.after(joined, levels))[:, : audio.shape[-1]].float()
                 score = si_snr(decoded, audio).sum()
-                score = score - self.price * ((spikes[0] - first[0, :, centre]) * prices).sum()
+                score = score - price * ((spikes[0] - first[0, :, centre]) * prices).sum()
                 if score.item() > best:
                     best, found, sound = score.item(), spikes[0].detach(), decoded[0].detach()
                 if step < self.steps:

@@ -13,7 +13,7 @@ from snn_codec import audio
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation import coders, perceptual, results
+from snn_codec.evaluation import coders, figures, perceptual, results
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data, evaluation
 from snn_codec.evaluation.evaluate import Selection, evaluate, jobs, scores_of
@@ -297,3 +297,18 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
         path.write_text(path.read_text()[:100])  # as a full disk leaves it
     evaluated(coder, few, tmp_path / "new", team)
     assert len(made) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "common"),
+    [
+        ("mu-sparse@12", "mu-sparse"),
+        ("mu-sparse+search:20@12", "mu-sparse+search:20"),
+        ("opus:6", "opus"),
+        ("codec2:3200", "codec2"),
+        ("runs/a/best+search:20", "best+search:20"),
+        ("free+diffusion:12", "free+diffusion:12"),
+    ],
+)
+def test_what_is_one_curve_in_a_figure(name, common):
+    assert figures.family(name) == common

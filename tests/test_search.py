@@ -87,6 +87,17 @@ def test_a_price_keeps_the_events_cheap(sound):
     assert amounts == sorted(amounts, reverse=True) and amounts[0] > 1.05 * amounts[2]
 
 
+def test_at_level_0_bits_have_no_price(prompted, sound):
+    codec = Codec.load(prompted)
+    (window,) = windows([sound[: 256 * 512]], [], 512, 8)
+
+    def amount(code, price):
+        return Search(codec, 5, price)(window, np.full(3, code, np.uint8), torch.zeros(80, 0))[0].sum().item()
+
+    assert amount(0, 0.0) == amount(0, 300.0) and amount(UNREACHED, 300.0) == amount(0, 0.0)
+    assert amount(120, 0.0) != amount(120, 300.0)
+
+
 def test_a_codec_is_left_as_it_was(codec, sound, found):
     before = codec.fingerprint
     codec.train()

@@ -59,7 +59,7 @@ def test_sparse_is_sparse_and_says_what_its_card_says(sound):
     assert rate_control.kbps(codec, events) < 0.9
 
 
-@pytest.mark.parametrize(("name", "gain"), [("free", 1.0), ("sparse", 1.2), ("mu-sparse", 1.2)])
+@pytest.mark.parametrize(("name", "gain"), [("free", 1.2), ("sparse", 1.2), ("mu-sparse", 1.2)])
 def test_a_search_gains_quality_and_not_bytes(sound, name, gain):
     codec, part = Codec.load(name), sound[: 300 * 512]
     plain, found = codec.encode(part, 22050), codec.encode(part, 22050, search=10)
@@ -69,15 +69,15 @@ def test_a_search_gains_quality_and_not_bytes(sound, name, gain):
 
 def test_levels_trade_bytes_for_quality(mu, sound):
     found = []
-    for level in range(0, 32, 6):
+    for level in (0, 8, 14, 20, 26, 31):  # 0 to 4 are nearly one point
         events = mu.encode(sound, 22050, compression=level)
         found.append((rate_control.kbps(mu, events), si_snr(mu.decode(events), sound), events.density))
     kbps, quality, density = np.transpose(found)
     assert (np.diff(kbps) < 0).all() and (np.diff(quality) < 0).all() and (np.diff(density) < 0.01).all()
-    assert kbps[0] > 2 and kbps[-1] < 0.4
+    assert kbps[0] > 2.5 and kbps[-1] < 0.3
 
 
-@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.5])
 def test_rates_are_met(mu, sound, wanted):
     found = rate_control.at_rate(mu, lambda: [sound], 22050, wanted)
     assert found.kbps == pytest.approx(wanted, rel=0.05)

@@ -31,11 +31,23 @@ LABELS = {
 }
 
 
+RATED = ("opus:", "mp3:", "codec2:")
+
+
 def family(name: str) -> str:
     """What coders have in common that are one codec at several rates: `mu-sparse` of `mu-sparse@12`, `opus`."""
-    return Path(
-        name.rpartition("@")[0] or name.partition(":")[0] if ":" in name or "@" in name else name
-    ).name
+    return Path(_parts(name)[0]).name
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """`mu-sparse`, `12` of `mu-sparse@12`; `opus`, `6` of `opus:6`; `free+search:20` and nothing."""
+    if "@" in name:
+        common, _, part = name.rpartition("@")
+    elif name.startswith(RATED):
+        common, _, part = name.partition(":")
+    else:
+        common, part = name, ""
+    return common, part
 
 
 def rate_distortion(
@@ -142,15 +154,15 @@ def _group(axis, name: str, members: list[_Point], colour: str, marker: str) -> 
         label=name + _unit(members[0].model),
     )
     first = members[0]
-    if len(members) == 1 and first.dense and first.dense > 1.02 * first.rate["mean"] and ">=" not in name:
+    twin = ">=" in name or "+" in name  # of a model that has its own mark
+    if len(members) == 1 and first.dense and first.dense > 1.02 * first.rate["mean"] and not twin:
         y = first.value["mean"]
         axis.plot([first.rate["mean"], first.dense], [y, y], ":", color=colour, lw=1, zorder=3)
         label = f"{name}, one bit a cell"
         axis.plot(first.dense, y, marker, mfc="white", mec=colour, ms=5, zorder=4, label=label)
     for point in members:
-        part = point.model.rpartition("@")[2] if "@" in point.model else point.model.partition(":")[2]
         place = (point.rate["mean"], point.value["mean"])
-        _name(axis, part, place, (6, -4), colour, ha="left", va="top", zorder=6)
+        _name(axis, _parts(point.model)[1], place, (6, -4), colour, ha="left", va="top", zorder=6)
 
 
 def _name(
@@ -165,7 +177,9 @@ def _unit(model: str) -> str:
     """What the numbers beside the marks are."""
     if "@" in model:
         return ", by level"
-    return ", by kbit/s" if model.startswith(("opus:", "mp3:")) else ", by bit/s" if ":" in model else ""
+    if model.startswith(RATED):
+        return ", by bit/s" if model.startswith("codec2:") else ", by kbit/s"
+    return ""
 
 
 def _bars(means: list[dict[str, float]]) -> np.ndarray:
