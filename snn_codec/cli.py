@@ -628,7 +628,7 @@ def _print_row(row: dict[str, Any], report: TextIO) -> None:
         extra = f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s"
     print(
         f"{row['input']} -> {row['output']}: {row['seconds']:.2f} s{extra}, "
-        f"{row['real_time_factor']:.0f} x real time",
+        f"{row['real_time_factor']:.{0 if row['real_time_factor'] >= 10 else 1}f} x real time",
         file=report,
     )
     if row.get("clipped_samples"):

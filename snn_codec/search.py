@@ -34,7 +34,7 @@ from snn_codec.training.losses import si_snr
 if TYPE_CHECKING:
     from snn_codec.codec import Codec, Window
 
-PRICE = 3.0  # dB that e times the bytes have to bring; as much as another level of mu-SPARSE does (README)
+PRICE = 3.0  # dB that e times the bytes have to bring; the levels of mu-sparse bring 3.4
 PRICED_FROM = 8  # the first level at which it is all of that
 LEARNING_RATE = 0.1
 BETAS = (0.8, 0.999)

@@ -25,9 +25,7 @@ from snn_codec import config
 from snn_codec.errors import UserError
 from snn_codec.models.surrogates import spike_function
 
-SEARCH_SLOPE = (
-    3.0  # of the fast sigmoid in a search (`snn_codec.search`), whatever the model was trained with
-)
+SEARCH_SLOPE = 3.0  # of the fast sigmoid in a search, whatever the model was trained with
 
 
 class SpikingBottleneck(nn.Module):
