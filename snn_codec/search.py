@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_codec.distortion import si_snr
 from snn_codec.errors import UserError
-from snn_codec.training.losses import si_snr
 
 if TYPE_CHECKING:
     from snn_codec.codec import Codec, Window

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from snn_codec import distortion
 from snn_codec.analysis.readout import mel_filters
 from snn_codec.training import losses
 
@@ -25,7 +26,7 @@ def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
     if not target.any() or not estimate.any():
         return float("nan")
     scale = torch.sqrt(target.numel() / target.square().sum())  # so that quiet recordings are not all eps
-    return float(losses.si_snr(estimate * scale, target * scale, eps=1e-12))
+    return float(distortion.si_snr(estimate * scale, target * scale, eps=1e-12))
 
 
 def stft_distance(estimate: np.ndarray, target: np.ndarray) -> float:

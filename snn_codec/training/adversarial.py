@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from snn_codec import config
+from snn_codec.distortion import si_snr
 from snn_codec.models.discriminators import Judgement
 from snn_codec.models.mel import mel_filters
-from snn_codec.training.losses import magnitudes, si_snr, stft_distance
+from snn_codec.training.losses import magnitudes, stft_distance
 
 BANDS = {512: 32, 1024: 64, 2048: 128}  # mel bands by window
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from snn_codec import config
+from snn_codec.distortion import si_snr
 
 if TYPE_CHECKING:
     from snn_codec.codec import Output
@@ -31,16 +32,6 @@ def stft_distance(estimate: Tensor, target: Tensor, windows: tuple[int, ...] = W
         convergence = torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted)
         total = total + convergence + (found / wanted).log().abs().mean()
     return total / len(windows)
-
-
-def si_snr(estimate: Tensor, target: Tensor, eps: float = 1e-8) -> Tensor:
-    """Scale-invariant signal-to-noise ratio in dB, `[batch]`, of audio `[batch, samples]`, means removed."""
-    estimate = estimate - estimate.mean(-1, keepdim=True)
-    target = target - target.mean(-1, keepdim=True)
-    scale = (estimate * target).sum(-1, keepdim=True) / (target.square().sum(-1, keepdim=True) + eps)
-    signal = scale * target
-    noise = estimate - signal
-    return 10 * torch.log10((signal.square().sum(-1) + eps) / (noise.square().sum(-1) + eps))
 
 
 def training_loss(output: Output, target: Tensor, weights: config.Loss) -> tuple[Tensor, dict[str, Tensor]]:
