@@ -626,9 +626,10 @@ def _print_row(row: dict[str, Any], report: TextIO) -> None:
     extra = ""
     if "kbps" in row:
         extra = f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s"
+    factor = row["real_time_factor"]
+    digits = 0 if factor >= 10 else 1
     print(
-        f"{row['input']} -> {row['output']}: {row['seconds']:.2f} s{extra}, "
-        f"{row['real_time_factor']:.{0 if row['real_time_factor'] >= 10 else 1}f} x real time",
+        f"{row['input']} -> {row['output']}: {row['seconds']:.2f} s{extra}, {factor:.{digits}f} x real time",
         file=report,
     )
     if row.get("clipped_samples"):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -104,9 +104,15 @@ class Codec(nn.Module):
         quantised, spikes, residual = self.bottleneck(features)
         return Output(self.decoder(self.after(quantised, level))[:, : audio.shape[-1]], spikes, residual)
 
-    def evaluating(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
         """Batch norm by running statistics inside the block, whatever mode the codec is in."""
-        return _Evaluating(self)
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     @property
     def device(self) -> torch.device:
@@ -357,18 +363,6 @@ class Codec(nn.Module):
         if decoder != decoders.PLAIN:
             codec.voice = decoders.load(folder, decoder, codec, sampling)
         return codec
-
-
-class _Evaluating(AbstractContextManager):
-    def __init__(self, codec: Codec):
-        self.codec = codec
-
-    def __enter__(self) -> None:
-        self.was_training = self.codec.training
-        self.codec.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.codec.train(self.was_training)
 
 
 class _Counted:

@@ -133,11 +133,11 @@ def at_quality(
     rate = codec.settings.sample_rate
     codes = []
     source = resampled(blocks(), sample_rate, rate)
-    for code in (
-        _highest_searched(Search(codec, search), source, min_si_snr)
-        if search
-        else _cheapest(codec, source, min_si_snr)
-    ):
+    if search:
+        enough = _highest_searched(Search(codec, search), source, min_si_snr)
+    else:
+        enough = _cheapest(codec, source, min_si_snr)
+    for code in enough:
         codes.append(code)
         progress(len(codes) * CHUNK_STEPS * codec.settings.hop / rate)
     chosen = np.array(codes, np.uint8)
@@ -189,12 +189,10 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
 
 def _highest_searched(search: Search, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
     """For each chunk, the code of a level that is enough, as if the chunk after had it, too."""
-    codec = search.codec
-    before, past = 0, torch.zeros(codec.settings.units, 0, device=codec.device)
-    for window in windows(blocks, [], codec.settings.hop, codec.settings.context_steps):
-        before, spikes = _bisected(search, window, before, past, min_si_snr)
-        past = torch.cat([past, spikes], 1)
-        past = past[:, max(0, past.shape[1] - codec.settings.context_steps) :]
+    settings = search.codec.settings
+    before, past = 0, search.nothing()
+    for window in windows(blocks, [], settings.hop, settings.context_steps):
+        before, past = _bisected(search, window, before, past, min_si_snr)
         yield before
 
 

@@ -69,7 +69,7 @@ class Search:
         Args:
             window: The chunk and its context (`codec.windows`).
             codes: Of the levels of the chunks before, of and after the window's, uint8 `[3]`; `[0]` without levels.
-            past: Events of the chunks before, `[unit, step]`, at least as many steps as the window has in front.
+            past: Events of the chunk before, `[unit, step]`; without steps if there is none.
 
         Returns:
             Events `[unit, step]`, 0 or 1, and the window as they decode, float32 `[samples]`.
@@ -85,7 +85,7 @@ class Search:
         with _one_thread(), codec.evaluating():
             with torch.no_grad():
                 features = codec.before(codec.encoder(audio), level).float()
-                first = bottleneck.search_step(features)[1]
+                first = bottleneck.encode(features)
                 first[0, :, : window.before] = past[:, past.shape[1] - window.before :]
                 fixed = bottleneck.decode(first)
                 prices = self._prices(first[0, :, centre])
@@ -108,6 +108,10 @@ class Search:
                     optimiser.step()
         return found, sound.cpu().numpy()
 
+    def nothing(self) -> Tensor:
+        """What is before the first chunk: events `[unit, 0]`."""
+        return torch.zeros(self.codec.settings.units, 0, device=self.codec.device)
+
     def _prices(self, spikes: Tensor) -> Tensor:
         """What an event more costs in each cell `[unit, step]`, as a share of the cost of all."""
         events = (spikes > 0.5).cpu().numpy()
@@ -124,15 +128,12 @@ def searched(
     search: Search, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
 ) -> Iterator[Tensor]:
     """The events `[unit, step]` of one chunk after the other; `codes_of(n)` are the codes of the first n levels."""
-    context = search.codec.settings.context_steps
-    past = torch.zeros(search.codec.settings.units, 0, device=search.codec.device)
+    past = search.nothing()
     for number, window in enumerate(windows):
         known = codes_of(number + 2)
         codes = known[[max(0, number - 1), number, number + 1]] if known.size else known
-        chunk, _ = search(window, codes, past)
-        past = torch.cat([past, chunk], 1)
-        past = past[:, max(0, past.shape[1] - context) :]
-        yield chunk
+        past, _ = search(window, codes, past)
+        yield past
 
 
 def _replaced(whole: Tensor, part: Tensor, steps: slice) -> Tensor:

@@ -158,7 +158,7 @@ def test_rate_and_guarantee_hold_with_a_search(prompted, sound):
     level = rated.events.compression[0] / 8
     assert rated.events == codec.encode(sound, RATE, compression=level, search=2)
 
-    def bytes_of(search, wanted):
+    def held(search, wanted):
         guaranteed = at_quality(codec, lambda: [sound], RATE, wanted, search=search)
         decoded = codec.decode(guaranteed.events)
         size = 256 * 512
@@ -169,10 +169,10 @@ def test_rate_and_guarantee_hold_with_a_search(prompted, sound):
 
     reached = codec.decode(codec.encode(sound, RATE, compression=0))
     wanted = min(si_snr(reached[k : k + 256 * 512], sound[k : k + 256 * 512]) for k in (0, 256 * 512)) + 0.2
-    alone, helped = bytes_of(0, wanted), bytes_of(4, wanted)
+    alone, helped = held(0, wanted), held(4, wanted)
     assert len(helped.unreached) < len(alone.unreached)
     assert (helped.events.compression[helped.unreached] == UNREACHED).all()
-    assert bytes_of(2, 99.0).unreached == [0, 1, 2]
+    assert held(2, 99.0).unreached == [0, 1, 2]
 
 
 def test_from_the_command_line(checkpoint, sound, tmp_path, capsys):

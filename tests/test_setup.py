@@ -21,19 +21,8 @@ ELSEWHERE = (
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {
-        "audio",
-        "checkpoints",
-        "compression",
-        "config",
-        "costs",
-        "distortion",
-        "errors",
-        "events",
-        "files",
-        "levels",
-    }
-    | {"midi", "parallel", "plots", "progress", "weights"},
+    {"audio", "checkpoints", "compression", "config", "costs", "distortion", "errors", "events"}
+    | {"files", "levels", "midi", "parallel", "plots", "progress", "weights"},
     {"storage"},
     {"models", "decoders"},
     {"codec", "loading", "search"},

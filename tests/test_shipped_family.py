@@ -59,17 +59,17 @@ def test_sparse_is_sparse_and_says_what_its_card_says(sound):
     assert rate_control.kbps(codec, events) < 0.9
 
 
-@pytest.mark.parametrize(("name", "gain"), [("free", 1.2), ("sparse", 1.2), ("mu-sparse", 1.2)])
-def test_a_search_gains_quality_and_not_bytes(sound, name, gain):
+@pytest.mark.parametrize("name", ["free", "sparse", "mu-sparse"])
+def test_a_search_gains_quality_for_few_bytes(sound, name):
     codec, part = Codec.load(name), sound[: 300 * 512]
     plain, found = codec.encode(part, 22050), codec.encode(part, 22050, search=10)
-    assert si_snr(codec.decode(found), part) > si_snr(codec.decode(plain), part) + gain
+    assert si_snr(codec.decode(found), part) > si_snr(codec.decode(plain), part) + 1.2
     assert rate_control.kbps(codec, found) < 1.1 * rate_control.kbps(codec, plain)
 
 
 def test_levels_trade_bytes_for_quality(mu, sound):
     found = []
-    for level in (0, 8, 14, 20, 26, 31):  # 0 to 4 are nearly one point
+    for level in (0, 8, 14, 20, 26, 31):  # 0 to 6 are nearly one point
         events = mu.encode(sound, 22050, compression=level)
         found.append((rate_control.kbps(mu, events), si_snr(mu.decode(events), sound), events.density))
     kbps, quality, density = np.transpose(found)
@@ -77,7 +77,7 @@ def test_levels_trade_bytes_for_quality(mu, sound):
     assert kbps[0] > 2.5 and kbps[-1] < 0.3
 
 
-@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.5])
+@pytest.mark.parametrize("wanted", [0.5, 1.0, 2.0, 2.5])
 def test_rates_are_met(mu, sound, wanted):
     found = rate_control.at_rate(mu, lambda: [sound], 22050, wanted)
     assert found.kbps == pytest.approx(wanted, rel=0.05)

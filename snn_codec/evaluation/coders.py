@@ -34,6 +34,7 @@ from snn_codec.storage import bitstream
 from snn_codec.storage.context import ContextModel
 
 NONE = float("nan")
+CLASSICAL = (*conditions.LOSSY, "codec2")  # each at a rate that its name says after a colon
 MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.NAMES)})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+))?")
 
 
@@ -141,7 +142,7 @@ def load(name: str, device: str = "cpu") -> Coder:
         UserError: There is none, it has no such level, or a package is missing.
     """
     kind, colon, _ = name.partition(":")
-    if colon and kind in (*conditions.LOSSY, "codec2"):
+    if colon and kind in CLASSICAL:
         return ConditionCoder(name)
     parts = MODEL.fullmatch("" if Path(name).is_dir() else name)
     if parts is None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from snn_codec import plots
 from snn_codec.errors import UserError
+from snn_codec.evaluation.coders import CLASSICAL
 from snn_codec.evaluation.statistics import interval
 from snn_codec.files import replacing
 
@@ -31,9 +32,6 @@ LABELS = {
 }
 
 
-RATED = ("opus:", "mp3:", "codec2:")
-
-
 def family(name: str) -> str:
     """What coders have in common that are one codec at several rates: `mu-sparse` of `mu-sparse@12`, `opus`."""
     return Path(_parts(name)[0]).name
@@ -41,13 +39,11 @@ def family(name: str) -> str:
 
 def _parts(name: str) -> tuple[str, str]:
     """`mu-sparse`, `12` of `mu-sparse@12`; `opus`, `6` of `opus:6`; `free+search:20` and nothing."""
-    if "@" in name:
-        common, _, part = name.rpartition("@")
-    elif name.startswith(RATED):
-        common, _, part = name.partition(":")
-    else:
-        common, part = name, ""
-    return common, part
+    common, at, level = name.rpartition("@")
+    if at:
+        return common, level
+    codec, _, rate = name.partition(":")
+    return (codec, rate) if codec in CLASSICAL else (name, "")
 
 
 def rate_distortion(
@@ -177,9 +173,9 @@ def _unit(model: str) -> str:
     """What the numbers beside the marks are."""
     if "@" in model:
         return ", by level"
-    if model.startswith(RATED):
-        return ", by bit/s" if model.startswith("codec2:") else ", by kbit/s"
-    return ""
+    if not _parts(model)[1]:
+        return ""
+    return ", by bit/s" if model.startswith("codec2:") else ", by kbit/s"
 
 
 def _bars(means: list[dict[str, float]]) -> np.ndarray:
