@@ -15,11 +15,11 @@ from snn_codec.evaluation.coders import CLASSICAL
 from snn_codec.evaluation.statistics import interval
 from snn_codec.files import replacing
 
-OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d")
+OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d", "#7d5a3c")
 OTHERS = ("#3d4650", "#7b858f", "#a9834f")  # codecs that are not models
 GREY = "#8a8f98"
 RANGE = 20.0  # dB below the best mean that are drawn
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PAPER = {"RVQ": (3.445, 11.11), "FREE": (3.445, 9.49), "SPARSE": (1.65, 4.90), "Opus": (12.0, 8.47)}
 PAPERS = "the paper's means, on MAESTRO"
 LABELS = {
