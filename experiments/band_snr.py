@@ -18,8 +18,8 @@ from scipy import fft
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
 from snn_codec.events import CHUNK_STEPS
+from snn_codec.metrics import si_snr
 from snn_codec.training.datasets import clips, recordings
 
 EDGES = np.array([0, 250, 500, 1000, 2000, 4000, np.inf])

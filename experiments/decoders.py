@@ -23,8 +23,8 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
-from snn_codec.evaluation.statistics import differences, summary
-from snn_codec.parallel import Spread, Team
+from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.stats import differences, summary
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
 MEASURES = ("si_snr", "onset_si_snr", "stft_distance", "mel_distance", "zimtohrli", "visqol")
@@ -45,14 +45,14 @@ def main() -> int:
         options.clips = options.clips or 6
     try:
         data = Data.of(options)
-        team = Team(Spread(options.workers, options.devices, options.nodes), "cpu")
+        ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), "cpu")
         found = []
         for name in Codec.load(options.model).decoders:
             coder = coders.load(options.model if name == "plain" else f"{options.model}+{name}")
-            result = evaluated(coder, data, options.output, team)
+            result = evaluated(coder, data, options.output, ranks)
             if result is not None:
                 found.append((name, result["clips"], real_time(coder.codec)))
-        if team.first:
+        if ranks.is_main:
             print(table(found))
     except UserError as error:
         return fatal(error)

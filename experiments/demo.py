@@ -15,8 +15,8 @@ from snn_codec import audio, midi, plots
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
-from snn_codec.storage import bitstream
+from snn_codec.metrics import si_snr
+from snn_codec.storage import spk
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording"
 
@@ -47,7 +47,7 @@ def run(model: str, output: Path) -> None:
     finished = time.perf_counter()
 
     name = source.stem
-    bitstream.write(output / f"{name}.spk", events, model=codec.context, force=True)
+    spk.write(output / f"{name}.spk", events, entropy_model=codec.entropy_model, force=True)
     audio.write(output / f"{name}.wav", [decoded], events.sample_rate, force=True)
     score_db = si_snr(decoded, sound)
     n_bytes = (output / f"{name}.spk").stat().st_size

@@ -19,8 +19,8 @@ from snn_codec import audio, rate_control
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
 from snn_codec.loading import load
+from snn_codec.metrics import si_snr
 from snn_codec.training.datasets import recordings
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import snntorch
 import torch
+from snn_codec.hardware.layer import Layer
+from snn_codec.hardware.quantise import quantise
+from snn_codec.hardware.simulate import in_lava
 
-from hardware.layer import Layer
-from hardware.quantise import quantise
-from hardware.simulate import in_lava
 from snn_codec import midi
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError

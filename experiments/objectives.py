@@ -17,9 +17,9 @@ import numpy as np
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
-from snn_codec.evaluation.statistics import SAMPLES, Row
 from snn_codec.files import replacing
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
+from snn_codec.stats import SAMPLES, Row
 
 POINTS = 5  # rates to compare at, not quite to the ends, which a resampling moves
 

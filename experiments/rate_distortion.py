@@ -19,8 +19,8 @@ from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import figures, results
 from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
-from snn_codec.evaluation.statistics import Row, summary
-from snn_codec.parallel import Spread, Team
+from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.stats import Row, summary
 
 
 def main() -> int:
@@ -50,12 +50,12 @@ def draw(options: argparse.Namespace) -> int:
     found, status = [results.read(path) for path in files], 0
     if names and options.data is None:
         raise UserError("--data is missing: the recordings to evaluate on")
-    team = Team(Spread(options.workers, options.devices, options.nodes), options.device)
+    ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
     if names:
         kept = options.kept or options.output.with_suffix("")
-        made, status = evaluations(names, options.levels, Data.of(options), kept, team)
+        made, status = evaluations(names, options.levels, Data.of(options), kept, ranks)
         found = made + found
-    if not team.first:
+    if not ranks.is_main:
         return 0
     if options.guarantee is not None:
         found += guaranteed(found, options.guarantee)

@@ -25,7 +25,7 @@ from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix
-from snn_codec.storage import bitstream, entropy, formats, spiketrains
+from snn_codec.storage import entropy, formats, h5, spk
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
 UNITS, STEPS, STEP_RATE = 80, CHUNK_STEPS, 22050 / 512
@@ -139,7 +139,7 @@ def report_floor(random: np.random.Generator, n_matrices: int) -> None:
         for _ in range(n_matrices):
             events = raster(density, random)
             floor = costs.floor_bits(UNITS, STEPS, int(events.sum())) / 8
-            _, payload = bitstream.pack_chunk(events)
+            _, payload = spk.pack_chunk(events)
             over.append(len(payload) / floor - 1)
             worst = max(worst, len(payload) - 1.02 * floor)
         print(
@@ -151,12 +151,12 @@ def report_floor(random: np.random.Generator, n_matrices: int) -> None:
 def report_bitstream(codec: Codec, events: EventMatrix) -> None:
     """Size of a file of real events beside the sum of its chunks' ideal code lengths, and the speed."""
     file = io.BytesIO()
-    bitstream.write(file, events, model=codec.context)
+    spk.write(file, events, entropy_model=codec.entropy_model)
     n_bytes = len(file.getvalue())
-    parts = bitstream.breakdown(io.BytesIO(file.getvalue()))
+    parts = spk.breakdown(io.BytesIO(file.getvalue()))
     chunks = [events.events[:, start : start + STEPS] for start in range(0, events.n_steps, STEPS)]
     print(f"\nBitstream of the shipped recording, repeated to {events.duration:.0f} s, {parts['chunks']}:")
-    ideal = sum(bitstream.ideal_bits(chunk, codec.context) for chunk in chunks) / 8
+    ideal = sum(spk.ideal_bits(chunk, codec.entropy_model) for chunk in chunks) / 8
     print(
         f"  {n_bytes} bytes, {events.kbps(n_bytes):.3f} kbps; ideal {ideal:.0f}: "
         f"{100 * (n_bytes / ideal - 1):.2f} % over, {n_bytes - 1.02 * ideal:.1f} bytes beyond 2 % over"
@@ -165,10 +165,10 @@ def report_bitstream(codec: Codec, events: EventMatrix) -> None:
     print(f"  one bit a cell would be {dense:.0f} bytes: {100 * (1 - n_bytes / dense):.1f} % less")
 
     def write() -> None:
-        bitstream.write(io.BytesIO(), events, model=codec.context)
+        spk.write(io.BytesIO(), events, entropy_model=codec.entropy_model)
 
     def read() -> None:
-        bitstream.read(io.BytesIO(file.getvalue()), model=codec.context)
+        spk.read(io.BytesIO(file.getvalue()), entropy_model=codec.entropy_model)
 
     for what, run in (("write", write), ("read", read)):
         print(f"  {what}: {events.duration / best_time(run, 3):.0f} x real time")
@@ -205,11 +205,11 @@ def report_spike_trains(random: np.random.Generator, n_recordings: int) -> None:
         print(f"  flat integers, gzip: {size:.0f} bytes a recording")
         for compress in (False, True):
             path = Path(folder) / f"{compress}.h5"
-            spiketrains.write(path, recordings, compress=compress)
+            h5.write(path, recordings, compress=compress)
             names = random.permutation(list(recordings))[:500]
-            with spiketrains.SpikeTrains(path) as trains:
+            with h5.SpikeTrains(path) as trains:
 
-                def read(trains: spiketrains.SpikeTrains = trains, names: np.ndarray = names) -> None:
+                def read(trains: h5.SpikeTrains = trains, names: np.ndarray = names) -> None:
                     for name in names:
                         trains[name]
 
@@ -235,13 +235,13 @@ def report_flips(events: EventMatrix, random: np.random.Generator, n_flips: int)
     """Files with one flipped bit: how many are noticed."""
     with tempfile.TemporaryDirectory() as folder:
         stream = io.BytesIO()
-        bitstream.write(stream, events)
+        spk.write(stream, events)
         trains = Path(folder) / "a.h5"
-        spiketrains.write(trains, {"a": events})
+        h5.write(trains, {"a": events})
         print(f"\nOne flipped bit, {n_flips} places each:")
         for kind, whole, read in (
-            (".spk", stream.getvalue(), bitstream.read),
-            (".h5", trains.read_bytes(), spiketrains.SpikeTrains),
+            (".spk", stream.getvalue(), spk.read),
+            (".h5", trains.read_bytes(), h5.SpikeTrains),
         ):
             noticed = 0
             for place in random.integers(8 * len(whole), size=n_flips):

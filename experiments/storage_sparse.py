@@ -3,7 +3,7 @@
     python experiments/storage_sparse.py --model CHECKPOINT --data DIR... [--density 0.05 0.09] [--steps 3000]
 
 No sparse model is shipped yet, so the events are the membranes of the model's neurons over thresholds that leave
-the wanted density in each unit of the training part. For each density, a context model is trained on events of
+the wanted density in each unit of the training part. For each density, an entropy model is trained on events of
 the train split; bytes are those of the validation split's chunks, each with its checksum and its format.
 """
 
@@ -19,7 +19,7 @@ from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
-from snn_codec.storage import bitstream, formats
+from snn_codec.storage import formats, spk
 from snn_codec.training.datasets import recordings
 from snn_codec.training.rate import RateTraining, train_context
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
     parser.add_argument("--density", type=float, nargs="+", default=[0.03, 0.05, 0.09])
     parser.add_argument("--minutes", type=float, default=120, help="of recordings to train on (120)")
-    parser.add_argument("--steps", type=int, default=3000, help="of the context model's training (3000)")
+    parser.add_argument("--steps", type=int, default=3000, help="of the entropy model's training (3000)")
     options = parser.parse_args()
     if not all(0 < density < 1 for density in options.density):
         parser.error("--density must be between 0 and 1")
@@ -56,7 +56,7 @@ def main() -> int:
         seconds = sum(chunk.shape[1] for chunk in chunks) * codec.settings.hop / codec.settings.sample_rate
         four = sum(len(formats.encode(chunk)) + FRAMING for chunk in chunks)
         adaptive, learned = (
-            sum(len(payload) + FRAMING for _, payload in (bitstream.pack_chunk(c, m) for c in chunks))
+            sum(len(payload) + FRAMING for _, payload in (spk.pack_chunk(c, m) for c in chunks))
             for m in (None, model)
         )
         found = sum(chunk.sum() for chunk in chunks) / sum(chunk.size for chunk in chunks)

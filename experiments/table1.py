@@ -21,9 +21,9 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
-from snn_codec.evaluation.statistics import differences, summary
 from snn_codec.files import replacing
-from snn_codec.parallel import Spread, Team
+from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.stats import differences, summary
 
 SHIPPED = ("free", "rvq", "sparse", "mu-sparse")
 OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200")
@@ -61,14 +61,14 @@ def main() -> int:
         options.clips, options.perceptual = options.clips or 6, ""
     try:
         data = Data.of(options)
-        team = Team(Spread(options.workers, options.devices, options.nodes), options.device)
+        ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
         names = options.models or [*shipped(), *options.checkpoints, *OTHERS]
-        found, status = evaluations(names, options.levels, data, options.output, team)
-        if team.first:
+        found, status = evaluations(names, options.levels, data, options.output, ranks)
+        if ranks.is_main:
             write(found, options.output, data)
     except UserError as error:
         return fatal(error)
-    return status if team.first else 0
+    return status if ranks.is_main else 0
 
 
 def shipped() -> list[str]:
@@ -84,27 +84,27 @@ def shipped() -> list[str]:
 
 
 def evaluations(
-    names: Sequence[str], levels: Sequence[int], data: Data, folder: Path, team: Team
+    names: Sequence[str], levels: Sequence[int], data: Data, folder: Path, ranks: Ranks
 ) -> tuple[list[dict[str, Any]], int]:
     """Of each coder, on the first rank, and the exit status; one that cannot be used is said and left out."""
     found, status = [], 0
     for name in names:
         try:
-            for coder in at_levels(coders.load(name, team.device), levels):
-                result = evaluated(coder, data, folder, team)
+            for coder in at_levels(coders.load(name, ranks.device), levels):
+                result = evaluated(coder, data, folder, ranks)
                 if result is not None:
                     found.append(result)
                     print(f"{coder.name}: {len(result['clips'])} clips", flush=True)
         except UserError as error:
-            status = fatal(error) if team.first else 2
-    if team.first and not found:
+            status = fatal(error) if ranks.is_main else 2
+    if ranks.is_main and not found:
         raise UserError("nothing could be evaluated")
     return found, status
 
 
 def at_levels(coder: coders.Coder, levels: Sequence[int]) -> list[coders.Coder]:
     """A model that has levels and was given without one, at each of these; any other coder alone."""
-    if not isinstance(coder, coders.ModelCoder) or coder.compression is not None:
+    if not isinstance(coder, coders.ModelCoder) or coder.level is not None:
         return [coder]
     there = [level for level in levels if level < coders.levels_of(coder.codec)]
     return [coders.ModelCoder(coder.codec, f"{coder.name}@{level}", level) for level in there] or [coder]

@@ -68,10 +68,11 @@ def _bits(parser: argparse.ArgumentParser) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from hardware.layer import fold, kept_steps
-    from hardware.quantise import operations
-    from hardware.simulate import in_lava, lava_python
-    from snn_codec.cli import _event_kind, _load, _progress
+    from snn_codec.hardware.layer import fold, kept_steps
+    from snn_codec.hardware.quantise import operations
+    from snn_codec.hardware.simulate import in_lava, lava_python
+
+    from snn_codec.cli.main import _event_kind, _load, _progress
     from snn_codec.storage import event_files
 
     kind = _event_kind(options.output)
@@ -98,7 +99,11 @@ def _simulate(options: argparse.Namespace) -> int:
         parts = [part[:, keep] for part, keep in zip(parts, kept_steps(codec, events), strict=True)]
     found = replace(events, events=np.concatenate(parts, 1))
     event_files.write(
-        options.output, kind, [(options.recording.name, found)], context=codec.context, force=options.force
+        options.output,
+        kind,
+        [(options.recording.name, found)],
+        entropy_model=codec.entropy_model,
+        force=options.force,
     )
     same = np.mean(found.events == events.events)
     print(
@@ -118,9 +123,9 @@ def _simulate(options: argparse.Namespace) -> int:
 
 def _integers(codec: Any, options: argparse.Namespace, **settings: Any) -> Any:
     """The bottleneck in the integers that the options ask for."""
-    from hardware import netx
-    from hardware.layer import calibrated_peak, fold
-    from hardware.quantise import quantise
+    from snn_codec.hardware import netx
+    from snn_codec.hardware.layer import calibrated_peak, fold
+    from snn_codec.hardware.quantise import quantise
 
     if getattr(options, "net", None) is None:
         return quantise(
@@ -135,9 +140,10 @@ def _integers(codec: Any, options: argparse.Namespace, **settings: Any) -> Any:
 
 
 def _encoded(codec: Any, path: Path) -> tuple[Any, list[np.ndarray]]:
-    from hardware.layer import encode_with_features
+    from snn_codec.hardware.layer import encode_with_features
+
     from snn_codec import audio
-    from snn_codec.cli import _progress
+    from snn_codec.cli.main import _progress
 
     length = audio.info(path)
     with _progress(path.name, length.samples / length.sample_rate) as advance:
@@ -145,8 +151,9 @@ def _encoded(codec: Any, path: Path) -> tuple[Any, list[np.ndarray]]:
 
 
 def _export_netx(options: argparse.Namespace) -> int:
-    from hardware import netx
-    from snn_codec.cli import _load
+    from snn_codec.hardware import netx
+
+    from snn_codec.cli.main import _load
 
     features = options.output.with_suffix(".npy")
     for path in (options.output, features) if options.recording else (options.output,):
@@ -169,9 +176,10 @@ def _export_netx(options: argparse.Namespace) -> int:
 
 
 def _export_nir(options: argparse.Namespace) -> int:
-    from hardware import nir
-    from hardware.layer import fold
-    from snn_codec.cli import _load
+    from snn_codec.hardware import nir
+    from snn_codec.hardware.layer import fold
+
+    from snn_codec.cli.main import _load
 
     check_writable(options.output, force=options.force)
     options.device = "cpu"
@@ -188,13 +196,14 @@ def _export_nir(options: argparse.Namespace) -> int:
 
 
 def _export_spikes(options: argparse.Namespace) -> int:
-    from hardware import streams
+    from snn_codec.hardware import streams
+
     from snn_codec import checkpoints
     from snn_codec.storage import event_files
-    from snn_codec.storage.context import ContextModel
+    from snn_codec.storage.entropy_model import EntropyModel
 
-    context = ContextModel.of(checkpoints.find(options.model))
-    recordings = list(event_files.recordings(options.events, options.recording, context=context))
+    entropy_model = EntropyModel.of(checkpoints.find(options.model))
+    recordings = list(event_files.recordings(options.events, options.recording, entropy_model=entropy_model))
     output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
     streams.write(output, options.to, recordings, force=options.force)
     print(f"{options.events} -> {output}: {len(recordings)} recording(s) for {options.to}")

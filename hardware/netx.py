@@ -6,7 +6,7 @@
         neuron/   type "CUBA", iDecay, vDecay, vThMant, refDelay, gradedSpike
 
 Attributes of the file tell the scale and bits of the graded input, the grid and the model. Behind the HDF5 data
-stands the seal of `snn_codec.storage.spiketrains`. To run a file by hand:
+stands the seal of `snn_codec.storage.h5`. To run a file by hand:
 
     network = Network(net_config="bottleneck.net", input_message_bits=16)
     synapse = network.layers[0].synapse
@@ -24,11 +24,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from snn_codec.hardware.quantise import UNITY, IntegerLayer, Synapse
 
-from hardware.quantise import UNITY, IntegerLayer, Synapse
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
-from snn_codec.storage.spiketrains import SEAL, seal
+from snn_codec.storage.h5 import SEAL, seal
 
 FORMAT = "snn_codec.netx"
 BIAS_EXPONENT = 6  # fixed in netx

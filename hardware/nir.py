@@ -17,8 +17,8 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from snn_codec.hardware.layer import Layer
 
-from hardware.layer import Layer
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
 

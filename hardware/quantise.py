@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from snn_codec.hardware.layer import Layer, by_group, group_of
 
-from hardware.layer import Layer, by_group, group_of
 from snn_codec.errors import UserError
 
 LARGEST_A = 2**17 - 1  # u = a << 6 must stay below 2^23
@@ -61,7 +61,7 @@ class IntegerLayer:
         bias_mantissa, bias_exponent: int `[N]`.
         decay: dv, 4096 for a stateless neuron.
         threshold: int, before it is shifted.
-        reset, groups: As in `hardware.layer.Layer`.
+        reset, groups: As in `snn_codec.hardware.layer.Layer`.
         scale: Of the graded input: x = q scale.
         input_bits: Of the graded input, with its sign.
 
@@ -145,7 +145,7 @@ def quantise(
 
     Args:
         layer: In floating point.
-        peak: The feature that becomes the largest graded integer (`hardware.layer.calibrated_peak`).
+        peak: The feature that becomes the largest graded integer (`snn_codec.hardware.layer.calibrated_peak`).
         input_bits: Of the graded input, with its sign, 2 to 16; 2 for binary input of peak 1.
         weight_bits: Of the weights, with their sign, 2 to 15; more than 8 take two synapses.
         whole_bias: Round the biases to whole units of a, as leaky neurons need it in any case: a whole a can

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from snn_codec.hardware.layer import Layer, delays
+from snn_codec.hardware.quantise import UNITY, IntegerLayer
 
-from hardware.layer import Layer, delays
-from hardware.quantise import UNITY, IntegerLayer
 from snn_codec.errors import UserError
 
 WORKER = Path(__file__).parent / "lava_worker" / "worker.py"
@@ -72,7 +72,7 @@ def in_lava(
     Args:
         layer: A `Layer` for floating point, an `IntegerLayer` for fixed point.
         runs: Inputs `[width, steps]`, features or graded integers; the neurons start each from rest.
-        net: A file of `hardware.netx` that holds the layer, for lava-dl to build the network from.
+        net: A file of `snn_codec.hardware.netx` that holds the layer, for lava-dl to build the network from.
         python: As in `lava_python`.
         timeout: Seconds that the worker may take; by default far more than it needs.
         progress: Is called with the number of steps done.
@@ -114,7 +114,7 @@ def _realigned(path: Path, units: int, steps: int, groups: int) -> np.ndarray:
 
 
 def _description(layer: Layer | IntegerLayer) -> dict[str, np.ndarray]:
-    """What the worker builds (`hardware.lava_worker.graph`), in one form for both arithmetics."""
+    """What the worker builds (`snn_codec.hardware.lava_worker.graph`), in one form for both arithmetics."""
     if isinstance(layer, IntegerLayer):
         inputs = [(2 * synapse.weight, synapse.exponent) for synapse in layer.inputs]
         laterals = [(2 * synapse.weight, synapse.exponent) for synapse in layer.laterals]

@@ -15,7 +15,7 @@ import numpy as np
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
-from snn_codec.storage import exporters, spiketrains
+from snn_codec.storage import exporters, h5
 
 SUFFIXES = {"lava": ".npz", "nir": ".nirdata", "sonata": ".sonata.h5", "shd": ".shd.h5"}
 
@@ -31,7 +31,7 @@ def write(
     if kind == "lava":
         _write_lava(path, recordings, force)
     elif kind == "sonata":
-        spiketrains.write(path, recordings, force=force)
+        h5.write(path, recordings, force=force)
     else:
         exporters.export(path, {"nir": "nirdata"}.get(kind, kind), recordings, force=force)
 

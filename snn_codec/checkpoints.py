@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+from snn_codec import pretrained
 from snn_codec.errors import UserError
 
-FOLDERS = (
-    Path(__file__).parent.parent / "data" / "checkpoints",
-    Path(sys.prefix) / "share" / "snn_codec" / "checkpoints",
-)
+FOLDERS = tuple(map(Path, pretrained.__path__))
 DEFAULT = "free"
 
 

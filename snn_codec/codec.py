@@ -1,7 +1,7 @@
 """The codec: encoder, bottleneck and decoder, composed; audio to events and back.
 
 Long audio is cut on one canonical grid of chunks (`events.CHUNK_STEPS`). Each chunk is computed from its own
-samples and `context_steps` steps borrowed on both sides, at the gain of `snn_codec.levels`. Whole recordings,
+samples and `context_steps` steps borrowed on both sides, at the gain of `snn_codec.loudness`. Whole recordings,
 streams and folders all run these same windows, so they give the same events. The spectral networks see no
 further than the context, so their output is that of the whole recording in one piece; the LSTM of SEANet
 could see further, and is cut there.
@@ -23,12 +23,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from snn_codec import checkpoints, config, decoders, levels
+from snn_codec import checkpoints, decoders, loudness
+from snn_codec import settings as config
 from snn_codec.audio import resampled
-from snn_codec.compression import MAX_LEVELS, Prompts, numbers, valid
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
 from snn_codec.files import replacing
+from snn_codec.levels import MAX_LEVELS, Prompts, numbers, valid
 from snn_codec.models.conformer import Context
 from snn_codec.models.mel import MelBottleneck, MelEncoder
 from snn_codec.models.rvq import ResidualVectorQuantiser
@@ -36,8 +37,8 @@ from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
 from snn_codec.models.spiking import SpikingBottleneck
 from snn_codec.search import Search, searched
-from snn_codec.storage.context import FILE_NAME as CONTEXT_FILE
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage.entropy_model import FILE_NAME as ENTROPY_FILE
+from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.weights import digest, pack, unpack
 
 ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder, "mel": MelEncoder}
@@ -60,9 +61,9 @@ class Codec(nn.Module):
         model: Which parts, their sizes, and the grid that they share.
 
     Attributes:
-        context: The context model of this checkpoint's events (`snn_codec.storage.context`), which makes
+        entropy_model: The entropy model of this checkpoint's events (`snn_codec.storage.entropy_model`), which makes
             bitstreams shorter; None if none was trained.
-        voice: The decoder to decode with instead of its own (`snn_codec.decoders`), if any.
+        active_decoder: The decoder to decode with instead of its own (`snn_codec.decoders`), if any.
         decoders: Names of those in its checkpoint.
 
     Raises:
@@ -88,8 +89,8 @@ class Codec(nn.Module):
                 f"encoder and decoder need one width, not {model.encoder.width} and {model.decoder.width}"
             )
         self.settings = model
-        self.context: ContextModel | None = None
-        self.voice: decoders.Decoder | None = None
+        self.entropy_model: EntropyModel | None = None
+        self.active_decoder: decoders.Decoder | None = None
         self.decoders: tuple[str, ...] = (decoders.PLAIN,)
         self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
         self.before = Context(model.encoder.width, model.levels, model.conformer)
@@ -128,7 +129,7 @@ class Codec(nn.Module):
         audio: np.ndarray,
         sample_rate: int,
         *,
-        compression: float | np.ndarray | None = None,
+        level: float | np.ndarray | None = None,
         batch_size: int = 1,
         search: int = 0,
     ) -> EventMatrix:
@@ -137,8 +138,8 @@ class Codec(nn.Module):
         Args:
             audio: float `[samples]`, or `[samples, channels]`, whose mean is coded.
             sample_rate: Of `audio`, in Hz; other rates than the codec's are resampled.
-            compression: The compression level of a model that has levels (mu-SPARSE), in eighths from 0, the
-                most events, to `levels` - 1; or codes of each chunk's level as `EventMatrix.compression` has
+            level: The compression level of a model that has levels (mu-SPARSE), in eighths from 0, the
+                most events, to `levels` - 1; or codes of each chunk's level as `EventMatrix.levels` has
                 them. A quarter of the way up if not given.
             batch_size: Chunks computed at once; more than one pays on a GPU.
             search: Steps of the search for better events (`snn_codec.search`); 0 takes the encoder's. A search has
@@ -148,7 +149,7 @@ class Codec(nn.Module):
             UserError: No samples, not float, more than two dimensions, or not finite; no such level; no such search.
         """
         return self.encode_blocks(
-            [np.asarray(audio)], sample_rate, compression=compression, batch_size=batch_size, search=search
+            [np.asarray(audio)], sample_rate, level=level, batch_size=batch_size, search=search
         )
 
     def encode_blocks(
@@ -156,7 +157,7 @@ class Codec(nn.Module):
         blocks: Iterable[np.ndarray],
         sample_rate: int,
         *,
-        compression: float | np.ndarray | None = None,
+        level: float | np.ndarray | None = None,
         batch_size: int = 1,
         search: int = 0,
         progress: Callable[[float], None] = lambda seconds: None,
@@ -167,7 +168,7 @@ class Codec(nn.Module):
         """
         codes: list[int] = []
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
-        prompts = self.prompts(compression)
+        prompts = self.prompts(level)
         parts, done = [], 0
         if search:
             grid = windows(counted, codes, self.settings.hop, self.settings.context_steps)
@@ -185,16 +186,16 @@ class Codec(nn.Module):
             counted.samples,
             self.fingerprint,
             np.array(codes, np.uint8),
-            compression=prompts.codes(len(codes)),
+            levels=prompts.codes(len(codes)),
         )
 
-    def prompts(self, compression: float | np.ndarray | None) -> Prompts:
+    def prompts(self, level: float | np.ndarray | None) -> Prompts:
         """What to prompt each chunk with.
 
         Raises:
             UserError: Not a level of this model.
         """
-        return Prompts(self.settings.levels, compression)
+        return Prompts(self.settings.levels, level)
 
     def membranes(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
         """What the neurons compare with zero: float32 `[units, steps]`; `encode` gives where it is positive.
@@ -220,7 +221,7 @@ class Codec(nn.Module):
         code: Callable[[Tensor], Tensor],
         prompts: Prompts,
     ) -> Iterator[Tensor]:
-        """`code` of the features, `[unit, step]`, of one chunk after the other; level codes go to `codes`."""
+        """`code` of the features, `[unit, step]`, of one chunk after the other; loudness codes go to `codes`."""
         done = 0
         for batch in _batches(
             windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
@@ -251,18 +252,22 @@ class Codec(nn.Module):
         """As `decode`, chunk by chunk: float32 blocks of up to 256 steps, in bounded memory."""
         self._check(events)
         hop, context, tail = events.hop, self.settings.context_steps, np.zeros(0, np.float32)
-        fade = min(context, self.voice.fade_steps if self.voice else 0) * hop
+        fade = min(context, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
         for start in range(0, events.n_steps, events.chunk_steps):
             stop = min(start + events.chunk_steps, events.n_steps)
             first, last = max(0, start - context), min(events.n_steps, stop + context)
             spikes = torch.from_numpy(events.events[None, :, first:last].astype(np.float32)).to(self.device)
-            level = self.level_tensor(np.repeat(events.compression, events.chunk_steps)[None, first:last])
+            level = self.level_tensor(np.repeat(events.levels, events.chunk_steps)[None, first:last])
             with torch.inference_mode(), self.evaluating():
                 features = self.after(self.bottleneck.decode(spikes), level)
-                decode = partial(self.voice, first=first, plain=self.decoder) if self.voice else self.decoder
+                decode = (
+                    partial(self.active_decoder, first=first, plain=self.decoder)
+                    if self.active_decoder
+                    else self.decoder
+                )
                 audio = decode(features)[0].float().cpu().numpy()
             begin, end = start * hop, min(stop * hop, events.n_samples)
-            gain = levels.gain(events.levels, events.chunk_steps * hop, begin, end)
+            gain = loudness.gain(events.loudness, events.chunk_steps * hop, begin, end)
             chunk = audio[begin - first * hop : end - first * hop]
             yield decoders.faded(tail, chunk) * gain
             tail = audio[stop * hop - first * hop :][:fade]
@@ -274,17 +279,17 @@ class Codec(nn.Module):
                 f"these events were made by the model {events.fingerprint or '(none)'}, "
                 f"but this model is {ours}; decode with the model that encoded"
             )
-        grid = (events.n_units, events.sample_rate, events.hop, len(events.levels))
+        grid = (events.n_units, events.sample_rate, events.hop, len(events.loudness))
         expected = (self.settings.units, self.settings.sample_rate, self.settings.hop, events.n_chunks)
         if grid != expected:
             raise UserError(
-                f"units, sample rate, hop and number of levels are {grid}, where this model has {expected}"
+                f"units, sample rate, hop and number of loudness codes are {grid}, where this model has {expected}"
             )
-        if (len(events.compression) > 0) != (self.settings.levels > 0) or (
-            self.settings.levels and not valid(events.compression, self.settings.levels)
+        if (len(events.levels) > 0) != (self.settings.levels > 0) or (
+            self.settings.levels and not valid(events.levels, self.settings.levels)
         ):
             raise UserError(
-                f"these events have {'a' if len(events.compression) else 'no'} compression level, and this model "
+                f"these events have {'a' if len(events.levels) else 'no'} compression level, and this model "
                 f"has {self.settings.levels or 'no'} levels; decode with the model that encoded"
             )
 
@@ -295,7 +300,7 @@ class Codec(nn.Module):
         weights: Literal["float32", "float16", "int8"] = "float32",
         force: bool = False,
     ) -> None:
-        """Write the checkpoint: `config.json`, `model.safetensors`, and the context model, in the folder `path`.
+        """Write the checkpoint: `config.json`, `model.safetensors`, and the entropy model, in the folder `path`.
 
         With other `weights` than float32, matrices are rounded to float16, or to 8-bit integers with a scale for
         each row, and what only training needs is left out; the model that is loaded again is that rounded one, with
@@ -318,8 +323,8 @@ class Codec(nn.Module):
             save_file(tensors, temporary)
         with replacing(folder / "config.json", force=force) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
-        if self.context is not None:
-            self.context.save(folder / CONTEXT_FILE, force=force)
+        if self.entropy_model is not None:
+            self.entropy_model.save(folder / ENTROPY_FILE, force=force)
 
     @classmethod
     def load(
@@ -357,11 +362,11 @@ class Codec(nn.Module):
                 f"{file}: its weights are those of {codec.fingerprint}, but {folder / 'config.json'} is of {stored}; "
                 "get the checkpoint again"
             )
-        codec.context = ContextModel.of(folder, codec.fingerprint)
+        codec.entropy_model = EntropyModel.of(folder, codec.fingerprint)
         codec.decoders = (decoders.PLAIN, *decoders.listed(folder))
         codec = codec.to(device).eval()
         if decoder != decoders.PLAIN:
-            codec.voice = decoders.load(folder, decoder, codec, sampling)
+            codec.active_decoder = decoders.load(folder, decoder, codec, sampling)
         return codec
 
 
@@ -386,16 +391,16 @@ class Window(NamedTuple):
 
 
 def windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: int) -> Iterator[Window]:
-    """Cut audio into the windows of the canonical grid; append each chunk's level code to `codes`.
+    """Cut audio into the windows of the canonical grid; append each chunk's loudness code to `codes`.
 
-    A chunk's gain depends on the levels of both neighbours, so a window comes when the next chunk is full.
+    A chunk's gain depends on the loudness of both neighbours, so a window comes when the next chunk is full.
     """
     size, margin = CHUNK_STEPS * hop, context * hop
     buffer, offset, index = np.zeros(0, np.float32), 0, 0  # buffer[0] is sample `offset` of the recording
 
     def window(stop: int) -> Window:
         first, last = max(0, index * size - margin), min(stop, (index + 1) * size + margin)
-        gain = levels.gain(np.array(codes, np.uint8), size, first, last)
+        gain = loudness.gain(np.array(codes, np.uint8), size, first, last)
         steps = steps_for(min(stop, (index + 1) * size) - index * size, hop)
         return Window(
             _whole_steps(buffer[first - offset : last - offset] / gain, hop),
@@ -407,7 +412,7 @@ def windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: i
         buffer = np.concatenate([buffer, block])
         while offset + len(buffer) >= (len(codes) + 1) * size:
             start = len(codes) * size - offset
-            codes.append(levels.measure(buffer[start : start + size], hop))
+            codes.append(loudness.measure(buffer[start : start + size], hop))
             if len(codes) > 1 and offset + len(buffer) >= (index + 1) * size + margin:
                 yield window((index + 1) * size + margin)
                 index += 1
@@ -415,7 +420,7 @@ def windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: i
                 buffer, offset = buffer[drop:], offset + drop
     stop = offset + len(buffer)
     if stop > len(codes) * size:
-        codes.append(levels.measure(buffer[len(codes) * size - offset :], hop))
+        codes.append(loudness.measure(buffer[len(codes) * size - offset :], hop))
     while index < len(codes):
         yield window(stop)
         index += 1

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
 from snn_codec.models.diffusion import DiffusionDecoder

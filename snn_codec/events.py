@@ -29,11 +29,11 @@ class EventMatrix:
         hop: Samples per step.
         n_samples: Length of the recording in samples at `sample_rate`; T = ceil(n_samples / hop).
         fingerprint: Of the checkpoint that made the events ("" if none did).
-        levels: uint8 `[ceil(T / chunk_steps)]`, the quantised level of each chunk (`snn_codec.levels`);
-            empty if the events carry no level.
+        loudness: uint8 `[ceil(T / chunk_steps)]`, the quantised loudness of each chunk (`snn_codec.loudness`);
+            empty if the events carry none.
         chunk_steps: Steps per chunk of the canonical grid.
-        compression: uint8 `[ceil(T / chunk_steps)]`, the compression level that each chunk was made with, in
-            eighths (`snn_codec.compression`); empty if the model has no levels.
+        levels: uint8 `[ceil(T / chunk_steps)]`, the compression level that each chunk was made with, in
+            eighths (`snn_codec.levels`); empty if the model has no levels.
 
     Raises:
         TypeError: `events` is not a boolean matrix, or an integer field is not an integer.
@@ -45,9 +45,9 @@ class EventMatrix:
     hop: int
     n_samples: int
     fingerprint: str = ""
-    levels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    loudness: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     chunk_steps: int = CHUNK_STEPS
-    compression: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    levels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __post_init__(self) -> None:
         events = np.asarray(self.events)
@@ -71,7 +71,7 @@ class EventMatrix:
                 f"are {steps_for(self.n_samples, self.hop)} steps (did you pass seconds?)"
             )
         arrays = {"events": events}
-        for name in ("levels", "compression"):
+        for name in ("loudness", "levels"):
             arrays[name] = codes = np.asarray(getattr(self, name))
             if codes.dtype != np.uint8 or codes.shape not in ((0,), (steps_for(steps, self.chunk_steps),)):
                 raise ValueError(
@@ -90,8 +90,8 @@ class EventMatrix:
             (self.sample_rate, self.hop, self.n_samples, self.fingerprint, self.chunk_steps)
             == (other.sample_rate, other.hop, other.n_samples, other.fingerprint, other.chunk_steps)
             and np.array_equal(self.events, other.events)
+            and np.array_equal(self.loudness, other.loudness)
             and np.array_equal(self.levels, other.levels)
-            and np.array_equal(self.compression, other.compression)
         )
 
     __hash__ = None  # type: ignore[assignment]

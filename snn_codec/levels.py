@@ -1,45 +1,62 @@
-"""Level: a quantised loudness for each chunk, and the smooth gain that it stands for.
+"""Compression levels of mu-SPARSE ("prompts"): how few events a chunk shall have, one byte a chunk.
 
-The networks see audio whose level is always about the same; the level itself travels with the events, one
-byte a chunk. So that the gain has no step at a chunk border (the networks look across borders), it is
-linear in dB between knots: at the centre of a chunk its own level, at a border the higher of the two levels
-beside it. The gain is therefore never below a chunk's own level, and normalised audio never overloads.
+A level is a number from 0 (the most events) to `levels` - 1, in eighths. Departs: the paper's levels are integers;
+eighths, between whose embeddings the model interpolates, let a rate be met within a few per cent.
+
+The code 255 is level 0 in a chunk that was to have a quality that no level reaches.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-FLOOR_DB = -160  # code 0; 24-bit silence is near -144 dB
-STEP_DB = 1
+from snn_codec.errors import UserError
+
+LEVEL_PARTS = 8
+MAX_LEVELS = 32  # so that a code is a byte
+UNREACHED = 255
 
 
-def measure(audio: np.ndarray, hop: int) -> int:
-    """The level code of one chunk: its loudest step's RMS in dB re 1, rounded to 1 dB, plus 160, as 0..255.
+def numbers(codes: np.ndarray) -> np.ndarray:
+    """The levels, float32, that codes stand for."""
+    return np.where(codes == UNREACHED, 0, codes / LEVEL_PARTS).astype(np.float32)
 
-    `audio` is float `[samples]`; a last step that is not full counts as if filled up with zeros.
+
+def valid(codes: np.ndarray, levels: int) -> bool:
+    """Whether all codes, uint8, are of a model with so many levels."""
+    return bool(np.all((codes <= (levels - 1) * LEVEL_PARTS) | (codes == UNREACHED)))
+
+
+class Prompts:
+    """The level of each chunk of a recording.
+
+    Args:
+        levels: How many levels the model has; 0 for none.
+        level: One level for all chunks; or uint8 `[chunks]`, codes in eighths; or None, a quarter of the
+            way up.
+
+    Raises:
+        UserError: The model has no such level, or none at all.
     """
-    samples = np.zeros(-(-len(audio) // hop) * hop)
-    samples[: len(audio)] = audio
-    power = np.square(samples).reshape(-1, hop).mean(1).max()
-    if power <= 10 ** (FLOOR_DB / 10):
-        return 0
-    return int(np.clip(np.rint(10 * np.log10(power) / STEP_DB) - FLOOR_DB, 0, 255))
 
+    def __init__(self, levels: int, level: float | np.ndarray | None):
+        self.levels = levels
+        if not levels:
+            if level is not None:
+                raise UserError("this model has no compression levels; use one trained as mu-SPARSE")
+            return
+        if isinstance(level, np.ndarray) and level.ndim:
+            self._codes = level
+            known = level.dtype == np.uint8 and len(level) and valid(level, levels)
+        else:
+            number = levels // 4 if level is None else float(level)
+            known = 0 <= number <= levels - 1
+            self._codes = np.array([round(number * LEVEL_PARTS) if known else 0], np.uint8)
+        if not known:
+            raise UserError(f"compression level {level} is not one of this model's, 0 to {levels - 1}")
 
-def gain(levels: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.ndarray:
-    """The gain for the samples [start, stop) of a recording with these level codes: float32, linear scale.
-
-    Normalised audio is audio / gain. Only the levels of the chunks that hold [start, stop) and of their
-    neighbours have a say.
-    """
-    decibels = levels.astype(np.float64) * STEP_DB + FLOOR_DB
-    borders = np.maximum(decibels[:-1], decibels[1:])
-    knots = np.empty(2 * len(levels) - 1)
-    knots[0::2], knots[1::2] = decibels, borders
-    positions = (np.arange(len(knots)) + 1) * (chunk_samples / 2)
-    first = max(0, int(start // (chunk_samples / 2)) - 2)
-    last = int(stop // (chunk_samples / 2)) + 2
-    samples = np.arange(start, stop) + 0.5
-    curve = np.interp(samples, positions[first:last], knots[first:last])
-    return (10 ** (curve / 20)).astype(np.float32)
+    def codes(self, n_chunks: int) -> np.ndarray:
+        """uint8 `[n_chunks]`, or `[0]` without levels; chunks after the last that was given are as that one."""
+        if not self.levels:
+            return np.zeros(0, np.uint8)
+        return self._codes[np.minimum(np.arange(n_chunks), len(self._codes) - 1)]

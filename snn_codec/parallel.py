@@ -25,7 +25,7 @@ State, Job, Result = TypeVar("State"), TypeVar("Job"), TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Spread:
+class Parallelism:
     """Over what jobs are spread: `workers` processes for each of `devices` ranks on each of `nodes` machines.
 
     Raises:
@@ -46,24 +46,24 @@ class Spread:
         return self.devices * self.nodes
 
 
-class Team:
+class Ranks:
     """This process among the ranks; with more than one rank, making it launches the others.
 
     Args:
-        spread: How many ranks and workers.
+        parallelism: How many ranks and workers.
         device: `cpu`, `cuda` ...; with several ranks, each has its own device of that kind.
 
     Attributes:
-        rank: This process's number; `first` says that it is 0, the one that prints and writes.
+        rank: This process's number; `is_main` says that it is 0, the one that prints and writes.
         device: The one to compute on.
 
     Raises:
         UserError: There are not that many devices.
     """
 
-    def __init__(self, spread: Spread, device: str = "cpu"):
-        self.spread, self.rank, self.device = spread, 0, device
-        if spread.ranks > 1:
+    def __init__(self, parallelism: Parallelism, device: str = "cpu"):
+        self.parallelism, self.rank, self.device = parallelism, 0, device
+        if parallelism.ranks > 1:
             self._launch(device.partition(":")[0])
 
     def _launch(self, accelerator: str) -> None:
@@ -74,24 +74,24 @@ class Team:
         try:
             fabric = lightning_fabric.Fabric(
                 accelerator=accelerator,
-                devices=self.spread.devices,
-                num_nodes=self.spread.nodes,
+                devices=self.parallelism.devices,
+                num_nodes=self.parallelism.nodes,
                 # the first rank to be done waits for the last one, which may have hours of recordings more
                 strategy=DDPStrategy(timeout=timedelta(days=2)),
             )
         except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is a ValueError
-            raise UserError(f"--devices {self.spread.devices}: cannot be used here ({error})") from error
+            raise UserError(f"--devices {self.parallelism.devices}: cannot be used here ({error})") from error
         fabric.launch()
         atexit.register(distributed.destroy_process_group)
         self.rank, self.device = fabric.global_rank, str(fabric.device)
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """On every rank, the value that the first one has."""
-        if self.spread.ranks == 1:
+        if self.parallelism.ranks == 1:
             return value
         from torch import distributed
 
@@ -114,13 +114,13 @@ class Team:
         Raises:
             UserError: That of a job, or a process died.
         """
-        if self.spread.ranks == 1:
+        if self.parallelism.ranks == 1:
             yield from self._here(work, prepare, jobs, progress)
             return
         results: list[Result] = []
         failure = None
         try:
-            results = list(self._here(work, prepare, jobs[self.rank :: self.spread.ranks], progress))
+            results = list(self._here(work, prepare, jobs[self.rank :: self.parallelism.ranks], progress))
         except UserError as error:  # the others wait for this rank; they have to hear of it
             failure = str(error)
         yield from self._gathered(results, failure, len(jobs))
@@ -128,16 +128,16 @@ class Team:
     def _gathered(self, results: list[Result], failure: str | None, n_jobs: int) -> Iterator[Result]:
         from torch import distributed
 
-        everyone: list[Any] = [None] * self.spread.ranks
+        everyone: list[Any] = [None] * self.parallelism.ranks
         distributed.all_gather_object(everyone, (results, failure))
         distributed.barrier()
-        if not self.first:
+        if not self.is_main:
             return
         for _, message in everyone:
             if message is not None:
                 raise UserError(message)
         for number in range(n_jobs):
-            yield everyone[number % self.spread.ranks][0][number // self.spread.ranks]
+            yield everyone[number % self.parallelism.ranks][0][number // self.parallelism.ranks]
 
     def _here(
         self,
@@ -147,7 +147,7 @@ class Team:
         progress: Callable[[float], None],
     ) -> Iterator[Result]:
         """The jobs of this rank, by its workers."""
-        workers = min(self.spread.workers, len(jobs))
+        workers = min(self.parallelism.workers, len(jobs))
         if workers <= 1:
             state = prepare() if jobs else None
             for number, job in enumerate(jobs):

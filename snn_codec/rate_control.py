@@ -18,12 +18,12 @@ import torch
 
 from snn_codec.audio import resampled
 from snn_codec.codec import Codec, Window, windows
-from snn_codec.compression import LEVEL_PARTS, UNREACHED
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
 from snn_codec.events import CHUNK_STEPS, EventMatrix
+from snn_codec.levels import LEVEL_PARTS, UNREACHED
+from snn_codec.metrics import si_snr
 from snn_codec.search import Search
-from snn_codec.storage import bitstream
+from snn_codec.storage import spk
 
 Blocks = Callable[[], Iterable[np.ndarray]]  # reads the recording from its start, each time it is called
 TOLERANCE = 0.05
@@ -71,7 +71,7 @@ def at_rate(
             events = codec.encode_blocks(
                 blocks(),
                 sample_rate,
-                compression=code / LEVEL_PARTS,
+                level=code / LEVEL_PARTS,
                 batch_size=batch_size,
                 search=search,
             )
@@ -114,7 +114,7 @@ def at_quality(
 ) -> Guaranteed:
     """Events with the fewest bytes, chunk by chunk, that decode with at least `min_si_snr` dB in each chunk.
 
-    Chunks that no level lifts that far have the most events, and are marked in `EventMatrix.compression`; silent
+    Chunks that no level lifts that far have the most events, and are marked in `EventMatrix.levels`; silent
     ones, which have no SI-SNR, have the fewest. Memory is bounded but for the events.
 
     Args:
@@ -142,7 +142,7 @@ def at_quality(
         progress(len(codes) * CHUNK_STEPS * codec.settings.hop / rate)
     chosen = np.array(codes, np.uint8)
     while True:
-        events = codec.encode_blocks(blocks(), sample_rate, compression=chosen, search=search)
+        events = codec.encode_blocks(blocks(), sample_rate, level=chosen, search=search)
         reached = _chunk_si_snr(codec, events, resampled(blocks(), sample_rate, rate))
         low = (reached < min_si_snr) & (chosen != UNREACHED)  # silence, NaN, is never low
         if not low.any():
@@ -162,7 +162,7 @@ def _top(codec: Codec) -> int:
 def kbps(codec: Codec, events: EventMatrix) -> float:
     """The true rate of a bitstream of these events, everything in it counted."""
     file = io.BytesIO()
-    bitstream.write(file, events, model=codec.context)
+    spk.write(file, events, entropy_model=codec.entropy_model)
     return events.kbps(len(file.getvalue()))
 
 
@@ -227,7 +227,7 @@ def _good(codec, features, window, target, samples, min_si_snr, codes) -> dict[i
         events = (spikes[:, :, window.before : window.before + window.steps] > 0.5).cpu().numpy()
         for code, matrix, sound in zip(batch, events, decoded, strict=True):
             if si_snr(sound[samples[0] : samples[0] + len(target)], target) >= min_si_snr:
-                found[code] = len(bitstream.pack_chunk(matrix, codec.context)[1])
+                found[code] = len(spk.pack_chunk(matrix, codec.entropy_model)[1])
     return found
 
 

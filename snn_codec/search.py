@@ -6,8 +6,8 @@ the decoder and the surrogate gradients of the neurons H:
 
     maximise  SI-SNR(decode(H(x)), audio)  -  price R(H(x)) / R(H(x_0))
 
-R is what the events cost: bits by the checkpoint's context model, linearised at the encoder's events H(x_0) (by how
-often each unit fires, if there is no context model). The best events on the way are kept, so that they are never worse
+R is what the events cost: bits by the checkpoint's entropy model, linearised at the encoder's events H(x_0) (by how
+often each unit fires, if there is no entropy model). The best events on the way are kept, so that they are never worse
 than the encoder's by this measure. The codes of a residual vector quantiser are passed straight through; there, the
 price has no gradient and only judges. Level 0, of a model with levels, asks for the most events, so that bits have no
 price there; they have all of it from level 8 on.
@@ -115,8 +115,8 @@ class Search:
     def _prices(self, spikes: Tensor) -> Tensor:
         """What an event more costs in each cell `[unit, step]`, as a share of the cost of all."""
         events = (spikes > 0.5).cpu().numpy()
-        if self.codec.context is not None:
-            p = self.codec.context.probabilities(events)
+        if self.codec.entropy_model is not None:
+            p = self.codec.entropy_model.probabilities(events)
         else:
             counts = events.sum(1, keepdims=True) + 0.5
             p = np.broadcast_to(counts / (events.shape[1] + 1), events.shape)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
-from snn_codec.parallel import Spread, Team
+from snn_codec.parallel import Parallelism, Ranks
 
 
 def state():
@@ -39,4 +39,4 @@ def writes_slowly(state, path):
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
     folder = Path(sys.argv[1])
-    list(Team(Spread(2)).map(writes_slowly, state, [folder / f"{number}.txt" for number in range(5)]))
+    list(Ranks(Parallelism(2)).map(writes_slowly, state, [folder / f"{number}.txt" for number in range(5)]))

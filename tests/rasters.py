@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies
 
 from snn_codec.events import EventMatrix, steps_for
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage.entropy_model import EntropyModel
 
 
 def raster(units: int, steps: int, density: float, seed: int = 0) -> np.ndarray:
@@ -26,16 +26,16 @@ def bursty(units: int, steps: int, seed: int = 0, rate: float = -2.5) -> np.ndar
     return events
 
 
-def matrix(events: np.ndarray, *, levels: bool = True, chunk_steps: int = 256, **fields) -> EventMatrix:
+def matrix(events: np.ndarray, *, loudness: bool = True, chunk_steps: int = 256, **fields) -> EventMatrix:
     """A recording of these events, whose last step is not full."""
     hop = fields.pop("hop", 512)
     n_chunks = steps_for(events.shape[1], chunk_steps)
-    codes = np.arange(n_chunks, dtype=np.uint8) if levels else np.zeros(0, np.uint8)
+    codes = np.arange(n_chunks, dtype=np.uint8) if loudness else np.zeros(0, np.uint8)
     settings = {"sample_rate": 22050, "n_samples": events.shape[1] * hop - hop // 2} | fields
     settings = {"fingerprint": "0123456789abcdef"} | settings
-    if settings.get("compression") is True:
-        settings["compression"] = (255 - 3 * np.arange(n_chunks)).astype(np.uint8)
-    return EventMatrix(events, hop=hop, levels=codes, chunk_steps=chunk_steps, **settings)
+    if settings.get("levels") is True:
+        settings["levels"] = (255 - 3 * np.arange(n_chunks)).astype(np.uint8)
+    return EventMatrix(events, hop=hop, loudness=codes, chunk_steps=chunk_steps, **settings)
 
 
 @strategies.composite
@@ -47,8 +47,10 @@ def rasters(draw, max_units: int = 40, max_steps: int = 80) -> np.ndarray:
     return raster(units, steps, density, draw(strategies.integers(0, 2**16)))
 
 
-def context(units: int, history: int = 2, layers: tuple[int, ...] = (6, 5), seed=0, scale=60) -> ContextModel:
-    """A context model with random weights, in units of 1 / 256."""
+def entropy_model(
+    units: int, history: int = 2, layers: tuple[int, ...] = (6, 5), seed=0, scale=60
+) -> EntropyModel:
+    """An entropy model with random weights, in units of 1 / 256."""
     random = np.random.default_rng(seed)
 
     def weights(*shape: int) -> np.ndarray:
@@ -58,11 +60,11 @@ def context(units: int, history: int = 2, layers: tuple[int, ...] = (6, 5), seed
     shapes = zip(layers, widths[:-1], strict=True)
     hidden = [(weights(*shape), weights(shape[0]).astype(np.int32)) for shape in shapes]
     output = weights(units, sum(widths)), weights(units).astype(np.int32)
-    return ContextModel(history, tuple(hidden), output, np.tril(weights(units, units), -1))
+    return EntropyModel(history, tuple(hidden), output, np.tril(weights(units, units), -1))
 
 
-def chain(units: int) -> ContextModel:
-    """A context model that expects every unit to do what the unit before it did."""
+def chain(units: int) -> EntropyModel:
+    """An entropy model that expects every unit to do what the unit before it did."""
     output = np.zeros((units, units), np.int16), np.full(units, -4 * 256, np.int32)
     output[1][0] = 0
-    return ContextModel(1, (), output, (8 * 256 * np.eye(units, k=-1)).astype(np.int16))
+    return EntropyModel(1, (), output, (8 * 256 * np.eye(units, k=-1)).astype(np.int16))

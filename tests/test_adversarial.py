@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.models.discriminators import Judgement
 from snn_codec.training.adversarial import (
     Balancer,

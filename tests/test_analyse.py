@@ -11,7 +11,7 @@ import soundfile
 from conftest import tones
 
 from snn_codec.cli import main
-from snn_codec.storage import bitstream, spiketrains
+from snn_codec.storage import h5, spk
 
 ROOT = Path(__file__).parent.parent
 pytest.importorskip("matplotlib")
@@ -74,8 +74,8 @@ def test_sound_and_its_events_give_the_same(checkpoint, codec, tmp_path, capsys)
     score(tmp_path / "a.mid")
     events = codec.encode(sound, 22050)
     (tmp_path / "events").mkdir()
-    spiketrains.write(tmp_path / "events" / "all.h5", {"deep/a.wav": events})
-    bitstream.write(tmp_path / "events" / "a.spk", events)
+    h5.write(tmp_path / "events" / "all.h5", {"deep/a.wav": events})
+    spk.write(tmp_path / "events" / "a.spk", events)
     found = []
     for number, (given, pages) in enumerate((("a.wav", 1), ("events/all.h5", 1), ("events/a.spk", 0))):
         output = tmp_path / f"report{number}"
@@ -124,7 +124,7 @@ def test_what_cannot_be_used_gets_one_sentence(checkpoint, tmp_path, capsys, mon
 
 def test_event_files_are_of_one_model(checkpoint, codec, tmp_path, capsys):
     score(tmp_path / "a.mid")
-    bitstream.write(tmp_path / "a.spk", codec.encode(tones(2.0), 22050))
+    spk.write(tmp_path / "a.spk", codec.encode(tones(2.0), 22050))
     status, _, err = run(
         capsys,
         tmp_path / "a.spk",

@@ -13,7 +13,7 @@ from conftest import tones
 
 from snn_codec.cli import main
 from snn_codec.codec import Codec
-from snn_codec.storage import bitstream, spiketrains
+from snn_codec.storage import h5, spk
 from snn_codec.training.datasets import recordings
 
 
@@ -131,7 +131,7 @@ def test_unusual_input_is_right(cli, tmp_path, kind):
     assert cli("decode", tmp_path / "input.spk", "-o", tmp_path / "out.wav")[0] == 0
     length = 1 if kind == "one sample" else 22050
     assert soundfile.info(tmp_path / "out.wav").frames == length
-    assert bitstream.read(tmp_path / "input.spk").n_samples == length
+    assert spk.read(tmp_path / "input.spk").n_samples == length
 
 
 @pytest.mark.parametrize("suffix", [".spk", ".h5"])
@@ -211,10 +211,10 @@ def test_the_output_says_which_kind_of_event_file(cli, tmp_path):
     soundfile.write(tmp_path / "a.wav", tones(0.5), 22050)
     for name, more in (("a.spk", ()), ("a.h5", ()), ("b", ("--format", "h5")), ("c", ())):
         assert cli("encode", tmp_path / "a.wav", "-o", tmp_path / name, *more)[0] == 0
-    events = bitstream.read(tmp_path / "a.spk")
-    assert bitstream.read(tmp_path / "c") == events
+    events = spk.read(tmp_path / "a.spk")
+    assert spk.read(tmp_path / "c") == events
     for name in ("a.h5", "b"):
-        assert dict(spiketrains.SpikeTrains(tmp_path / name)) == {"a.wav": events}
+        assert dict(h5.SpikeTrains(tmp_path / name)) == {"a.wav": events}
     status, _, err = cli("encode", tmp_path / "a.wav", "-o", tmp_path / "a.csv")
     assert status == 2 and "convert" in err and not (tmp_path / "a.csv").exists()
 
@@ -290,21 +290,21 @@ def test_pipes_take_one_recording(cli, tmp_path):
 def test_events_are_converted(cli, tmp_path, kind):
     soundfile.write(tmp_path / "a.wav", tones(2.0), 22050)
     cli("encode", tmp_path / "a.wav")
-    events = bitstream.read(tmp_path / "a.spk")
+    events = spk.read(tmp_path / "a.spk")
     target = tmp_path / f"b.{kind}"
     status, out, err = cli("convert", tmp_path / "a.spk", target, *(["--to", kind] if kind == "shd" else []))
     assert (status, err) == (0, "") and "1 recording(s)" in out
     if kind in ("spk", "h5"):
         back = tmp_path / "c.spk"
         assert cli("convert", target, back)[0] == 0
-        assert bitstream.read(back) == events and back.read_bytes() == (tmp_path / "a.spk").read_bytes()
+        assert spk.read(back) == events and back.read_bytes() == (tmp_path / "a.spk").read_bytes()
     status, _, err = cli("convert", tmp_path / "a.spk", target, *(["--to", kind] if kind == "shd" else []))
     assert status == 2 and "--force" in err
     status, _, err = cli("convert", tmp_path / "a.spk", tmp_path / "b.nothing")
     assert status == 2 and "b.nothing" in err and "nirdata" in err
 
 
-def test_a_context_model_is_trained_and_used(checkpoint, music, tmp_path, capsys):
+def test_an_entropy_model_is_trained_and_used(checkpoint, music, tmp_path, capsys):
     folder = tmp_path / "model"
     shutil.copytree(checkpoint, folder)
     train = ["train-entropy", str(folder), "--data", str(music), "--steps", "150"]
@@ -317,13 +317,13 @@ def test_a_context_model_is_trained_and_used(checkpoint, music, tmp_path, capsys
     assert main(["encode", sound, "-o", str(first), "--model", str(folder)]) == 0
     assert main(["encode", sound, "-o", str(second), "--model", str(checkpoint)]) == 0
     assert first.stat().st_size < 0.6 * second.stat().st_size
-    assert "learned" in bitstream.breakdown(first)["chunks"]
+    assert "learned" in spk.breakdown(first)["chunks"]
     assert main(["decode", str(first), "-o", str(tmp_path / "a.wav"), "--model", str(folder)]) == 0
     capsys.readouterr()
     for command, expected in ((["info"], 0), (["decode", "-o", str(tmp_path / "b.wav")], 2)):
         assert main([*command, str(first), "--model", str(checkpoint)]) == expected
         output = capsys.readouterr()
-        assert "context model" in output.out + output.err
+        assert "entropy model" in output.out + output.err
     assert main(["info", str(first), "--model", str(folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["recordings"]["a"]["events"] == Codec.load(folder).encode(*soundfile.read(sound)).n_events

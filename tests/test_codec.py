@@ -6,11 +6,11 @@ import pytest
 import torch
 from conftest import settled, small_model, tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
 from snn_codec.events import EventMatrix
+from snn_codec.metrics import si_snr
 
 CHUNK = 256 * 512
 
@@ -59,10 +59,10 @@ def test_chunks_are_cut_where_nothing_is_lost(layers):
                 parameter.add_(0.1 * torch.randn_like(parameter))
     audio = tones(20.0)
     audio /= np.abs(audio).max()
-    events = codec.encode(audio, 22050, compression=2.5)
+    events = codec.encode(audio, 22050, level=2.5)
     flat = EventMatrix(
         events.events, 22050, 512, len(audio), codec.fingerprint, np.full(4, 160, np.uint8), 256,
-        events.compression,
+        events.levels,
     )  # fmt: skip
     level = torch.tensor([[2.5]])
     with torch.inference_mode():
@@ -106,7 +106,7 @@ def test_level_is_the_codecs_own_business(codec, decibels):
     audio = tones(13.0)
     gain = np.float32(10 ** (decibels / 20))
     loud, quiet = codec.encode(audio, 22050), codec.encode(audio * gain, 22050)
-    assert (quiet.levels.astype(int) - loud.levels == decibels).all()
+    assert (quiet.loudness.astype(int) - loud.loudness == decibels).all()
     assert (loud.events != quiet.events).mean() < 1e-3  # only the rounding of a float
     assert si_snr(codec.decode(quiet), codec.decode(loud)) > 30
     assert np.abs(codec.decode(quiet)).max() == pytest.approx(

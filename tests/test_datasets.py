@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from conftest import tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.training.augmentation import augment, equaliser, loudest_step, room_response
 from snn_codec.training.datasets import Crops, StepSampler, clips, recordings

@@ -11,7 +11,8 @@ import torch
 from conftest import settled, small_model, tones
 from safetensors.torch import load_file
 
-from snn_codec import config, decoders, levels
+from snn_codec import decoders, loudness
+from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.decoders import Decoder, Sampling
@@ -74,14 +75,14 @@ def test_chunks_make_the_sound_of_the_whole(settings):
     """Chunk by chunk as in one window: these small networks see less far than a window's context."""
     codec = settled(small_model(context_steps=32))
     events, module = codec.encode(tones(20.0), 22050), network(settings, codec)
-    codec.voice = Decoder(settings, module, Sampling(1 if settings is UNET else 3))
+    codec.active_decoder = Decoder(settings, module, Sampling(1 if settings is UNET else 3))
     chunked = codec.decode(events)
     features = codec.bottleneck.decode(torch.tensor(events.events[None], dtype=torch.float32))
     with torch.no_grad():
-        whole = codec.voice(features, 0, codec.decoder)[0, : events.n_samples].numpy()
-    whole = whole * levels.gain(events.levels, events.chunk_steps * events.hop, 0, events.n_samples)
+        whole = codec.active_decoder(features, 0, codec.decoder)[0, : events.n_samples].numpy()
+    whole = whole * loudness.gain(events.loudness, events.chunk_steps * events.hop, 0, events.n_samples)
     np.testing.assert_allclose(chunked, whole, atol=2e-4 * np.abs(whole).max())
-    codec.voice = None
+    codec.active_decoder = None
     assert np.abs(chunked - codec.decode(events)).max() > 1e-3
 
 
@@ -116,8 +117,8 @@ def test_a_border_is_faded_where_windows_differ():
 def test_memory_is_that_of_a_window(several, events):
     """However long the recording is, the network never gets more than a chunk and its context."""
     codec, seen = Codec.load(several, decoder="diffusion"), []
-    original = codec.voice.module.sample
-    codec.voice.module.sample = lambda features, *more: (
+    original = codec.active_decoder.module.sample
+    codec.active_decoder.module.sample = lambda features, *more: (
         seen.append(features.shape[1]) or original(features, *more)
     )
     blocks = list(codec.decode_blocks(events))
@@ -168,14 +169,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(kind, music, several, tmp_pat
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     best = Codec.load(cut / "best", decoder="diffusion")
     assert best.decoders == ("plain", "gan", "diffusion")  # those of the checkpoint stay
-    assert best.voice.settings.kind == kind
+    assert best.active_decoder.settings.kind == kind
     assert best.fingerprint == Codec.load(several).fingerprint
 
 
 def test_decode_by_the_command_line(several, events, tmp_path, capsys):
-    from snn_codec.storage import bitstream
+    from snn_codec.storage import spk
 
-    bitstream.write(tmp_path / "a.spk", events)
+    spk.write(tmp_path / "a.spk", events)
     heard = {}
     for name, more in (("plain", []), ("gan", []), ("diffusion", ["--steps", "1", "--seed", "7"])):
         target = tmp_path / f"{name}.wav"

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.discriminators import Discriminators, spectrum
 

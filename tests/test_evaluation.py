@@ -17,10 +17,10 @@ from snn_codec.evaluation import coders, figures, perceptual, results
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data, evaluation
 from snn_codec.evaluation.evaluate import Selection, evaluate, jobs, scores_of
-from snn_codec.evaluation.metrics import onset_si_snr, si_snr
-from snn_codec.evaluation.statistics import differences, summary
 from snn_codec.listening import conditions
-from snn_codec.parallel import Spread, Team
+from snn_codec.metrics import onset_si_snr, si_snr
+from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.stats import differences, summary
 
 LENGTH = 256 * 512
 SPLIT = "train"
@@ -212,8 +212,8 @@ def test_a_level_is_asked_of_a_model_that_has_levels(checkpoint, monkeypatch):
     asked = []
     original = Codec.encode
 
-    def encode(self, clip, rate, *, compression=0):
-        asked.append(compression)
+    def encode(self, clip, rate, *, level=0):
+        asked.append(level)
         return original(self, clip, rate)
 
     monkeypatch.setattr(Codec, "encode", encode)
@@ -281,21 +281,21 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
     made = []
     original = cache.evaluation
 
-    def counted(coder, data, team):
+    def counted(coder, data, ranks):
         made.append(coder.name)
-        return original(coder, data, team)
+        return original(coder, data, ranks)
 
     monkeypatch.setattr(cache, "evaluation", counted)
-    coder, team = coders.load(str(checkpoint)), Team(Spread())
+    coder, ranks = coders.load(str(checkpoint)), Ranks(Parallelism())
     few = Data(corpus, SPLIT, Selection(2))
-    first = evaluated(coder, few, tmp_path / "new", team)
-    assert evaluated(coder, few, tmp_path / "new", team)["clips"][0]["si_snr"] == first["clips"][0]["si_snr"]
+    first = evaluated(coder, few, tmp_path / "new", ranks)
+    assert evaluated(coder, few, tmp_path / "new", ranks)["clips"][0]["si_snr"] == first["clips"][0]["si_snr"]
     assert len(made) == 1
-    evaluated(coder, Data(corpus, SPLIT, Selection(3)), tmp_path / "new", team)
+    evaluated(coder, Data(corpus, SPLIT, Selection(3)), tmp_path / "new", ranks)
     assert len(made) == 2
     for path in (tmp_path / "new").iterdir():
         path.write_text(path.read_text()[:100])  # as a full disk leaves it
-    evaluated(coder, few, tmp_path / "new", team)
+    evaluated(coder, few, tmp_path / "new", ranks)
     assert len(made) == 3
 
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rasters import context, matrix, raster
+from rasters import entropy_model, matrix, raster
 
 from snn_codec.errors import UserError
-from snn_codec.storage import bitstream, event_files, spiketrains
+from snn_codec.storage import event_files, h5, spk
 
 A, B = matrix(raster(20, 300, 0.1)), matrix(raster(20, 40, 0.3, 1))
 
@@ -14,16 +14,16 @@ A, B = matrix(raster(20, 300, 0.1)), matrix(raster(20, 40, 0.3, 1))
 def folder(tmp_path):
     """Event files in and below a folder."""
     (tmp_path / "in" / "deep").mkdir(parents=True)
-    bitstream.write(tmp_path / "in" / "a.spk", A)
-    bitstream.write(tmp_path / "in" / "deep" / "a.spk", B)
-    spiketrains.write(tmp_path / "in" / "more.h5", {"x.wav": B, "y": A})
+    spk.write(tmp_path / "in" / "a.spk", A)
+    spk.write(tmp_path / "in" / "deep" / "a.spk", B)
+    h5.write(tmp_path / "in" / "more.h5", {"x.wav": B, "y": A})
     (tmp_path / "in" / "notes.txt").write_text("no events")
     return tmp_path / "in"
 
 
 def test_the_first_bytes_decide_not_the_name(tmp_path):
-    bitstream.write(tmp_path / "a.h5", A)
-    spiketrains.write(tmp_path / "b.bin", {"b": B})
+    spk.write(tmp_path / "a.h5", A)
+    h5.write(tmp_path / "b.bin", {"b": B})
     assert event_files.read(tmp_path / "a.h5") == A
     assert event_files.read(tmp_path / "b.bin", "b") == B
     with pytest.raises(UserError, match=r"a\.h5: is a bitstream.*'b'"):
@@ -35,7 +35,7 @@ def test_a_folder_becomes_one_file_with_every_recording(folder, tmp_path):
     written = event_files.convert([folder], tmp_path / "all.h5", progress=read.append)
     assert written == [tmp_path / "all.h5"] and len(read) == 4
     everything = {"a": A, "deep/a": B, "x.wav": B, "y": A}
-    assert dict(spiketrains.SpikeTrains(tmp_path / "all.h5")) == everything
+    assert dict(h5.SpikeTrains(tmp_path / "all.h5")) == everything
     event_files.convert([tmp_path / "all.h5"], tmp_path / "all.npz")
     with np.load(tmp_path / "all.npz") as arrays:
         assert list(arrays["recording"]) == list(everything)
@@ -46,7 +46,7 @@ def test_one_file_becomes_a_folder_of_files(folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     event_files.convert([tmp_path / "all.h5"], out, "spk")
-    found = {path.name: bitstream.read(path) for path in out.iterdir()}
+    found = {path.name: spk.read(path) for path in out.iterdir()}
     assert found == {"a.spk": A, "deep_a.spk": B, "x.spk": B, "y.spk": A}
     event_files.convert([tmp_path / "all.h5"], out, "shd", name="y")
     assert (out / "y.h5").exists()
@@ -54,7 +54,7 @@ def test_one_file_becomes_a_folder_of_files(folder, tmp_path):
 
 def test_names_cannot_lead_out_of_the_folder(tmp_path):
     names = ("../../evil", "/abs", ".hidden", "..", "a\\b")
-    spiketrains.write(tmp_path / "a.h5", {name: B for name in names})
+    h5.write(tmp_path / "a.h5", {name: B for name in names})
     (tmp_path / "out").mkdir()
     written = event_files.convert([tmp_path / "a.h5"], tmp_path / "out", "csv")
     assert len(set(written)) == len(names)
@@ -73,7 +73,7 @@ def test_names_cannot_lead_out_of_the_folder(tmp_path):
     ],
 )
 def test_what_cannot_be_written_is_refused(tmp_path, output, kind, words):
-    spiketrains.write(tmp_path / "a.h5", {"a": A, "b": B})
+    h5.write(tmp_path / "a.h5", {"a": A, "b": B})
     with pytest.raises(UserError, match=words):
         event_files.convert([tmp_path / "a.h5"], tmp_path / output, kind)
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
@@ -82,20 +82,20 @@ def test_what_cannot_be_written_is_refused(tmp_path, output, kind, words):
 def test_two_recordings_do_not_become_one_file(tmp_path):
     for folder in "pq":
         (tmp_path / folder).mkdir()
-        bitstream.write(tmp_path / folder / "a.spk", A)
+        spk.write(tmp_path / folder / "a.spk", A)
     with pytest.raises(UserError, match="two recordings"):
         event_files.convert([tmp_path / "p", tmp_path / "q"], tmp_path / "q", "csv")
     with pytest.raises(UserError, match="'a' is no name, or that of two recordings"):
         event_files.convert([tmp_path / "p", tmp_path / "q"], tmp_path / "b.h5")
 
 
-def test_a_context_model_is_for_the_events_of_its_checkpoint(tmp_path):
-    model = context(20)
+def test_an_entropy_model_is_for_the_events_of_its_checkpoint(tmp_path):
+    model = entropy_model(20)
     for fingerprint, name in ((A.fingerprint, "ours"), ("fedcba9876543210", "other")):
         own = replace(model, checkpoint=fingerprint)
-        event_files.write(tmp_path / f"{name}.spk", "spk", [("a", A)], context=own)
+        event_files.write(tmp_path / f"{name}.spk", "spk", [("a", A)], entropy_model=own)
         with open(tmp_path / f"{name}.spk", "rb") as file:
-            assert bitstream.Reader(file).header.context == (model.fingerprint if name == "ours" else "")
+            assert spk.Reader(file).header.entropy_model == (model.fingerprint if name == "ours" else "")
 
 
 def test_missing_files_and_empty_folders_are_named(tmp_path):

@@ -51,14 +51,14 @@ def test_equality_looks_at_everything():
         hop=512,
         n_samples=1500,
         fingerprint="a",
-        levels=np.array([7], np.uint8),
+        loudness=np.array([7], np.uint8),
     )
     changes = dict(
         events=~np.eye(3, dtype=bool),
         sample_rate=44100,
         n_samples=1501,
         fingerprint="b",
-        levels=np.array([8], np.uint8),
+        loudness=np.array([8], np.uint8),
         chunk_steps=128,
     )
     assert EventMatrix(**base) == EventMatrix(**base)
@@ -77,8 +77,8 @@ def test_equality_looks_at_everything():
         (dict(n_samples=True), TypeError),
         (dict(n_samples=0), ValueError),
         (dict(sample_rate=-1), ValueError),
-        (dict(levels=np.zeros(2, np.uint8)), ValueError),
-        (dict(levels=np.zeros(1)), ValueError),
+        (dict(loudness=np.zeros(2, np.uint8)), ValueError),
+        (dict(loudness=np.zeros(1)), ValueError),
     ],
 )
 def test_contradictions_are_refused(fields, error):

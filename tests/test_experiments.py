@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from conftest import settled, small_model
 
-from snn_codec import config, decoders
+from snn_codec import decoders
+from snn_codec import settings as config
 
 ROOT = Path(__file__).parent.parent
 

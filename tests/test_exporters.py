@@ -9,7 +9,7 @@ from rasters import matrix, raster
 from snn_codec.errors import UserError
 from snn_codec.storage.exporters import EXPORTERS, export
 
-PAIR = {"a": matrix(raster(80, 300, 0.05)), "b é": matrix(raster(80, 40, 0.3, 1), levels=False)}
+PAIR = {"a": matrix(raster(80, 300, 0.05)), "b é": matrix(raster(80, 40, 0.3, 1), loudness=False)}
 
 
 def test_csv_has_a_row_an_event(tmp_path):

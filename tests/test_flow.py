@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.models.flow import LARGEST, FlowDecoder, embedding
 
 SMALL = config.Flow(crossover=0, window=128, width=24, blocks=1, kernel=3, expansion=2)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from conftest import settled, small_model, tones
 
-from snn_codec import config, decoders
+from snn_codec import decoders
+from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -61,7 +62,9 @@ def test_the_events_stay_and_the_sound_changes(run, codec, checkpoint):
     assert gan.encode(sound, 22050) == events
     np.testing.assert_array_equal(plain.decode(events), codec.decode(events))
     assert not np.array_equal(gan.decode(events), plain.decode(events))
-    whole = gan.voice.module(codec.bottleneck.decode(torch.tensor(events.events[None], dtype=torch.float32)))
+    whole = gan.active_decoder.module(
+        codec.bottleneck.decode(torch.tensor(events.events[None], dtype=torch.float32))
+    )
     assert whole.shape[-1] == events.n_steps * 512
     log = rows(run("b"))
     assert [row["step"] for row in log] == ["3", "6"] and all(float(row["plain_mel"]) > 0 for row in log)
@@ -186,4 +189,7 @@ def test_a_later_decoder_is_kept_beside_an_earlier_one(run, tmp_path, checkpoint
     second = run("b", init_from=str(first)) / "best"
     assert json.loads((second / "decoders.json").read_text()).keys() == {"gan"}
     assert decoders.copy(first, second, Codec.load(second), weights="int8", force=True) == ["gan"]
-    assert Codec.load(second, decoder="gan").voice.settings == Codec.load(first, decoder="gan").voice.settings
+    assert (
+        Codec.load(second, decoder="gan").active_decoder.settings
+        == Codec.load(first, decoder="gan").active_decoder.settings
+    )

@@ -6,41 +6,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from snn_codec.storage import bitstream, spiketrains
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage import h5, spk
+from snn_codec.storage.entropy_model import EntropyModel
 
 FOLDER = Path(__file__).parent / "golden"
 MAKE = runpy.run_path(str(FOLDER / "make.py"))
 MADE = MAKE["bitstreams"]()
-MODEL = ContextModel.load(FOLDER / "v1_context.safetensors")
+MODEL = EntropyModel.load(FOLDER / "v1_context.safetensors")
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
 def test_bitstreams_are_made_byte_for_byte_and_read(name):
     assert MADE[name] == (FOLDER / name).read_bytes()
-    events = bitstream.read(FOLDER / name, model=MODEL)
+    events = spk.read(FOLDER / name, entropy_model=MODEL)
     expected = MAKE["prompted" if name.startswith("v2") else "recording"]()
     np.testing.assert_array_equal(events.events, expected.events[:, : events.n_steps])
     if name in ("v1.spk", "v1_context.spk", "v2.spk"):
         assert events == expected
     else:
-        assert bitstream.breakdown(FOLDER / name)["chunks"] == {name[3:-4]: 3}
+        assert spk.breakdown(FOLDER / name)["chunks"] == {name[3:-4]: 3}
 
 
 def test_every_file_of_the_folder_is_tested():
     assert {path.name for path in FOLDER.glob("*.spk")} == set(MADE)
 
 
-def test_context_models_are_read():
-    assert MODEL.fingerprint == MAKE["context"]().fingerprint == "1e945c7d"
+def test_entropy_models_are_read():
+    assert MODEL.fingerprint == MAKE["entropy_model"]().fingerprint == "1e945c7d"
 
 
 @pytest.mark.parametrize("name", ["v1.h5", "v1_compressed.h5", "v2.h5"])
 def test_spike_trains_are_read(name):
-    with spiketrains.SpikeTrains(FOLDER / name) as trains:
+    with h5.SpikeTrains(FOLDER / name) as trains:
         assert list(trains) == ["one", "zwei ä"]
         assert trains["one"] == MAKE["prompted" if name.startswith("v2") else "recording"]()
         second = trains["zwei ä"]
     np.testing.assert_array_equal(second.events, MAKE["recording"]().events[:3, :60])
     assert (second.sample_rate, second.hop, second.n_samples, second.chunk_steps) == (44100, 441, 26460, 7)
-    assert second.fingerprint == "" and not len(second.levels) and not len(second.compression)
+    assert second.fingerprint == "" and not len(second.loudness) and not len(second.levels)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import settled, small_model, tones
+from snn_codec.hardware import netx, simulate
+from snn_codec.hardware.simulate import lava_python
 
-from hardware import netx, simulate
-from hardware.simulate import lava_python
-from snn_codec import config
-from snn_codec.cli import _parser, main
+from snn_codec import settings as config
+from snn_codec.cli.main import _parser, main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.storage import spiketrains
+from snn_codec.storage import h5
 
 ROOT = Path(__file__).parent.parent
 
@@ -66,7 +66,7 @@ def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, m
     )  # fmt: skip
     assert (status, err) == (0, "")
     codec = Codec.load(folder)
-    expected, found = codec.encode(soundfile.read(sound)[0], 22050), spiketrains.read(tmp_path / "a.h5")
+    expected, found = codec.encode(soundfile.read(sound)[0], 22050), h5.read(tmp_path / "a.h5")
     same = np.mean(found.events == expected.events)
     assert f"{100 * same:.3f} % of {expected.events.size} cells" in out
     assert same == 1 if backend == "lava-float" else 0.9 < same
@@ -84,9 +84,7 @@ def test_an_exported_network_is_simulated(cli, plain, sound, tmp_path, backend):
     assert graded.dtype == np.int32 and graded.shape == (16, 603)
     arguments = ("--model", plain, "-o", tmp_path / "a.h5", "--lava-python", sys.executable)
     assert cli("simulate", sound, "--net", net, "--backend", backend, *arguments)[0] == 0
-    np.testing.assert_array_equal(
-        spiketrains.read(tmp_path / "a.h5").events, netx.read(net)[0].spikes(graded)
-    )
+    np.testing.assert_array_equal(h5.read(tmp_path / "a.h5").events, netx.read(net)[0].spikes(graded))
 
 
 def test_a_network_of_another_model_or_a_damaged_one_is_refused(cli, plain, checkpoint, sound, tmp_path):
@@ -132,7 +130,7 @@ def test_spike_streams(cli, codec, tmp_path, kind):
     if kind == "nir" and not hasattr(pytest.importorskip("nir"), "write_data"):
         pytest.skip("needs nir 1.0.8")
     events = codec.encode(tones(3.0), 22050)
-    spiketrains.write(tmp_path / "a.h5", {"piece": events})
+    h5.write(tmp_path / "a.h5", {"piece": events})
     assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 0
     (written,) = set(tmp_path.iterdir()) - {tmp_path / "a.h5"}
     if kind == "lava":
@@ -140,7 +138,7 @@ def test_spike_streams(cli, codec, tmp_path, kind):
             np.testing.assert_array_equal(file["data"], events.events)
             assert (file["sample_rate"], file["hop"]) == (22050, 512)
     elif kind == "sonata":
-        assert spiketrains.read(written) == events
+        assert h5.read(written) == events
     assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 2  # exists
 
 

@@ -5,7 +5,7 @@ import pytest
 from rasters import matrix, raster
 
 from snn_codec.errors import UserError
-from snn_codec.storage import spiketrains
+from snn_codec.storage import h5
 from snn_codec.storage.exporters import export
 
 pytestmark = pytest.mark.interop
@@ -26,7 +26,7 @@ def rebuilt(units, seconds, like=ONE, start=0.0):
 
 @pytest.fixture()
 def sonata(tmp_path):
-    spiketrains.write(tmp_path / "a.h5", {"one": ONE, "two": TWO})
+    h5.write(tmp_path / "a.h5", {"one": ONE, "two": TWO})
     return tmp_path / "a.h5"
 
 
@@ -34,7 +34,7 @@ def test_libsonata(sonata):
     libsonata = pytest.importorskip("libsonata")
     population = libsonata.SpikeReader(str(sonata))["units"]
     assert population.sorting == "by_time"
-    border = spiketrains.SpikeTrains(sonata).info("two").start_ms
+    border = h5.SpikeTrains(sonata).info("two").start_ms
     for events, start, stop in ((ONE, 0, border), (TWO, border, 1e9)):
         found = population.get(tstart=start, tstop=np.nextafter(stop, 0))
         units, times = zip(*found, strict=True)
@@ -48,7 +48,7 @@ def test_libsonata(sonata):
 @pytest.mark.parametrize("compress", [False, True])
 def test_bmtk(tmp_path, compress):
     reader = pytest.importorskip("bmtk.utils.reports.spike_trains")
-    spiketrains.write(tmp_path / "a.h5", {"one": ONE}, compress=compress)
+    h5.write(tmp_path / "a.h5", {"one": ONE}, compress=compress)
     trains = reader.SpikeTrains.load(str(tmp_path / "a.h5"))
     assert trains.populations == ["units"] and trains.units() == "ms"
     frame = trains.to_dataframe()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import settled, small_model, tones
+from snn_codec.hardware.layer import calibrated_peak, delays, encode_with_features, fold, kept_steps
 
-from hardware.layer import calibrated_peak, delays, encode_with_features, fold, kept_steps
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 
@@ -55,7 +55,7 @@ def test_features_are_those_after_the_conformer_layers(prompted):
     codec = Codec.load(prompted)
     events, (features,) = encode_with_features(codec, [tones(7.0)], 22050)
     np.testing.assert_array_equal(fold(codec.bottleneck).spikes(features), events.events)
-    assert codec.encode(tones(7.0), 22050) == events and len(events.compression)
+    assert codec.encode(tones(7.0), 22050) == events and len(events.levels)
 
 
 def test_delays_let_each_group_wait_for_those_before(codec):

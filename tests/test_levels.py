@@ -1,42 +1,32 @@
 import numpy as np
 import pytest
 
-from snn_codec import levels
+from snn_codec.errors import UserError
+from snn_codec.levels import UNREACHED, Prompts, numbers, valid
 
 
-def test_a_level_is_the_loudest_step_in_decibels():
-    audio = np.zeros(2048)
-    audio[512:1024] = 0.1
-    assert levels.measure(audio, 512) == 160 - 20
-    assert levels.measure(audio[:600], 512) == round(160 - 20 + 10 * np.log10(88 / 512))
+def test_a_level_is_for_all_chunks():
+    assert Prompts(32, 12.5).codes(3).tolist() == [100, 100, 100]
+    assert Prompts(32, None).codes(2).tolist() == [64, 64]
+    assert Prompts(0, None).codes(4).shape == (0,)
 
 
-def test_silence_and_extremes_have_codes():
-    assert levels.measure(np.zeros(512), 512) == 0
-    assert levels.measure(np.full(512, 1e-30), 512) == 0
-    assert levels.measure(np.full(512, 1e30), 512) == 255
+def test_codes_are_for_each_chunk():
+    given = np.array([8, UNREACHED, 248], np.uint8)
+    assert Prompts(32, given).codes(3).tolist() == given.tolist()
+    assert numbers(given).tolist() == [1.0, 0.0, 31.0]
 
 
-@pytest.mark.parametrize("codes", [[100], [100, 140], [140, 100, 0, 0, 160], [0, 0, 0]])
-def test_normalised_audio_never_exceeds_its_level(codes):
-    size = 64 * 512
-    codes = np.array(codes, np.uint8)
-    gain = levels.gain(codes, size, 0, size * len(codes))
-    own = 10 ** ((np.repeat(codes.astype(float), size) - 160) / 20)
-    assert (gain >= own * 0.999).all()
-    assert np.abs(np.diff(20 * np.log10(gain))).max() < 0.02  # no step that could click
+@pytest.mark.parametrize(
+    ("levels", "level"),
+    [(32, -0.1), (32, 31.1), (32, float("nan")), (0, 3.0), (16, np.array([124], np.uint8)),
+     (16, np.zeros(0, np.uint8)), (16, np.array([3.0]))],
+)  # fmt: skip
+def test_levels_that_a_model_does_not_have_are_errors(levels, level):
+    with pytest.raises(UserError, match="level"):
+        Prompts(levels, level)
 
 
-def test_any_part_of_the_gain_is_that_part_of_the_whole():
-    size, codes = 1000, np.array([10, 200, 90, 90, 0, 150], np.uint8)
-    whole = levels.gain(codes, size, 0, 6000)
-    random = np.random.default_rng(0)
-    for start, stop in np.sort(random.integers(0, 6001, (200, 2)), 1):
-        np.testing.assert_array_equal(levels.gain(codes, size, start, stop), whole[start:stop])
-
-
-def test_the_gain_needs_only_the_neighbours():
-    size = 1000
-    long = levels.gain(np.array([10, 200, 90, 140, 0, 150], np.uint8), size, 2500, 3500)
-    short = levels.gain(np.array([10, 200, 90, 140, 0], np.uint8), size, 2500, 3500)
-    np.testing.assert_array_equal(long, short)
+def test_valid_codes():
+    assert valid(np.array([0, 120, UNREACHED], np.uint8), 16)
+    assert not valid(np.array([121], np.uint8), 16)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import SMALL, tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.models.mel import MelBottleneck, mel_filters

@@ -6,9 +6,9 @@ from conftest import tones
 from snn_codec import audio
 from snn_codec.errors import UserError
 from snn_codec.evaluation.evaluate import evaluate
-from snn_codec.evaluation.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
-from snn_codec.evaluation.statistics import differences, summary
-from snn_codec.storage import bitstream
+from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
+from snn_codec.stats import differences, summary
+from snn_codec.storage import spk
 from snn_codec.training.losses import WINDOWS, magnitudes
 
 
@@ -53,7 +53,7 @@ def test_evaluation_has_a_row_for_every_whole_clip(codec, music):
     assert all(row["dense_kbps"] == pytest.approx(3.445, abs=1e-3) for row in rows)
     for row, path in zip(rows, paths, strict=True):
         events = codec.encode(audio.read(path)[0][: 256 * 512], 22050)
-        _, payload = bitstream.pack_chunk(events.events)
+        _, payload = spk.pack_chunk(events.events)
         n_bytes = len(payload) + 3 + 1 + 4  # length and format, level, checksum
         assert row["kbps"] == pytest.approx(events.kbps(n_bytes))
     assert summary(rows)["si_snr"]["mean"] == pytest.approx(np.mean([row["si_snr"] for row in rows]))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from conftest import settled, small_model
+from snn_codec.hardware.neurons import with_neuron
 
-from hardware.neurons import with_neuron
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 
 FRAMEWORKS = [

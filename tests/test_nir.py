@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from snn_codec.hardware import nir as nir_export
 from test_quantise import features, random_layer
 
-from hardware import nir as nir_export
 from snn_codec.errors import UserError
 
 nir = pytest.importorskip("nir")

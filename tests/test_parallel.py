@@ -18,32 +18,34 @@ from processes import dies, missing, state, times
 
 from snn_codec.cli import main
 from snn_codec.errors import UserError
-from snn_codec.parallel import Spread, Team
+from snn_codec.parallel import Parallelism, Ranks
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_results_come_in_the_order_of_the_jobs():
     shares = []
-    one, two = (list(Team(Spread(workers)).map(times, state, range(6), shares.append)) for workers in (1, 2))
+    one, two = (
+        list(Ranks(Parallelism(workers)).map(times, state, range(6), shares.append)) for workers in (1, 2)
+    )
     assert [result for result, _ in one] == [result for result, _ in two] == [0, 10, 20, 30, 40, 50]
     assert {process for _, process in one} == {os.getpid()} and os.getpid() not in {p for _, p in two}
     assert shares == [share / 6 for share in range(1, 7)] * 2
-    assert list(Team(Spread(3)).map(times, state, [])) == []
+    assert list(Ranks(Parallelism(3)).map(times, state, [])) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_complaint_of_a_job_or_of_getting_ready_is_what_is_raised(workers):
-    team = Team(Spread(workers))
+    ranks = Ranks(Parallelism(workers))
     with pytest.raises(UserError, match="thirteen: brings bad luck"):
-        list(team.map(times, state, [1, 13, 2]))
+        list(ranks.map(times, state, [1, 13, 2]))
     with pytest.raises(UserError, match="no such model"):
-        list(team.map(times, partial(missing, "x: no such model"), [1, 2]))
+        list(ranks.map(times, partial(missing, "x: no such model"), [1, 2]))
 
 
 def test_a_worker_that_dies_is_a_sentence():
     with pytest.raises(UserError, match="of 2 worker processes died"):
-        list(Team(Spread(2)).map(dies, state, [1, 2, 3]))
+        list(Ranks(Parallelism(2)).map(dies, state, [1, 2, 3]))
 
 
 def test_an_interrupt_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
@@ -61,7 +63,7 @@ def test_an_interrupt_ends_the_workers_and_leaves_nothing_half_written(tmp_path)
 @pytest.mark.parametrize("numbers", [{"workers": 0}, {"devices": -1}, {"nodes": 0}])
 def test_numbers_below_one_are_refused(numbers):
     with pytest.raises(UserError, match=f"--{next(iter(numbers))} .*1 or more"):
-        Spread(**numbers)
+        Parallelism(**numbers)
 
 
 def test_folders_are_coded_by_workers_as_by_one(checkpoint, tmp_path, capsys):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.training.losses import training_loss
 from snn_codec.training.trainer import optimizers

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import tones
+from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
+from snn_codec.hardware.quantise import LARGEST_A, UNITY, IntegerLayer, Synapse, operations, quantise
 
-from hardware.layer import Layer, calibrated_peak, encode_with_features, fold
-from hardware.quantise import LARGEST_A, UNITY, IntegerLayer, Synapse, operations, quantise
 from snn_codec.errors import UserError
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from conftest import SMALL, small_model, tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
-from snn_codec.compression import UNREACHED
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
+from snn_codec.levels import UNREACHED
+from snn_codec.metrics import si_snr
 from snn_codec.rate_control import at_quality, at_rate
-from snn_codec.storage import bitstream
+from snn_codec.storage import spk
 
 RATE = 22050
 LEVELS = 16
@@ -47,45 +47,45 @@ def sound():
 
 def size(codec, events):
     file = io.BytesIO()
-    bitstream.write(file, events, model=codec.context)
+    spk.write(file, events, entropy_model=codec.entropy_model)
     return len(file.getvalue())
 
 
 def test_levels_change_the_rate_and_travel(mu, sound):
-    rates = [size(mu, mu.encode(sound, RATE, compression=level)) for level in (0, 5, 10, 15)]
+    rates = [size(mu, mu.encode(sound, RATE, level=level)) for level in (0, 5, 10, 15)]
     assert sorted(rates, reverse=True) == rates and rates[0] > 1.2 * rates[-1]
-    events = mu.encode(sound, RATE, compression=2.5)
-    assert events.compression.tolist() == [20] * 4
+    events = mu.encode(sound, RATE, level=2.5)
+    assert events.levels.tolist() == [20] * 4
     file = io.BytesIO()
-    bitstream.write(file, events)
+    spk.write(file, events)
     file.seek(0)
-    assert bitstream.read(file) == events
+    assert spk.read(file) == events
 
 
 def test_a_chunk_is_coded_by_its_own_level_alone(mu, sound):
-    mixed = mu.encode(sound, RATE, compression=np.array([0, 120, 0, 120], np.uint8))
-    low, high = (mu.encode(sound, RATE, compression=level).events for level in (0, 15))
+    mixed = mu.encode(sound, RATE, level=np.array([0, 120, 0, 120], np.uint8))
+    low, high = (mu.encode(sound, RATE, level=level).events for level in (0, 15))
     np.testing.assert_array_equal(mixed.events[:, :256], low[:, :256])
     np.testing.assert_array_equal(mixed.events[:, 256:512], high[:, 256:512])
 
 
 def test_levels_do_not_depend_on_blocks_or_batches(mu, sound):
     codes = np.array([0, 120, 60, 3], np.uint8)
-    whole = mu.encode(sound, RATE, compression=codes)
+    whole = mu.encode(sound, RATE, level=codes)
     blocks = [sound[start : start + 7001] for start in range(0, len(sound), 7001)]
-    assert mu.encode_blocks(blocks, RATE, compression=codes) == whole
-    assert mu.encode(sound, RATE, compression=codes, batch_size=3) == whole
+    assert mu.encode_blocks(blocks, RATE, level=codes) == whole
+    assert mu.encode(sound, RATE, level=codes, batch_size=3) == whole
 
 
 def test_the_decoder_hears_the_level(mu, sound):
-    events = mu.encode(sound, RATE, compression=0)
-    other = replace(events, compression=np.full(4, 120, np.uint8))
+    events = mu.encode(sound, RATE, level=0)
+    other = replace(events, levels=np.full(4, 120, np.uint8))
     assert np.abs(mu.decode(other) - mu.decode(events)).max() > 1e-4
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5, 0.85])
 def test_a_rate_is_met_in_true_bytes(mu, sound, share):
-    most, least = (size(mu, mu.encode(sound, RATE, compression=level)) for level in (0, LEVELS - 1))
+    most, least = (size(mu, mu.encode(sound, RATE, level=level)) for level in (0, LEVELS - 1))
     wanted = (share * most + (1 - share) * least) * 8 / 20 / 1000
     found = at_rate(mu, lambda: [sound], RATE, wanted)
     assert found.kbps == pytest.approx(wanted, rel=0.05)
@@ -100,12 +100,12 @@ def test_a_rate_out_of_reach_is_an_error_that_says_what_can_be_had(mu, sound):
 
 
 def test_a_quality_is_guaranteed_or_the_chunks_are_named(mu, sound):
-    qualities = chunk_qualities(mu, mu.encode(sound, RATE, compression=0), sound)
+    qualities = chunk_qualities(mu, mu.encode(sound, RATE, level=0), sound)
     floor = float(np.median(qualities))
     found = at_quality(mu, lambda: [sound], RATE, floor)
     measured = chunk_qualities(mu, found.events, sound)
     np.testing.assert_allclose(measured, found.si_snr, atol=1e-3)
-    unreached = [number for number, code in enumerate(found.events.compression) if code == UNREACHED]
+    unreached = [number for number, code in enumerate(found.events.levels) if code == UNREACHED]
     assert unreached == found.unreached
     assert all(measured[n] >= floor for n in range(4) if n not in unreached)
     assert len(unreached) < 4
@@ -114,21 +114,21 @@ def test_a_quality_is_guaranteed_or_the_chunks_are_named(mu, sound):
 def test_an_easy_quality_takes_the_fewest_bytes(mu, sound):
     found = at_quality(mu, lambda: [sound], RATE, -200.0)
     assert not found.unreached
-    sizes = [size(mu, mu.encode(sound, RATE, compression=level)) for level in range(LEVELS)]
+    sizes = [size(mu, mu.encode(sound, RATE, level=level)) for level in range(LEVELS)]
     assert size(mu, found.events) <= min(sizes) * 1.01
 
 
 def test_an_impossible_quality_names_every_chunk(mu, sound):
     found = at_quality(mu, lambda: [sound], RATE, 200.0)
     assert found.unreached == [0, 1, 2, 3]
-    assert found.events.compression.tolist() == [UNREACHED] * 4
-    np.testing.assert_array_equal(found.events.events, mu.encode(sound, RATE, compression=0).events)
+    assert found.events.levels.tolist() == [UNREACHED] * 4
+    np.testing.assert_array_equal(found.events.events, mu.encode(sound, RATE, level=0).events)
 
 
 def test_silent_chunks_cost_nothing(mu):
     sound = np.concatenate([tones(5.944), np.zeros(131072, np.float32)])
     found = at_quality(mu, lambda: [sound], RATE, 200.0)
-    assert found.events.compression[1] == (LEVELS - 1) * 8 and np.isnan(found.si_snr[1])
+    assert found.events.levels[1] == (LEVELS - 1) * 8 and np.isnan(found.si_snr[1])
 
 
 def test_models_without_levels_say_so(codec, sound):

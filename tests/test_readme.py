@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from snn_codec import config
-from snn_codec.cli import _parser, main
+from snn_codec import settings as config
+from snn_codec.cli.main import _parser, main
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

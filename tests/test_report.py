@@ -23,7 +23,7 @@ def page_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "a.html"
     found = study((recording(seed) for seed in range(3)), "planted")
     _, events, score = recording(0)
-    events = matrix(events.events[:, :862], levels=False)
+    events = matrix(events.events[:, :862], loudness=False)
     sound = tones(20.0)
     report.write(
         path, found, events, score, {"original": sound, "decoded": sound / 2}, title="A <b> & c</script>"
@@ -50,7 +50,7 @@ def test_the_page_stands_alone(page_file):
 
 def test_the_spectrogram_is_where_the_tone_is():
     time = np.arange(22050) / 22050
-    events = matrix(np.zeros((3, 44), bool), levels=False)
+    events = matrix(np.zeros((3, 44), bool), loudness=False)
     cells = report._spectrogram(np.sin(2 * np.pi * 1000 * time), events)
     frequencies = np.geomspace(report.LOWEST_HZ, report.HIGHEST_HZ, report.BANDS)
     assert cells.shape == (report.BANDS, 44) and cells.max() == 255

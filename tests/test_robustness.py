@@ -14,7 +14,7 @@ import pytest
 from rasters import bursty, matrix, raster
 
 from snn_codec.errors import UserError
-from snn_codec.storage import bitstream, formats, spiketrains
+from snn_codec.storage import formats, h5, spk
 
 N_FILES = 10_000
 
@@ -52,17 +52,17 @@ def test_bitstreams():
         np.concatenate([raster(12, 60, 0.05), bursty(12, 60), raster(12, 20, 0.5)], 1), chunk_steps=20
     )
     file = io.BytesIO()
-    bitstream.write(file, recording)
+    spk.write(file, recording)
     whole, random, salvaged = file.getvalue(), np.random.default_rng(0), 0
     for number in range(N_FILES):
         data = damaged(whole, random)
         if data == whole:
             continue
         with pytest.raises(UserError):
-            bitstream.read(io.BytesIO(data))
+            spk.read(io.BytesIO(data))
         if number % 5 == 0:
             try:
-                kept, damages = bitstream.salvaged(io.BytesIO(data))
+                kept, damages = spk.salvaged(io.BytesIO(data))
             except UserError:
                 continue
             salvaged += 1
@@ -73,7 +73,7 @@ def test_bitstreams():
                     np.zeros_like(kept.events[:, cells]) if chunk in lost else recording.events[:, cells]
                 )
                 np.testing.assert_array_equal(kept.events[:, cells], expected)
-                assert kept.levels[chunk] == (0 if chunk in lost else recording.levels[chunk])
+                assert kept.loudness[chunk] == (0 if chunk in lost else recording.loudness[chunk])
     assert salvaged > N_FILES / 5 / 2
 
 
@@ -81,11 +81,11 @@ def test_bitstreams_whose_checksums_are_right():
     """A forger's files: any bytes in the frames and header, with checksums that fit."""
     recording = matrix(raster(6, 60, 0.2), chunk_steps=20)
     file = io.BytesIO()
-    bitstream.write(file, recording)
-    frames = list(bitstream.Reader(io.BytesIO(file.getvalue()))._frames())
+    spk.write(file, recording)
+    frames = list(spk.Reader(io.BytesIO(file.getvalue()))._frames())
     random, refused = np.random.default_rng(1), 0
     for number in range(N_FILES):
-        head = file.getvalue()[: bitstream.Reader(io.BytesIO(file.getvalue()))._first - 4]
+        head = file.getvalue()[: spk.Reader(io.BytesIO(file.getvalue()))._first - 4]
         if number % 2:
             body = damaged(head[6:], random)[:255]
             head = head[:5] + bytes([len(body)]) + body
@@ -94,11 +94,11 @@ def test_bitstreams_whose_checksums_are_right():
         for chunk, frame in enumerate(frames):
             kind = int(random.integers(8))
             payload = damaged(frame.payload, random) if number % 3 else random.bytes(random.integers(1, 15))
-            raw = bitstream._varint(len(payload) << 4 | kind << 1) + bytes([7]) + payload
-            data += raw + bitstream._checksum(raw, seed, chunk)
-        data += bitstream._pack_trailer(recording.n_samples, 3, [], seed)
+            raw = spk._varint(len(payload) << 4 | kind << 1) + bytes([7]) + payload
+            data += raw + spk._checksum(raw, seed, chunk)
+        data += spk._pack_trailer(recording.n_samples, 3, [], seed)
         try:
-            events = bitstream.read(io.BytesIO(data))
+            events = spk.read(io.BytesIO(data))
         except UserError:
             refused += 1
         else:
@@ -126,29 +126,29 @@ def test_packed_matrices():
 
 def test_spike_trains(tmp_path):
     path = tmp_path / "a.h5"
-    spiketrains.write(path, {"a": matrix(raster(12, 300, 0.05)), "b": matrix(raster(3, 20, 0.5))})
+    h5.write(path, {"a": matrix(raster(12, 300, 0.05)), "b": matrix(raster(3, 20, 0.5))})
     whole, random = path.read_bytes(), np.random.default_rng(3)
     for _ in range(N_FILES):
         data = damaged(whole, random)
         if data != whole:
             with pytest.raises(UserError):
-                spiketrains.SpikeTrains(io.BytesIO(data))
+                h5.SpikeTrains(io.BytesIO(data))
 
 
 def forged(units: int, chunk_steps: int, n_chunks: int) -> bytes:
     """A bitstream of silence that claims to be large, with right checksums."""
-    head = bitstream._pack_header(bitstream.Header(units, 22050, 512, chunk_steps=chunk_steps), "forged")
+    head = spk._pack_header(spk.Header(units, 22050, 512, chunk_steps=chunk_steps), "forged")
     data, seed = head, head[-4:]
     for chunk in range(n_chunks):
-        raw = bitstream._varint(1 << 4 | bitstream.FORMATS.index("counted") << 1) + b"\0"
-        data += raw + bitstream._checksum(raw, seed, chunk)
-    return data + bitstream._pack_trailer(n_chunks * chunk_steps * 512, n_chunks, [], seed)
+        raw = spk._varint(1 << 4 | spk.FORMATS.index("counted") << 1) + b"\0"
+        data += raw + spk._checksum(raw, seed, chunk)
+    return data + spk._pack_trailer(n_chunks * chunk_steps * 512, n_chunks, [], seed)
 
 
 @pytest.mark.parametrize(
     "claim", [(2**39, 1, 1), (2**20, 256, 3), (2**16, 256, 40), (1, 2**39, 1), (256, 2**16, 30)]
 )
-@pytest.mark.parametrize("read", [bitstream.read, bitstream.salvaged])
+@pytest.mark.parametrize("read", [spk.read, spk.salvaged])
 def test_absurd_claims_cost_no_memory(claim, read):
     data = forged(*claim)
     tracemalloc.start()
@@ -163,12 +163,12 @@ def test_absurd_claims_cost_no_memory(claim, read):
 @pytest.mark.parametrize("garbage", ["noise", "zeros", "heads"])
 def test_salvaging_garbage_takes_no_time(garbage):
     file = io.BytesIO()
-    bitstream.write(file, matrix(raster(80, 2000, 0.2)))
-    start = bitstream.Reader(io.BytesIO(file.getvalue()))._first
+    spk.write(file, matrix(raster(80, 2000, 0.2)))
+    start = spk.Reader(io.BytesIO(file.getvalue()))._first
     random = np.random.default_rng(4).bytes(200_000)
     noise = {"noise": random, "zeros": bytes(200_000), "heads": b"\xd0\x9f\x01" * 70_000}[garbage]
     started = time.process_time()
-    kept, damages = bitstream.salvaged(io.BytesIO(file.getvalue()[:start] + noise + file.getvalue()[start:]))
+    kept, damages = spk.salvaged(io.BytesIO(file.getvalue()[:start] + noise + file.getvalue()[start:]))
     assert kept == matrix(raster(80, 2000, 0.2)) and not damages
     assert time.process_time() - started < 60  # a hang, not a slow machine
 
@@ -179,11 +179,11 @@ def _write_again_and_again(module, path, files):
             module.write(path, file, force=True)
 
 
-@pytest.mark.parametrize("module", [bitstream, spiketrains])
+@pytest.mark.parametrize("module", [spk, h5])
 def test_killed_writers_leave_the_old_file_or_the_new_one(tmp_path, module):
     path = tmp_path / "a.file"
     recordings = [matrix(raster(40, 600, 0.2, seed)) for seed in range(2)]
-    files = [{"a": recording} for recording in recordings] if module is spiketrains else recordings
+    files = [{"a": recording} for recording in recordings] if module is h5 else recordings
     random = np.random.default_rng(5)
     module.write(path, files[0])
     for _ in range(12):

@@ -3,10 +3,10 @@ import pytest
 import torch
 from conftest import small_model, tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.storage import bitstream
+from snn_codec.storage import spk
 
 pytest.importorskip("vector_quantize_pytorch")
 from snn_codec.models.rvq import ResidualVectorQuantiser  # noqa: E402
@@ -101,8 +101,8 @@ def test_a_codec_with_it_is_a_codec(tmp_path):
     events = codec.encode(sound, 22050)
     assert events.events.shape == (16, 560)
     assert codec.encode_blocks(np.array_split(sound, 7), 22050) == events
-    bitstream.write(tmp_path / "a.spk", events)
-    decoded = codec.decode(bitstream.read(tmp_path / "a.spk"))
+    spk.write(tmp_path / "a.spk", events)
+    decoded = codec.decode(spk.read(tmp_path / "a.spk"))
     assert len(decoded) == len(sound) and np.isfinite(decoded).all() and decoded.any()
     with pytest.raises(UserError, match="kind rvq has no membranes"):
         codec.membranes(sound, 22050)

@@ -7,7 +7,7 @@ import torch
 from conftest import settled, small_model, tones
 from safetensors.torch import load_file, save_file
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
 

@@ -8,13 +8,13 @@ import soundfile
 import torch
 from conftest import settled, small_model, tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec, windows
-from snn_codec.compression import UNREACHED
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
-from snn_codec.evaluation.metrics import si_snr
+from snn_codec.levels import UNREACHED
+from snn_codec.metrics import si_snr
 from snn_codec.rate_control import at_quality, at_rate
 from snn_codec.search import Search
 
@@ -155,8 +155,8 @@ def test_rate_and_guarantee_hold_with_a_search(prompted, sound):
     codec = Codec.load(prompted)
     rated = at_rate(codec, lambda: [sound], RATE, 2.5, search=2)
     assert rated.kbps == pytest.approx(2.5, rel=0.05)
-    level = rated.events.compression[0] / 8
-    assert rated.events == codec.encode(sound, RATE, compression=level, search=2)
+    level = rated.events.levels[0] / 8
+    assert rated.events == codec.encode(sound, RATE, level=level, search=2)
 
     def held(search, wanted):
         guaranteed = at_quality(codec, lambda: [sound], RATE, wanted, search=search)
@@ -167,11 +167,11 @@ def test_rate_and_guarantee_hold_with_a_search(prompted, sound):
                 assert si_snr(decoded[start : start + size], sound[start : start + size]) >= wanted
         return guaranteed
 
-    reached = codec.decode(codec.encode(sound, RATE, compression=0))
+    reached = codec.decode(codec.encode(sound, RATE, level=0))
     wanted = min(si_snr(reached[k : k + 256 * 512], sound[k : k + 256 * 512]) for k in (0, 256 * 512)) + 0.2
     alone, helped = held(0, wanted), held(4, wanted)
     assert len(helped.unreached) < len(alone.unreached)
-    assert (helped.events.compression[helped.unreached] == UNREACHED).all()
+    assert (helped.events.levels[helped.unreached] == UNREACHED).all()
     assert held(2, 99.0).unreached == [0, 1, 2]
 
 
@@ -195,4 +195,4 @@ def test_evaluated_beside_the_encoders_events(checkpoint, prompted):
     assert found.search == 4 and found.fingerprint == f"{plain.fingerprint}-search4"
     assert si_snr(found.code(clip).audio, clip) > si_snr(plain.code(clip).audio, clip)
     leveled = coders.load(f"{prompted}+search:2@3")
-    assert (leveled.compression, leveled.search) == (3, 2)
+    assert (leveled.level, leveled.search) == (3, 2)

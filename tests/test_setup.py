@@ -1,12 +1,15 @@
 """Imports stay light and go one way, and the set-up finds a Python that works."""
 
 import ast
+import configparser
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import snn_codec
 
 ROOT = Path(__file__).parent.parent
 ELSEWHERE = (
@@ -21,12 +24,21 @@ ELSEWHERE = (
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"audio", "checkpoints", "compression", "config", "costs", "distortion", "errors", "events"}
-    | {"files", "levels", "midi", "parallel", "plots", "progress", "weights"},
+    {"__init__", "audio", "checkpoints", "costs", "distortion", "errors", "events", "files", "levels"}
+    | {"loudness", "midi", "parallel", "plots", "pretrained", "progress", "settings", "weights"},
     {"storage"},
     {"models", "decoders"},
     {"codec", "loading", "search"},
-    {"analysis", "evaluation", "listening", "rate_control", "training"},
+    {
+        "analysis",
+        "evaluation",
+        "listening",
+        "metrics",
+        "rate_control",
+        "stats",
+        "surrogate_study",
+        "training",
+    },
     {"cli"},
 ]
 
@@ -38,8 +50,8 @@ LAYERS = [
         ("snn_codec.storage.event_files", ("torch", "pynwb", *ELSEWHERE)),
         ("snn_codec.cli", ("torch", *ELSEWHERE)),
         ("snn_codec.codec", ELSEWHERE),
-        ("hardware.commands", ("torch", *ELSEWHERE)),
-        ("hardware.simulate", ELSEWHERE),
+        ("snn_codec.hardware.commands", ("torch", *ELSEWHERE)),
+        ("snn_codec.hardware.simulate", ELSEWHERE),
     ],
 )
 def test_importing_loads_only_what_is_needed(module, unwanted):
@@ -71,9 +83,33 @@ def test_imports_go_one_way():
         for name in imported(file):
             package, _, rest = name.partition(".")
             assert package not in ("experiments", "tests"), f"{file} imports {name}"
-            assert package != "hardware" or part == "cli", f"{file} imports {name}"
-            if package == "snn_codec" and rest != "__version__":
+            assert rest.split(".")[0] != "hardware" or part == "cli", f"{file} imports {name}"
+            if package == "snn_codec" and not rest.startswith("hardware") and rest != "__version__":
                 assert layer(rest.split(".")[0]) <= layer(part), f"{file} imports {name}"
+
+
+def test_a_checkout_has_its_own_subpackages_wherever_python_runs(tmp_path):
+    code = "import snn_codec.hardware.layer as a, snn_codec.pretrained as b; print(a.__file__, *b.__path__)"
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {[str(ROOT), *sys.path]}; {code}"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.split() == [str(ROOT / "hardware/layer.py"), str(ROOT / "data/checkpoints")]
+
+
+def test_an_installation_has_all_packages():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    folders = {f"snn_codec.{name}": folder for name, folder in snn_codec.MAPPED.items()}
+    lines = setup["options"]["package_dir"].split("\n")[1:]
+    assert dict(line.split(" = ") for line in lines) == folders
+    named = {"snn_codec": "snn_codec", **folders}
+    found = {
+        ".".join([package, *file.parent.relative_to(ROOT / folder).parts])
+        for package, folder in named.items()
+        for file in (ROOT / folder).rglob("__init__.py")
+    }
+    assert set(setup["options"]["packages"].split()) == found
 
 
 def find(versions, path, home, **variables):

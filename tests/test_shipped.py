@@ -9,8 +9,8 @@ import torch
 
 from snn_codec import audio
 from snn_codec.codec import Codec
-from snn_codec.evaluation.metrics import mel_distance, si_snr
-from snn_codec.storage import bitstream
+from snn_codec.metrics import mel_distance, si_snr
+from snn_codec.storage import spk
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -36,12 +36,12 @@ def test_it_sounds_as_the_card_says(free, sound, events):
 
 
 def test_its_bitstream_costs_what_the_card_says(free, events):
-    """True bytes; the context model is worth a quarter of the dense cost and more on this recording."""
+    """True bytes; the entropy model is worth a quarter of the dense cost and more on this recording."""
     file = io.BytesIO()
-    bitstream.write(file, events, model=free.context)
-    assert bitstream.read(io.BytesIO(file.getvalue()), model=free.context) == events
+    spk.write(file, events, entropy_model=free.entropy_model)
+    assert spk.read(io.BytesIO(file.getvalue()), entropy_model=free.entropy_model) == events
     assert events.kbps(len(file.getvalue())) == pytest.approx(2.390, abs=0.02)
-    assert free.context.checkpoint == free.fingerprint
+    assert free.entropy_model.checkpoint == free.fingerprint
 
 
 def test_a_recording_30_db_quieter_decodes_as_well(free, sound):

@@ -9,9 +9,9 @@ import pytest
 
 from snn_codec import audio, checkpoints, rate_control
 from snn_codec.codec import Codec
-from snn_codec.compression import UNREACHED
-from snn_codec.evaluation.metrics import si_snr
-from snn_codec.storage import bitstream
+from snn_codec.levels import UNREACHED
+from snn_codec.metrics import si_snr
+from snn_codec.storage import spk
 
 DATA = Path(__file__).parent.parent / "data"
 RECORDING = DATA / "recording" / "bach-bwv846.flac"
@@ -38,17 +38,17 @@ def test_cards_and_files_are_of_the_same_model(model):
     name, codec = model
     assert codec.fingerprint in (DATA / "checkpoints" / name / "README.md").read_text()
     assert checkpoints.shipped(codec.fingerprint) == name
-    assert codec.context is not None and codec.context.checkpoint == codec.fingerprint
+    assert codec.entropy_model is not None and codec.entropy_model.checkpoint == codec.fingerprint
 
 
 def test_their_files_are_smaller_than_dense_and_decode(model, sound):
     _, codec = model
     events = codec.encode(sound, 22050)
     file = io.BytesIO()
-    bitstream.write(file, events, model=codec.context)
+    spk.write(file, events, entropy_model=codec.entropy_model)
     assert events.kbps(len(file.getvalue())) < 0.99 * events.kbps(events.costs["dense"] / 8)
     file.seek(0)
-    back = bitstream.read(file, model=codec.context)
+    back = spk.read(file, entropy_model=codec.entropy_model)
     assert back == events and si_snr(codec.decode(back), sound) > 5
 
 
@@ -70,7 +70,7 @@ def test_a_search_gains_quality_for_few_bytes(sound, name):
 def test_levels_trade_bytes_for_quality(mu, sound):
     found = []
     for level in (0, 8, 14, 20, 26, 31):  # 0 to 6 are nearly one point
-        events = mu.encode(sound, 22050, compression=level)
+        events = mu.encode(sound, 22050, level=level)
         found.append((rate_control.kbps(mu, events), si_snr(mu.decode(events), sound), events.density))
     kbps, quality, density = np.transpose(found)
     assert (np.diff(kbps) < 0).all() and (np.diff(quality) < 0).all() and (np.diff(density) < 0.01).all()
@@ -91,4 +91,4 @@ def test_a_quality_is_held(mu):
     for number, start in enumerate(range(0, len(sound), size)):
         held = si_snr(decoded[start : start + size], sound[start : start + size]) >= 6
         assert held or number in found.unreached
-    assert (found.events.compression == UNREACHED).sum() == len(found.unreached) < found.events.n_chunks
+    assert (found.events.levels == UNREACHED).sum() == len(found.unreached) < found.events.n_chunks

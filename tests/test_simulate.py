@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from snn_codec.hardware import simulate
+from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
 from test_quantise import features, random_layer
 
-from hardware import simulate
-from hardware.quantise import IntegerLayer, Synapse, quantise
 from snn_codec.errors import UserError
 
 LEAKY = {"beta": 0.9, "threshold": 1.0}
@@ -147,7 +147,8 @@ def test_a_program_that_is_no_python_is_refused():
 def simulating(tmp_path):
     """A process that runs a long simulation, and the ids of all processes of Lava, when it is under way."""
     code = (
-        "import numpy as np, signal, sys; from test_quantise import random_layer; from hardware import simulate\n"
+        "import numpy as np, signal, sys\n"
+        "from test_quantise import random_layer; from snn_codec.hardware import simulate\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what runs in the background
         "simulate.in_lava(random_layer(), [np.zeros((64, 100000))], python=sys.executable,\n"
         "                 progress=lambda steps: print(steps, flush=True))"

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from snn_codec import config, costs
+from snn_codec import costs
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.training import sparsity
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.models.spectral import Block, SpectralDecoder, SpectralEncoder
 
 

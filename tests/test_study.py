@@ -27,7 +27,7 @@ def recording(seed, answering=5, units=12):
     for unit in range(answering):
         steps = grid.onset[grid.key == 40 + unit] + 1
         events[unit, steps[random.random(len(steps)) < 0.9]] = True
-    return f"r{seed}", matrix(events, levels=False), score
+    return f"r{seed}", matrix(events, loudness=False), score
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_figure5_for_one_and_two_models(studies, tmp_path):
 
 def test_silent_units_and_short_recordings(tmp_path):
     """Nothing to test is not an error, and nothing warns."""
-    silent = matrix(np.zeros((3, 300), bool), levels=False)
+    silent = matrix(np.zeros((3, 300), bool), loudness=False)
     found = study([("a", silent, recording(0)[2])], "silent")
     summary = found.summary()
     assert summary["selective_units"][0] == 0 and np.isnan(summary["max_prominence"][0])
@@ -116,7 +116,7 @@ def test_silent_units_and_short_recordings(tmp_path):
 
 def test_what_does_not_belong_together_is_refused():
     one, other = recording(0), recording(1)
-    changed = matrix(other[1].events, levels=False, fingerprint="f" * 16)
+    changed = matrix(other[1].events, loudness=False, fingerprint="f" * 16)
     with pytest.raises(UserError, match="r1: its fingerprint"):
         study([one, ("r1", changed, other[2])])
     with pytest.raises(UserError, match="no recordings"):

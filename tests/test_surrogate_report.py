@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.training import surrogate_report
-from snn_codec.training.surrogate_results import collect, corrected, paired, seconds_per_step
-from snn_codec.training.surrogate_study import Cell, Study
+from snn_codec.surrogate_study import report as surrogate_report
+from snn_codec.surrogate_study.grid import Cell, Study
+from snn_codec.surrogate_study.results import collect, corrected, paired, seconds_per_step
 from snn_codec.training.trainer import COLUMNS
 
 GAIN = {"fast_sigmoid:2": 0.0, "atan:2": 1.0, "triangular:1": -3.0}

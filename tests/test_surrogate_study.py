@@ -14,14 +14,14 @@ import torch
 from conftest import small_model
 from rich.console import Console
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive
-from snn_codec.training import surrogate_study
+from snn_codec.surrogate_study import grid
+from snn_codec.surrogate_study.grid import Cell, plan, read, result, write
 from snn_codec.training.datasets import Crops, recordings
-from snn_codec.training.surrogate_study import Cell, plan, read, result, write
 
 TINY = [
     "training.batch=2", "training.seconds=0.4", "training.warmup=2", "training.validation_clips=1",
@@ -65,8 +65,8 @@ def instantly(monkeypatch):
                 (folder / "result.json").write_text(json.dumps({"status": status, "reason": "it diverged"}))
             return original([sys.executable, "-c", code, str(code_at_end)], **options)
 
-        monkeypatch.setattr(surrogate_study.subprocess, "Popen", popen)
-        monkeypatch.setattr(surrogate_study, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(grid.subprocess, "Popen", popen)
+        monkeypatch.setattr(grid, "POLL_SECONDS", 0.01)
         return started
 
     return use
@@ -114,7 +114,7 @@ def test_runs_differ_in_what_is_compared_alone(make):
 
 def test_every_run_once_and_none_twice(make, instantly, tmp_path):
     started = instantly()
-    assert surrogate_study.run(make(), tmp_path / "run", jobs=3, console=QUIET) == {}
+    assert grid.run(make(), tmp_path / "run", jobs=3, console=QUIET) == {}
     assert sorted(started) == sorted(
         f"{setting}/{choice}/seed{seed}"
         for setting in ("free", "sparse")
@@ -128,15 +128,15 @@ def test_every_run_once_and_none_twice(make, instantly, tmp_path):
             (tmp_path / "run" / name.replace("sparse", "free") / "best").resolve()
         )
     started.clear()
-    surrogate_study.run(make(), tmp_path / "run", jobs=3, console=QUIET)
+    grid.run(make(), tmp_path / "run", jobs=3, console=QUIET)
     assert started == []
 
 
 def test_choices_and_seeds_can_be_added(make, instantly, tmp_path):
     started = instantly()
-    surrogate_study.run(make(settings=["free"]), tmp_path / "run", jobs=2, console=QUIET)
+    grid.run(make(settings=["free"]), tmp_path / "run", jobs=2, console=QUIET)
     started.clear()
-    surrogate_study.run(make("paper_triangle", seeds=1), tmp_path / "run", jobs=2, console=QUIET)
+    grid.run(make("paper_triangle", seeds=1), tmp_path / "run", jobs=2, console=QUIET)
     assert started == ["free/paper_triangle-0.3/seed0", "sparse/paper_triangle-0.3/seed0"]
     whole = read(tmp_path / "run")
     assert whole.choices == ("fast_sigmoid:2", "atan:2", "paper_triangle:0.3") and whole.seeds == 2
@@ -151,16 +151,16 @@ def test_a_run_that_fails_is_a_result_and_a_killed_one_is_not(make, instantly, t
 
     started = instantly(ending)
     root = tmp_path / "run"
-    bad = surrogate_study.run(make(), root, jobs=2, console=QUIET)
+    bad = grid.run(make(), root, jobs=2, console=QUIET)
     assert bad[Cell("free", "atan:2", 0)] == "it diverged"
     assert bad[Cell("sparse", "atan:2", 0)] == "its FREE run did not end well"
     assert "ended with 9" in bad[Cell("free", "fast_sigmoid:2", 1)]
     assert len(bad) == 6 and len(started) == 5
     started.clear()
-    surrogate_study.run(make(), root, jobs=2, console=QUIET)
+    grid.run(make(), root, jobs=2, console=QUIET)
     assert started == ["free/fast_sigmoid-2/seed1"]
     started.clear()
-    surrogate_study.run(make(), root, jobs=2, console=QUIET, retry=True)
+    grid.run(make(), root, jobs=2, console=QUIET, retry=True)
     assert sorted(started) == ["free/atan-2/seed0", "free/atan-2/seed1", "free/fast_sigmoid-2/seed1"]
 
 
@@ -199,7 +199,7 @@ def test_data_is_looked_at_before(preset, tmp_path):
 
 def test_studies_are_not_mixed_up(make, tmp_path, music):
     root = tmp_path / "run"
-    surrogate_study._make(root)
+    grid._make(root)
     write(make(), root)
     for other, words in (
         (make(steps=24), r"FREE runs have training.steps = 16, not 24"),
@@ -215,7 +215,7 @@ def test_studies_are_not_mixed_up(make, tmp_path, music):
     taken.mkdir()
     (taken / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no study"):
-        surrogate_study.run(make(), taken, jobs=1, console=QUIET)
+        grid.run(make(), taken, jobs=1, console=QUIET)
     assert [path.name for path in taken.iterdir()] == ["letter.txt"]
 
 
@@ -224,7 +224,7 @@ def test_two_at_work_in_one_folder(make, instantly, tmp_path):
     started = instantly()
     (tmp_path / "run").mkdir()
     with exclusive(tmp_path / "run" / "lock"), pytest.raises(UserError, match="another process is at work"):
-        surrogate_study.run(make(), tmp_path / "run", jobs=1, console=QUIET)
+        grid.run(make(), tmp_path / "run", jobs=1, console=QUIET)
     assert started == []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models import surrogates
 from snn_codec.models.spiking import SpikingBottleneck

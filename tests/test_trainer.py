@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import small_model, tones
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.training.trainer import Run, average, optimizers, schedule, train
@@ -278,7 +278,7 @@ def test_levels_come_apart(run):
     folder = run("a", *PRESSED, *gently, "model.levels=8", "training.steps=200", "training.batch=4")
     codec = Codec.load(folder / "best")
     sound = tones(6.0)
-    densities = [codec.encode(sound, 22050, compression=level).density for level in range(8)]
+    densities = [codec.encode(sound, 22050, level=level).density for level in range(8)]
     assert densities[0] > 2 * densities[-1], densities
     assert sum(densities[:4]) > 1.3 * sum(densities[4:])
 

@@ -19,10 +19,10 @@ from snn_codec.analysis.readout import Example
 from snn_codec.analysis.study import Study, study
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.statistics import interval
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable, replacing
-from snn_codec.storage import event_files, spiketrains
+from snn_codec.stats import interval
+from snn_codec.storage import event_files, h5
 
 MIDI_SUFFIXES = (".mid", ".midi")
 LONGEST_PAGE = 600  # seconds; a page holds its sound, so it shows the beginning of what is longer
@@ -45,7 +45,7 @@ class Item:
         if self.is_sound:
             return codec.encode_blocks(audio.read_blocks(self.path), audio.info(self.path).sample_rate)
         name = None if event_files.is_bitstream(self.path) else self.name
-        return event_files.read(self.path, name, context=codec.context)
+        return event_files.read(self.path, name, entropy_model=codec.entropy_model)
 
     def sound(self, sample_rate: int) -> np.ndarray:
         """The recording at this rate."""
@@ -214,7 +214,7 @@ def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]
         for path in files:
             if not path.is_file():
                 raise UserError(f"{path}: no such file")
-            names = spiketrains.names(path) if path.suffix.lower() == ".h5" else [path.name]
+            names = h5.names(path) if path.suffix.lower() == ".h5" else [path.name]
             items += [Item(path, None, name) for name in names]
     if not items:
         raise UserError(f"{', '.join(map(str, inputs))}: no recordings in there")

@@ -12,12 +12,12 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.coders import Coder
 from snn_codec.evaluation.command import Data, evaluation
-from snn_codec.evaluation.statistics import MEASURES
-from snn_codec.parallel import Team
+from snn_codec.parallel import Ranks
+from snn_codec.stats import MEASURES
 from snn_codec.training.datasets import recordings
 
 
-def evaluated(coder: Coder, data: Data, folder: Path, team: Team) -> dict[str, Any] | None:
+def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str, Any] | None:
     """The evaluation of a coder: the one kept in `folder`, or a new one, which then is kept.
 
     A kept one counts only for the same weights, recordings, clips and measures, so that whoever was interrupted
@@ -30,8 +30,8 @@ def evaluated(coder: Coder, data: Data, folder: Path, team: Team) -> dict[str, A
         folder / f"{re.sub(r'[^A-Za-z0-9._@-]+', '-', coder.name).strip('-')[-60:]}-{_key(coder, data)}.json"
     )
     kept = _kept(path)
-    if not team.told(kept is not None):
-        kept = evaluation(coder, data, team)
+    if not ranks.broadcast(kept is not None):
+        kept = evaluation(coder, data, ranks)
         if kept is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def evaluated(coder: Coder, data: Data, folder: Path, team: Team) -> dict[str, A
                     f"{folder}: cannot be made ({error.strerror}); give another folder"
                 ) from error
             results.write(path, kept, force=True)
-    return kept | {"model": coder.name} if kept is not None and team.first else None
+    return kept | {"model": coder.name} if kept is not None and ranks.is_main else None
 
 
 def _key(coder: Coder, data: Data) -> str:

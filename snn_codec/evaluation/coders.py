@@ -22,7 +22,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from snn_codec import audio, config, decoders
+from snn_codec import audio, decoders
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix
@@ -30,8 +31,8 @@ from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
 from snn_codec.loading import load as load_codec
 from snn_codec.search import Search
-from snn_codec.storage import bitstream
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage import spk
+from snn_codec.storage.entropy_model import EntropyModel
 
 NONE = float("nan")
 CLASSICAL = (*conditions.LOSSY, "codec2")  # each at a rate that its name says after a colon
@@ -69,40 +70,38 @@ class ModelCoder:
     without what a file has once.
     """
 
-    def __init__(self, codec: Codec, name: str = "", compression: int | None = None, search: int = 0):
-        self.codec, self.name, self.compression = codec, name or codec.fingerprint, compression
+    def __init__(self, codec: Codec, name: str = "", level: int | None = None, search: int = 0):
+        self.codec, self.name, self.level = codec, name or codec.fingerprint, level
         self.search = search
         self.sample_rate, self.length = codec.settings.sample_rate, CHUNK_STEPS * codec.settings.hop
-        # the context model says how many bytes there are
-        context = codec.context.fingerprint if codec.context else "none"
-        self.fingerprint = f"{codec.fingerprint}-{context}" + (
-            "" if compression is None else f"-{compression}"
-        )
+        # the entropy model says how many bytes there are
+        entropy_model = codec.entropy_model.fingerprint if codec.entropy_model else "none"
+        self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level}")
         if search:
             Search(codec, search)  # which says so if there can be none
             self.fingerprint += f"-search{search}"
-        if codec.voice:
-            self.fingerprint += f"+{codec.voice.fingerprint}"
+        if codec.active_decoder:
+            self.fingerprint += f"+{codec.active_decoder.fingerprint}"
 
     def code(self, clip: np.ndarray) -> Coded:
-        chosen = {} if self.compression is None else {"compression": self.compression}
+        chosen = {} if self.level is None else {"level": self.level}
         chosen |= {"search": self.search} if self.search else {}
         events = self.codec.encode(clip, self.sample_rate, **chosen)
         return Coded(
             self.codec.decode(events),
-            events.kbps(_chunk_bytes(events, self.codec.context)),
+            events.kbps(_chunk_bytes(events, self.codec.entropy_model)),
             events.kbps(events.costs["dense"] / 8),
             events.density,
             events.events_per_second,
         )
 
 
-def _chunk_bytes(events: EventMatrix, context: ContextModel | None) -> int:
+def _chunk_bytes(events: EventMatrix, entropy_model: EntropyModel | None) -> int:
     """Of a bitstream of these events, without what a file has once."""
     file = io.BytesIO()
-    bitstream.write(file, events, model=context)
+    spk.write(file, events, entropy_model=entropy_model)
     file.seek(0)
-    parts = bitstream.breakdown(file)
+    parts = spk.breakdown(file)
     return parts["total"] - parts["header"] - parts["trailer"]
 
 

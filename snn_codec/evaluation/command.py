@@ -12,7 +12,7 @@ from snn_codec.files import check_writable
 if TYPE_CHECKING:
     from snn_codec.evaluation.coders import Coder
     from snn_codec.evaluation.evaluate import Selection
-    from snn_codec.parallel import Team
+    from snn_codec.parallel import Ranks
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ class Data:
 
 
 def evaluation(
-    coder: Coder, data: Data, team: Team | None = None, *, shown: bool = True
+    coder: Coder, data: Data, ranks: Ranks | None = None, *, shown: bool = True
 ) -> dict[str, Any] | None:
     """Everything that is known of one coder on the data: names, summary, rows; None on ranks other than the first.
 
@@ -88,14 +88,14 @@ def evaluation(
     """
     from snn_codec import progress
     from snn_codec.evaluation.evaluate import evaluate, scores_of
-    from snn_codec.evaluation.statistics import summary
+    from snn_codec.stats import summary
     from snn_codec.training.datasets import recordings
 
     paths = recordings(data.folder, data.split)
-    first = team is None or team.first
+    first = ranks is None or ranks.is_main
     with progress.bar(f"evaluating {coder.name}", 1, shown=shown and first) as advance:
         rows = evaluate(
-            coder, paths, advance, scores=scores_of(data.folder, paths), selection=data.selection, team=team
+            coder, paths, advance, scores=scores_of(data.folder, paths), selection=data.selection, ranks=ranks
         )
     if not first:
         return None
@@ -112,14 +112,14 @@ def evaluation(
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec.evaluation import coders, results
-    from snn_codec.parallel import Spread, Team
+    from snn_codec.parallel import Parallelism, Ranks
 
     for path in (options.json, options.csv):
         if path:
             check_writable(path, force=options.force)
     data = Data.of(options)
-    team = Team(Spread(options.workers, options.devices, options.nodes), options.device)
-    result = evaluation(coders.load(options.model, team.device), data, team)
+    ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
+    result = evaluation(coders.load(options.model, ranks.device), data, ranks)
     if result is None:
         return 0
     if options.json:

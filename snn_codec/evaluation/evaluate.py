@@ -17,10 +17,10 @@ from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.coders import Coder, ModelCoder
-from snn_codec.evaluation.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
 from snn_codec.evaluation.perceptual import PERCEPTUAL
-from snn_codec.evaluation.statistics import Row
-from snn_codec.parallel import Spread, Team
+from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
+from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.stats import Row
 from snn_codec.training.datasets import clips
 
 
@@ -154,7 +154,7 @@ def evaluate(
     *,
     scores: Sequence[Path | None] | None = None,
     selection: Selection | None = None,
-    team: Team | None = None,
+    ranks: Ranks | None = None,
 ) -> list[Row]:
     """One row for every whole clip of 2^17 samples (5.94 s) in the recordings, as the paper evaluates.
 
@@ -166,12 +166,12 @@ def evaluate(
         coder: With workers, one that has the name by which `coders.load` finds it.
         scores: MIDI files, one for each of the paths or None.
         selection: All clips by default.
-        team: This process alone by default; on a rank that is not the first, there are no rows.
+        ranks: This process alone by default; on a rank that is not the first, there are no rows.
 
     Raises:
         UserError: A recording cannot be read, or none is long enough.
     """
-    team = team or Team(Spread())
+    ranks = ranks or Ranks(Parallelism())
     coder = ModelCoder(coder) if isinstance(coder, Codec) else coder
     work = jobs(
         paths, scores or [None] * len(paths), coder.length, coder.sample_rate, selection or Selection()
@@ -181,11 +181,11 @@ def evaluate(
             f"none of the {len(paths)} recordings is {coder.length / coder.sample_rate:.2f} s long; "
             "give longer ones"
         )
-    if team.spread.workers > 1:
-        prepare: Callable[[], Coder] = partial(coders.load, coder.name, team.device)
+    if ranks.parallelism.workers > 1:
+        prepare: Callable[[], Coder] = partial(coders.load, coder.name, ranks.device)
     else:
         prepare = partial(_itself, coder)
-    return [row for rows in team.map(measured, prepare, work, progress) for row in rows]
+    return [row for rows in ranks.map(measured, prepare, work, progress) for row in rows]
 
 
 def _itself(coder: Coder) -> Coder:

@@ -12,8 +12,8 @@ import numpy as np
 from snn_codec import plots
 from snn_codec.errors import UserError
 from snn_codec.evaluation.coders import CLASSICAL
-from snn_codec.evaluation.statistics import interval
 from snn_codec.files import replacing
+from snn_codec.stats import interval
 
 OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d", "#7d5a3c")
 OTHERS = ("#3d4650", "#7b858f", "#a9834f")  # codecs that are not models

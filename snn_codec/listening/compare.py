@@ -96,7 +96,7 @@ def _version(path: Path, model: str, start: float, seconds: float) -> Version:
         from snn_codec.codec import Codec
 
         codec = Codec.load(model)
-        events = event_files.read(path, context=codec.context)
+        events = event_files.read(path, entropy_model=codec.entropy_model)
         first, stop = (round(second * events.sample_rate) for second in (start, start + seconds))
         return Version(
             path, _sound(codec.decode(events)[first:stop], events.sample_rate, path, start), events

@@ -116,14 +116,14 @@ def _model(folder: Path) -> Condition:
 
     def render(item: Item) -> Rendered:
         from snn_codec.codec import Codec
-        from snn_codec.storage import bitstream
+        from snn_codec.storage import spk
 
         if not loaded:
             loaded.append(Codec.load(folder))
         codec = loaded[0]
         events = codec.encode(item.audio, item.rate)
         file = io.BytesIO()
-        bitstream.write(file, events, model=codec.context)
+        spk.write(file, events, entropy_model=codec.entropy_model)
         decoded = to_test_rate(codec.decode(events), events.sample_rate)
         return Rendered(decoded, events.kbps(len(file.getvalue())), True)
 

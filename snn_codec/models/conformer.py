@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 
 

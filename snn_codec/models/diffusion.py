@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models import samplers
 from snn_codec.models.flow import TIMES, embedding

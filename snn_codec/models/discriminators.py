@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.nn.utils.parametrizations import weight_norm
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 
 FLOOR = 1e-8  # of a bin's power, relative to a normalised signal's level

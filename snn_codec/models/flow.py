@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.models import samplers
 from snn_codec.models.spectral import Block, frames, joined
 

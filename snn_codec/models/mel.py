@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.spectral import frames
 

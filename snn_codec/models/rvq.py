@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.costs import bit_length
 from snn_codec.errors import UserError
 

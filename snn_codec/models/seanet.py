@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 
 KERNEL = 7  # of the first and the last convolution

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snn_codec import config
+from snn_codec import settings as config
 
 
 class Block(nn.Module):

@@ -21,7 +21,7 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.surrogates import spike_function
 

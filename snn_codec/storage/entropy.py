@@ -9,7 +9,7 @@ step, and by unit within a step.
                 matrix of K events costs log2 C(N T, K) (`snn_codec.costs.floor_bits`)
     adaptive    learns, within the matrix, each unit's rate, and how much likelier than its rate a unit fires
                 after what it did in the last steps and after how many units fired in the last one
-    learned     an integer network that ships with a checkpoint (`snn_codec.storage.context`)
+    learned     an integer network that ships with a checkpoint (`snn_codec.storage.entropy_model`)
 
 `counted` and `adaptive` need no checkpoint; the number of events K stands before them.
 """

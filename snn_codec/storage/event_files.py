@@ -1,7 +1,7 @@
 """Event files of both kinds, told apart by their first bytes, and conversion between all kinds.
 
-spk    the bitstream (`snn_codec.storage.bitstream`): one recording, few bytes
-h5     HDF5 spike trains (`snn_codec.storage.spiketrains`): any number of recordings
+spk    the bitstream (`snn_codec.storage.spk`): one recording, few bytes
+h5     HDF5 spike trains (`snn_codec.storage.h5`): any number of recordings
 ...    the forms of other programs (`snn_codec.storage.exporters`): written only
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable
-from snn_codec.storage import bitstream, exporters, spiketrains
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage import exporters, h5, spk
+from snn_codec.storage.entropy_model import EntropyModel
 
 SUFFIXES = (".spk", ".h5")
 KINDS = ("spk", "h5", *exporters.EXPORTERS)
@@ -31,7 +31,7 @@ def is_bitstream(path: Path) -> bool:
     """
     try:
         with open(path, "rb") as file:
-            return file.read(len(bitstream.MAGIC)) == bitstream.MAGIC or path.suffix == ".spk"
+            return file.read(len(spk.MAGIC)) == spk.MAGIC or path.suffix == ".spk"
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -46,33 +46,33 @@ def fingerprint(path: Path) -> str:
     """
     if is_bitstream(path):
         with open(path, "rb") as file:
-            return bitstream.Reader(file, name=str(path)).header.fingerprint
-    with spiketrains.SpikeTrains(path) as trains:
+            return spk.Reader(file, name=str(path)).header.fingerprint
+    with h5.SpikeTrains(path) as trains:
         return trains.info(next(iter(trains))).fingerprint
 
 
-def read(path: Path, name: str | None = None, *, context: ContextModel | None = None) -> EventMatrix:
+def read(path: Path, name: str | None = None, *, entropy_model: EntropyModel | None = None) -> EventMatrix:
     """The recording `name` of a file, or its only one.
 
     Args:
         path: A bitstream or HDF5 spike trains.
         name: Of a recording in spike trains; a bitstream has one recording, and no name.
-        context: The context model that a bitstream may need.
+        entropy_model: The entropy model that a bitstream may need.
 
     Raises:
         UserError: The file cannot be read, or `name` does not choose one of its recordings.
     """
     if not is_bitstream(path):
-        return spiketrains.read(path, name)
+        return h5.read(path, name)
     if name is not None:
         raise UserError(
             f"{path}: is a bitstream, which holds one recording without a name; leave out {name!r}"
         )
-    return bitstream.read(path, model=context)
+    return spk.read(path, entropy_model=entropy_model)
 
 
 def recordings(
-    path: Path, name: str | None = None, *, context: ContextModel | None = None
+    path: Path, name: str | None = None, *, entropy_model: EntropyModel | None = None
 ) -> Iterator[tuple[str, EventMatrix]]:
     """Name and events of every recording of a file, or of `name` only; a bitstream's name is its file's.
 
@@ -80,9 +80,9 @@ def recordings(
         UserError: As `read`.
     """
     if is_bitstream(path):
-        yield path.stem, read(path, name, context=context)
+        yield path.stem, read(path, name, entropy_model=entropy_model)
         return
-    with spiketrains.SpikeTrains(path) as trains:
+    with h5.SpikeTrains(path) as trains:
         for found in [name] if name is not None else trains:
             yield found, trains[found]
 
@@ -106,7 +106,7 @@ def write(
     kind: str,
     items: Iterable[tuple[str, EventMatrix]],
     *,
-    context: ContextModel | None = None,
+    entropy_model: EntropyModel | None = None,
     compress: bool = False,
     force: bool = False,
 ) -> None:
@@ -116,7 +116,7 @@ def write(
         path: What to write.
         kind: One of `KINDS`.
         items: Name and events of each recording.
-        context: The context model for a bitstream, used if it is that of the events' checkpoint.
+        entropy_model: The entropy model for a bitstream, used if it is that of the events' checkpoint.
         compress: Gzip spike trains.
         force: Replace `path`.
 
@@ -124,14 +124,14 @@ def write(
         UserError: The kind cannot hold these recordings, or `path` cannot be written.
     """
     if kind == "h5":
-        spiketrains.write(path, items, compress=compress, force=force)
+        h5.write(path, items, compress=compress, force=force)
     elif kind == "spk":
         (_, events), *others = items
         if others:
             raise UserError(f"{path}: a bitstream holds one recording, not {1 + len(others)}; give a folder")
-        if context is not None and context.checkpoint != events.fingerprint:
-            context = None
-        bitstream.write(path, events, model=context, force=force)
+        if entropy_model is not None and entropy_model.checkpoint != events.fingerprint:
+            entropy_model = None
+        spk.write(path, events, entropy_model=entropy_model, force=force)
     else:
         exporters.export(path, kind, items, force=force)
 
@@ -142,7 +142,7 @@ def convert(
     kind: str | None = None,
     *,
     name: str | None = None,
-    context: ContextModel | None = None,
+    entropy_model: EntropyModel | None = None,
     compress: bool = False,
     force: bool = False,
     progress: Callable[[str], None] = lambda name: None,
@@ -154,7 +154,7 @@ def convert(
         output: A file; or a folder that exists, for a file a recording.
         kind: One of `KINDS`; None takes it from the suffix of `output`.
         name: Take only the recording of this name.
-        context: Context model to read and write bitstreams with.
+        entropy_model: Entropy model to read and write bitstreams with.
         compress: Gzip spike trains.
         force: Replace files that exist.
         progress: Called with each recording's name when it has been read.
@@ -170,7 +170,7 @@ def convert(
 
     def every() -> Iterator[tuple[str, EventMatrix]]:
         for file, stem in files:
-            for found, events in recordings(file, name, context=context):
+            for found, events in recordings(file, name, entropy_model=entropy_model):
                 progress(found)
                 yield (stem if is_bitstream(file) else found), events
 
@@ -179,7 +179,7 @@ def convert(
         check_writable(output, force=force)
         if kind in ONE_RECORDING:
             _check_single(files, name, output, kind)
-        write(output, kind, every(), context=context, compress=compress, force=force)
+        write(output, kind, every(), entropy_model=entropy_model, compress=compress, force=force)
         return [output]
     if kind is None:
         raise UserError(f"{output}: is a folder; say which kind of files with one of {', '.join(KINDS)}")
@@ -188,7 +188,7 @@ def convert(
         target = output / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
         if target in written:
             raise UserError(f"{target}: two recordings would become this file; rename one of them")
-        write(target, kind, [(found, events)], context=context, compress=compress, force=force)
+        write(target, kind, [(found, events)], entropy_model=entropy_model, compress=compress, force=force)
         written.append(target)
     return written
 
@@ -209,9 +209,7 @@ def event_files(source: Path) -> list[tuple[Path, str]]:
 
 def _check_single(files: list[tuple[Path, str]], name: str | None, output: Path, kind: str) -> None:
     """Before anything is read: a kind that holds one recording must get one."""
-    count = sum(
-        1 if name is not None or is_bitstream(file) else len(spiketrains.names(file)) for file, _ in files
-    )
+    count = sum(1 if name is not None or is_bitstream(file) else len(h5.names(file)) for file, _ in files)
     if count != 1:
         raise UserError(
             f"{output}: {kind} holds one recording, not {count}; "

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.distortion import si_snr
 from snn_codec.models.discriminators import Judgement
 from snn_codec.models.mel import mel_filters

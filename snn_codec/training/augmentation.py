@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from snn_codec import config
+from snn_codec import settings as config
 
 KNOTS_HZ = np.array([30.0, 90.0, 250.0, 700.0, 2000.0, 5500.0, 11000.0])
 
@@ -41,7 +41,7 @@ def augment(
 
 
 def loudest_step(crop: np.ndarray, hop: int = 512) -> float:
-    """RMS of the loudest step (`snn_codec.levels` measures the same)."""
+    """RMS of the loudest step (`snn_codec.loudness` measures the same)."""
     steps = crop[: len(crop) // hop * hop].reshape(-1, hop) if len(crop) >= hop else crop[None]
     return float(np.sqrt(np.square(steps).mean(1).max()))
 

@@ -5,7 +5,7 @@
 with l from 0 to `LAGS`, and K_0 without its diagonal. One batch has too few steps for N x N numbers a lag, so that most
 of its |K|^2 would be chance; the gradient is therefore that of a running mean of K: 2 <mean K, dK> / N.
 
-The context model of the bitstream finds the same redundancy, and more, but one that learns along is too slow to be a
+The entropy model of the bitstream finds the same redundancy, and more, but one that learns along is too slow to be a
 judge (`training.sparsity.objective=fill`): the encoder is ahead of it.
 
 Of a model with levels, only those that are to have many events are meant: samples count by 1 - level / `REACH`, and

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from snn_codec import audio, config, levels
+from snn_codec import audio, loudness
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.files import below
 from snn_codec.training.augmentation import augment
@@ -106,7 +107,7 @@ class Crops(Dataset[Tensor]):
         random = np.random.default_rng([self.settings.seed, index])
         for _ in range(8):  # silence teaches nothing; look elsewhere
             crop = self._read(random)
-            if levels.measure(crop, 512) > 80:
+            if loudness.measure(crop, 512) > 80:
                 break
         return torch.from_numpy(augment(crop, self.sample_rate, self.settings.augmentation, random))
 

@@ -69,8 +69,8 @@ class GanTrainer(PhaseTrainer):
     def _all_optimizers(self) -> list[torch.optim.Optimizer]:
         return [*self.optimizers, self.teacher]
 
-    def _voiced(self) -> Codec:
-        return super()._voiced() if self.phase.frozen else self.ema
+    def _decoding_codec(self) -> Codec:
+        return super()._decoding_codec() if self.phase.frozen else self.ema
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
         factor = self._set_rates()

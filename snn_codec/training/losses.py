@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.distortion import si_snr
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snn_codec import checkpoints, config, decoders
+from snn_codec import checkpoints, decoders
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr
+from snn_codec.metrics import si_snr
 from snn_codec.training.adversarial import mel_distance
 from snn_codec.training.trainer import Trainer
 
@@ -67,9 +68,9 @@ class PhaseTrainer(Trainer):
         spikes = codec.bottleneck.encode(codec.before(codec.encoder(batch), level))
         return codec.after(codec.bottleneck.decode(spikes), level)
 
-    def _voiced(self) -> Codec:
+    def _decoding_codec(self) -> Codec:
         """The codec as it decodes now."""
-        self.source.voice = decoders.Decoder(self.phase, self.ema)
+        self.source.active_decoder = decoders.Decoder(self.phase, self.ema)
         return self.source
 
     def _scores(self, codec: Codec) -> tuple[float, float]:
@@ -81,7 +82,7 @@ class PhaseTrainer(Trainer):
             else [None] * len(self.clips)
         )
         for clip, level in zip(self.clips, levels, strict=True):
-            decoded = codec.decode(codec.encode(clip, rate, compression=level))
+            decoded = codec.decode(codec.encode(clip, rate, level=level))
             scale = max(float(np.sqrt(np.square(clip).mean())), 1e-9)
             pair = (torch.from_numpy(np.asarray(x, np.float32) / scale)[None] for x in (decoded, clip))
             found.append((si_snr(decoded, clip), float(mel_distance(*pair, rate))))
@@ -91,9 +92,9 @@ class PhaseTrainer(Trainer):
         if not self.fabric.is_global_zero:
             return {}
         if self.plain is None:
-            self.source.voice = None
+            self.source.active_decoder = None
             self.plain = self._scores(self.source)
-        codec = self._voiced()
+        codec = self._decoding_codec()
         snr, mel = self._scores(codec)
         below = self.plain[0] - snr
         self.console.print(

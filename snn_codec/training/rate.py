@@ -1,6 +1,6 @@
 """What events cost in bits, as a differentiable function, and how its network is trained.
 
-`ContextNetwork` is the float twin of `snn_codec.storage.context.ContextModel`: same network, and
+`ContextNetwork` is the float twin of `snn_codec.storage.entropy_model.EntropyModel`: same network, and
 `ContextNetwork.integers` rounds it to the one that writes bitstreams.
 """
 
@@ -21,14 +21,14 @@ from snn_codec import audio
 from snn_codec.codec import Codec
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.storage import entropy
-from snn_codec.storage.context import UNIT, ContextModel
+from snn_codec.storage.entropy_model import UNIT, EntropyModel
 
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are evenly spread however many there are
 
 
 @dataclass(frozen=True)
 class RateTraining:
-    """How a context model is trained; the defaults take some minutes on one CPU core."""
+    """How an entropy model is trained; the defaults take some minutes on one CPU core."""
 
     history: int = 4
     layers: tuple[int, ...] = (256, 128)
@@ -80,9 +80,9 @@ class ContextNetwork(nn.Module):
         return self.output(torch.cat(features, 2)) + same
 
     @torch.no_grad()
-    def integers(self, checkpoint: str = "") -> ContextModel:
+    def integers(self, checkpoint: str = "") -> EntropyModel:
         """The network in units of 1 / 256, for the events of the checkpoint with this fingerprint."""
-        return ContextModel(
+        return EntropyModel(
             self.history,
             tuple(_integers(layer) for layer in self.layers),
             _integers(self.output),
@@ -97,8 +97,8 @@ def train_context(
     *,
     checkpoint: str = "",
     progress: Callable[[int, float], None] = lambda step, bits: None,
-) -> ContextModel:
-    """Fit a context model to events of one checkpoint.
+) -> EntropyModel:
+    """Fit an entropy model to events of one checkpoint.
 
     Args:
         events: Bool matrices `[units, steps]`, a recording each; at least one. Crops are as long as the
@@ -112,7 +112,7 @@ def train_context(
     """
     settings = settings or RateTraining()
     if not len(events) or len({len(matrix) for matrix in events}) != 1:
-        raise ValueError("training a context model needs events, all of the same number of units")
+        raise ValueError("training an entropy model needs events, all of the same number of units")
     random = np.random.default_rng(settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -136,7 +136,7 @@ def train_context(
 
 
 def bits_per_cell(
-    events: Sequence[np.ndarray], model: ContextModel | None = None, chunk_steps: int = CHUNK_STEPS
+    events: Sequence[np.ndarray], model: EntropyModel | None = None, chunk_steps: int = CHUNK_STEPS
 ) -> dict[str, float]:
     """Ideal bits per cell of recordings, each cut into chunks that stand alone as in a bitstream.
 
@@ -174,7 +174,7 @@ def events_of(
         events = codec.encode_blocks(
             audio.read_blocks(paths[which]),
             audio.info(paths[which]).sample_rate,
-            compression=top * (number * GOLDEN % 1) if top > 0 else None,
+            level=top * (number * GOLDEN % 1) if top > 0 else None,
         )
         matrices.append(events.events)
         seconds += events.duration

@@ -11,7 +11,7 @@ events K; the pointers' ceil(log2 K) counts as a constant. Three phases: lambda 
 recognisable; it grows until `stop`; then it is held.
 
 With the objective `rate`, which the paper does not have, the bits that the entropy coder would need take the place of
-C in Eq. 7 and of K in Eq. 8. Its context model (`snn_codec.training.rate`) is trained along: `RateMeter`.
+C in Eq. 7 and of K in Eq. 8. Its entropy model (`snn_codec.training.rate`) is trained along: `RateMeter`.
 Start from a model with few events, or the rate becomes low by events that are as many as before, and predictable.
 With `fill`, L_sparse is the bits per cell short of theta: FREE then uses the bits that it has (ours, too).
 
@@ -30,10 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_codec import config, costs
-from snn_codec.compression import LEVEL_PARTS
+from snn_codec import costs
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
+from snn_codec.levels import LEVEL_PARTS
 from snn_codec.training.rate import ContextNetwork, RateTraining
 
 COLLAPSED_DB = -3.0  # noise; a model that hears anything is above
@@ -79,7 +80,7 @@ def level_draw(step: int, seed: int, rank: int, batch: int, levels: int, top_sha
 
 
 class RateMeter:
-    """Bits per cell of spikes by a context model that learns along.
+    """Bits per cell of spikes by an entropy model that learns along.
 
     Args:
         units: N.

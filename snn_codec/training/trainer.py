@@ -28,12 +28,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.evaluation.metrics import si_snr, stft_distance
 from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.files import replacing
+from snn_codec.metrics import si_snr, stft_distance
 from snn_codec.training import sparsity
 from snn_codec.training.correlation import Correlation
 from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
@@ -339,7 +339,7 @@ class Trainer:
         # of a model with levels, one for each clip, from the first to the last
         levels = np.linspace(0, grid.levels - 1, len(self.clips)) if grid.levels else [None] * len(self.clips)
         events = [
-            (clip, self.ema.encode(clip, grid.sample_rate, compression=level))
+            (clip, self.ema.encode(clip, grid.sample_rate, level=level))
             for clip, level in zip(self.clips, levels, strict=True)
         ]
         decoded = [(self.ema.decode(matrix), clip) for clip, matrix in events]
@@ -367,7 +367,7 @@ class Trainer:
         costs = []
         for _, matrix in events:
             spikes = torch.tensor(matrix.events[None], dtype=torch.float32, device=self.fabric.device)
-            costs.append(self._sparse_loss(spikes, self.ema.level_tensor(matrix.compression[None, :1]))[0])
+            costs.append(self._sparse_loss(spikes, self.ema.level_tensor(matrix.levels[None, :1]))[0])
         return self.pressure.goal * float(torch.stack(costs).mean()) / max(self.training.loss.si_snr, 0.1)
 
     def _validation_clips(self) -> list[np.ndarray]:

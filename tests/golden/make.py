@@ -16,8 +16,8 @@ from unittest import mock
 import numpy as np
 
 from snn_codec.events import EventMatrix
-from snn_codec.storage import bitstream, spiketrains
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage import h5, spk
+from snn_codec.storage.entropy_model import EntropyModel
 
 FOLDER = Path(__file__).parent
 
@@ -35,16 +35,16 @@ def recording(units: int = 16, steps: int = 150, chunk_steps: int = 20) -> Event
     """Eight chunks from nearly empty to dense, the last one short."""
     density = np.repeat([0, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9, 0.3], chunk_steps)[:steps]
     events = numbers(units * steps).reshape(units, steps) < density * 65536
-    levels = numbers(8).astype(np.uint8)
-    return EventMatrix(events, 22050, 512, steps * 512 - 100, "0123456789abcdef", levels, chunk_steps)
+    loudness = numbers(8).astype(np.uint8)
+    return EventMatrix(events, 22050, 512, steps * 512 - 100, "0123456789abcdef", loudness, chunk_steps)
 
 
 def prompted() -> EventMatrix:
-    """The same with compression levels, for which version 2 is."""
-    return replace(recording(), compression=(255 - 7 * np.arange(8)).astype(np.uint8))
+    """The same with levels, for which version 2 is."""
+    return replace(recording(), levels=(255 - 7 * np.arange(8)).astype(np.uint8))
 
 
-def context(units: int = 16) -> ContextModel:
+def entropy_model(units: int = 16) -> EntropyModel:
     """A network of two hidden layers."""
     values = iter(numbers(10**5) % 61 - 30)
 
@@ -53,41 +53,41 @@ def context(units: int = 16) -> ContextModel:
 
     layers = tuple((take(wide, narrow), take(wide).astype(np.int32)) for wide, narrow in ((12, 32), (8, 12)))
     output = take(units, 52), take(units).astype(np.int32) - 500  # events are rare
-    return ContextModel(2, layers, output, np.tril(take(units, units), -1))
+    return EntropyModel(2, layers, output, np.tril(take(units, units), -1))
 
 
 def bitstreams() -> dict[str, bytes]:
-    """By file name: as the writer chooses, with a context model, and each format alone where it fits."""
-    files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), context())}
+    """By file name: as the writer chooses, with an entropy model, and each format alone where it fits."""
+    files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), entropy_model())}
     files["v2.spk"] = _packed(prompted())
     few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
-    for name in bitstream.FORMATS:
+    for name in spk.FORMATS:
 
         def only(events, model, name=name):
-            return name, bitstream._payload(events, name, model)
+            return name, spk._payload(events, name, model)
 
-        with mock.patch.object(bitstream, "pack_chunk", only):
-            files[f"v1_{name}.spk"] = _packed(few, context())
+        with mock.patch.object(spk, "pack_chunk", only):
+            files[f"v1_{name}.spk"] = _packed(few, entropy_model())
     return files
 
 
-def _packed(events: EventMatrix, model: ContextModel | None = None) -> bytes:
+def _packed(events: EventMatrix, model: EntropyModel | None = None) -> bytes:
     file = io.BytesIO()
-    bitstream.write(file, events, model=model)
+    spk.write(file, events, entropy_model=model)
     return file.getvalue()
 
 
 def main() -> None:
     for name, data in bitstreams().items():
         (FOLDER / name).write_bytes(data)
-    context().save(FOLDER / "v1_context.safetensors", force=True)
+    entropy_model().save(FOLDER / "v1_context.safetensors", force=True)
     few = EventMatrix(recording().events[:3, :60], 44100, 441, 60 * 441, chunk_steps=7)
     for name, compress in (("v1.h5", False), ("v1_compressed.h5", True)):
         recordings = {"one": recording(), "zwei ä": few}
         if not (FOLDER / name).exists():
-            spiketrains.write(FOLDER / name, recordings, compress=compress)
+            h5.write(FOLDER / name, recordings, compress=compress)
     if not (FOLDER / "v2.h5").exists():
-        spiketrains.write(FOLDER / "v2.h5", {"one": prompted(), "zwei ä": few})
+        h5.write(FOLDER / "v2.h5", {"one": prompted(), "zwei ä": few})
 
 
 if __name__ == "__main__":

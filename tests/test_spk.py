@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import bursty, chain, context, matrix, raster, rasters
+from rasters import bursty, chain, entropy_model, matrix, raster, rasters
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.storage import bitstream
-from snn_codec.storage.bitstream import Header, Reader, Writer, breakdown, read, salvaged, write
+from snn_codec.storage import spk
+from snn_codec.storage.spk import Header, Reader, Writer, breakdown, read, salvaged, write
 
 RECORDING = matrix(np.concatenate([raster(80, 600, 0.02), raster(80, 600, 0.5), bursty(80, 3700)], 1))
 
 
-def packed(events: EventMatrix, model=None) -> bytes:
+def packed(events: EventMatrix, entropy_model=None) -> bytes:
     file = io.BytesIO()
-    write(file, events, model=model)
+    write(file, events, entropy_model=entropy_model)
     return file.getvalue()
 
 
@@ -30,42 +30,42 @@ def packed(events: EventMatrix, model=None) -> bytes:
     st.integers(1, 600),
     st.sampled_from(["", "ab", "AB", "free"]),
 )
-def test_what_is_read_is_what_was_written(events, chunk_steps, levels, hop, fingerprint):
+def test_what_is_read_is_what_was_written(events, chunk_steps, loudness, hop, fingerprint):
     recording = matrix(
-        events, chunk_steps=chunk_steps, levels=levels, hop=hop, sample_rate=7, fingerprint=fingerprint
+        events, chunk_steps=chunk_steps, loudness=loudness, hop=hop, sample_rate=7, fingerprint=fingerprint
     )
     assert read(io.BytesIO(packed(recording))) == recording
-    model = context(recording.n_units)
-    assert read(io.BytesIO(packed(recording, model)), model=model) == recording
+    model = entropy_model(recording.n_units)
+    assert read(io.BytesIO(packed(recording, model)), entropy_model=model) == recording
 
 
 @settings(max_examples=30, deadline=None)
 @given(rasters(), st.integers(1, 50), st.booleans())
-def test_compression_levels_are_read_as_written(events, chunk_steps, levels):
-    recording = matrix(events, chunk_steps=chunk_steps, levels=levels, compression=True)
+def test_levels_are_read_as_written(events, chunk_steps, loudness):
+    recording = matrix(events, chunk_steps=chunk_steps, loudness=loudness, levels=True)
     data = packed(recording)
-    assert data[4] == 2 and packed(matrix(events, chunk_steps=chunk_steps, levels=levels))[4] == 1
+    assert data[4] == 2 and packed(matrix(events, chunk_steps=chunk_steps, loudness=loudness))[4] == 1
     assert read(io.BytesIO(data)) == recording
-    assert breakdown(io.BytesIO(data))["levels"] == recording.n_chunks * (1 + levels)
+    assert breakdown(io.BytesIO(data))["levels"] == recording.n_chunks * (1 + loudness)
     window = Reader(io.BytesIO(data)).window(0, recording.n_steps)
     np.testing.assert_array_equal(window, events)
 
 
 def test_salvage_keeps_the_compression_levels_of_what_is_left():
-    recording = matrix(raster(80, 1100, 0.05), compression=True)
+    recording = matrix(raster(80, 1100, 0.05), levels=True)
     data = bytearray(packed(recording))
     data[len(data) // 2] ^= 1
     events, (damage,) = salvaged(io.BytesIO(bytes(data)))
     kept = [number for number in range(recording.n_chunks) if number != damage.chunk]
-    np.testing.assert_array_equal(events.compression[kept], recording.compression[kept])
-    assert events.compression[damage.chunk] == 0
+    np.testing.assert_array_equal(events.loudness[kept], recording.loudness[kept])
+    assert events.loudness[damage.chunk] == 0
 
 
 def test_a_version_that_contradicts_its_flags_is_damage():
     import struct
     import zlib
 
-    data = bytearray(packed(matrix(raster(8, 20, 0.1), compression=True)))
+    data = bytearray(packed(matrix(raster(8, 20, 0.1), levels=True)))
     data[4] = 1
     end = 6 + data[5]
     data[end : end + 4] = struct.pack("<I", zlib.crc32(bytes(data[:end])))
@@ -95,25 +95,23 @@ def test_each_chunk_takes_its_cheapest_format():
     assert breakdown(io.BytesIO(packed(matrix(raster(1, 1, 1.0)))))["chunks"] == {"dense": 1}
 
 
-@pytest.mark.parametrize("name", bitstream.FORMATS)
+@pytest.mark.parametrize("name", spk.FORMATS)
 def test_every_format_is_read(name, monkeypatch):
     """Also those that another one beats on most matrices."""
-    model, recording = context(80, scale=2), matrix(raster(80, 700, 0.02))
-    monkeypatch.setattr(
-        bitstream, "pack_chunk", lambda events, model: (name, bitstream._payload(events, name, model))
-    )
+    model, recording = entropy_model(80, scale=2), matrix(raster(80, 700, 0.02))
+    monkeypatch.setattr(spk, "pack_chunk", lambda events, model: (name, spk._payload(events, name, model)))
     data = packed(recording, model)
     assert breakdown(io.BytesIO(data))["chunks"] == {name: 3}
-    assert read(io.BytesIO(data), model=model) == recording
+    assert read(io.BytesIO(data), entropy_model=model) == recording
 
 
 @pytest.mark.parametrize("density", [0, 0.01, 0.1, 0.5, 1])
 def test_a_chunk_takes_its_ideal_bits_and_a_few_bytes(density):
-    for model in (None, context(30, scale=2)):
+    for model in (None, entropy_model(30, scale=2)):
         events = raster(30, 200, density)
-        name, payload = bitstream.pack_chunk(events, model)
-        assert name in bitstream.FORMATS
-        ideal = bitstream.ideal_bits(events, model) / 8
+        name, payload = spk.pack_chunk(events, model)
+        assert name in spk.FORMATS
+        ideal = spk.ideal_bits(events, model) / 8
         assert ideal <= len(payload) + 1e-6 and len(payload) <= 1.01 * ideal + 4
 
 
@@ -131,7 +129,7 @@ def test_a_minute_costs_two_per_cent_and_64_bytes_over_the_ideal():
     ideal = 0.0
     for start in range(0, 2584, 256):
         chunk = events[:, start : start + 256]
-        ideal += min(bitstream.entropy.bits(chunk).values()) / 8 + 2  # the number of events has 2 bytes
+        ideal += min(spk.entropy.bits(chunk).values()) / 8 + 2  # the number of events has 2 bytes
     assert len(packed(matrix(events))) <= 1.02 * ideal + 64
 
 
@@ -161,7 +159,7 @@ def test_a_pipe_is_enough_and_chunks_arrive_one_by_one():
     assert chunks.pop() == 3 * 25600
     for number, chunk in enumerate(chunks):
         np.testing.assert_array_equal(chunk.events, raster(5, 256, 0.1, number))
-        assert (chunk.number, chunk.start, chunk.level) == (number, 256 * number, None)
+        assert (chunk.number, chunk.start, chunk.loudness) == (number, 256 * number, None)
 
 
 class _Dribble(io.RawIOBase):
@@ -210,14 +208,14 @@ def test_windows_of_a_long_recording_jump_to_their_block():
 
 
 def test_the_writer_is_told_what_is_wrong():
-    header = Header(4, 22050, 512, has_levels=True)
+    header = Header(4, 22050, 512, has_loudness=True)
     for events, level in (
         (raster(5, 256, 0.1), 0),
         (raster(4, 257, 0.1), 0),
         (raster(4, 0, 0.1), 0),
         (raster(4, 256, 0.1), None),
     ):
-        with pytest.raises(ValueError, match="chunk|level"):
+        with pytest.raises(ValueError, match="chunk|loudness"):
             Writer(io.BytesIO(), header).write(events, level)
     writer = Writer(io.BytesIO(), header)
     writer.write(raster(4, 100, 0.1), 3)
@@ -229,7 +227,7 @@ def test_the_writer_is_told_what_is_wrong():
     with pytest.raises(UserError, match="too large"):
         Writer(io.BytesIO(), Header(2**20, 22050, 512))
     with pytest.raises(UserError, match="for 5 units, not 4"):
-        write(io.BytesIO(), matrix(raster(4, 9, 0.5)), model=context(5))
+        write(io.BytesIO(), matrix(raster(4, 9, 0.5)), entropy_model=entropy_model(5))
 
 
 def test_a_learned_chunk_needs_its_model():
@@ -237,13 +235,13 @@ def test_a_learned_chunk_needs_its_model():
     recording = matrix(np.repeat(raster(1, 200, 0.5), 20, axis=0))
     data = packed(recording, model)
     assert breakdown(io.BytesIO(data))["chunks"] == {"learned": 1}
-    assert read(io.BytesIO(data), model=model) == recording
+    assert read(io.BytesIO(data), entropy_model=model) == recording
     needed = f"{model.fingerprint} of checkpoint 0123456789abcdef"
-    for other in (None, context(20, seed=1)):
+    for other in (None, entropy_model(20, seed=1)):
         with pytest.raises(UserError, match=needed):
-            read(io.BytesIO(data), model=other)
+            read(io.BytesIO(data), entropy_model=other)
         with pytest.raises(UserError, match=needed):
-            salvaged(io.BytesIO(data), model=other)
+            salvaged(io.BytesIO(data), entropy_model=other)
 
 
 def test_a_damaged_chunk_is_named_and_the_rest_is_kept():
@@ -260,11 +258,11 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_kept():
             kept, damages = salvaged(io.BytesIO(damaged))
             assert [damage.chunk for damage in damages] == [number]
             assert str(damages[0]).startswith(f"chunk {number} ({start:.2f} s to ")
-            expected, levels = RECORDING.events.copy(), RECORDING.levels.copy()
+            expected, loudness = RECORDING.events.copy(), RECORDING.loudness.copy()
             expected[:, number * 256 : (number + 1) * 256] = False
-            levels[number] = 0
+            loudness[number] = 0
             np.testing.assert_array_equal(kept.events, expected)
-            np.testing.assert_array_equal(kept.levels, levels)
+            np.testing.assert_array_equal(kept.loudness, loudness)
             assert kept.n_samples == RECORDING.n_samples
 
 

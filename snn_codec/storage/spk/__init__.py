@@ -1,23 +1,23 @@
 """The bitstream (`.spk`): events in about as few bytes as theory allows, readable from a pipe, damage reported.
 
-    write("a.spk", events, model=context)                   # context: the checkpoint's ContextModel, or None
-    read("a.spk", model=context)                            # -> EventMatrix, equal to events
+    write("a.spk", events, entropy_model=model)          # model: the checkpoint's EntropyModel, or None
+    read("a.spk", entropy_model=model)                   # -> EventMatrix, equal to events
     for chunk in Reader(sys.stdin.buffer): ...              # bounded memory
     Reader(open("a.spk", "rb")).window(1000, 1256)          # -> bool [units, 256], reads only what it needs
 
-Layout, version 1, or 2 if the chunks carry compression levels. A varint is little-endian base 128; a CRC is CRC-32,
+Layout, version 1, or 2 if the chunks carry levels. A varint is little-endian base 128; a CRC is CRC-32,
 4 bytes, little-endian.
 
     header    magic 93 53 50 4B; version; length of the body; body; CRC of all before
-      body    flags (1: levels, 2: fingerprint is hexadecimal, 4: context model, 8: compression levels);
-              varints sample rate, hop, units, steps a chunk; [4 bytes context model]; fingerprint, to the end
-    chunk     varint length << 4 | format << 1 | short; [varint steps, if short]; [level]; [compression level];
+      body    flags (1: loudness, 2: fingerprint is hexadecimal, 4: entropy model, 8: levels);
+              varints sample rate, hop, units, steps a chunk; [4 bytes entropy model]; fingerprint, to the end
+    chunk     varint length << 4 | format << 1 | short; [varint steps, if short]; [loudness]; [level];
               payload; CRC
     trailer   00; varints samples, chunks, bytes of every 16 chunks but the last; its length, 4 bytes; CRC
 
 The formats are the paper's four (`snn_codec.storage.formats`) and the entropy coder with one of three models
 (`snn_codec.storage.entropy`); all but dense and learned have the varint number of events before their bits.
-Each chunk takes the shortest. Only the last chunk may be short, and its level and format stand before its bits, so
+Each chunk takes the shortest. Only the last chunk may be short, and its loudness and format stand before its bits, so
 a writer on a pipe needs to know nothing but the next chunk, and learns the number of samples at the end. The
 CRCs of chunks and trailer are combined by exclusive or with a hash (BLAKE2b, 4 bytes) of the header's CRC and the
 chunk's number (8 bytes; of the trailer: how many chunks there are), so that chunks that were swapped or repeated,
@@ -42,38 +42,38 @@ from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
 from snn_codec.files import replacing
 from snn_codec.storage import entropy, formats
-from snn_codec.storage.context import ContextModel
+from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.storage.limits import check_cells, check_chunk
 
 MAGIC = b"\x93SPK"
-VERSIONS = 1, 2  # without and with compression levels
+VERSIONS = 1, 2  # without and with levels
 FORMATS = (*formats.FORMATS, "counted", "adaptive", "learned")  # a format's number is its place here
 INDEX_CHUNKS = 16  # to an entry of the trailer's table
 MAX_INTEGER = 2**40
 
-_LEVELS, _HEXADECIMAL, _CONTEXT, _COMPRESSION = 1, 2, 4, 8
+_LOUDNESS, _HEXADECIMAL, _ENTROPY_MODEL, _LEVELS = 1, 2, 4, 8
 
 
 @dataclass(frozen=True)
 class Header:
     """What a bitstream says before its first chunk.
 
-    `context` is the fingerprint of the context model that its `learned` chunks need, "" if it has none.
+    `entropy_model` is the fingerprint of the entropy model that its `learned` chunks need, "" if it has none.
     """
 
     n_units: int
     sample_rate: int
     hop: int
     fingerprint: str = ""
-    has_levels: bool = False
+    has_loudness: bool = False
     chunk_steps: int = CHUNK_STEPS
-    context: str = ""
-    has_compression: bool = False
+    entropy_model: str = ""
+    has_levels: bool = False
 
     @property
     def side_bytes(self) -> int:
         """Bytes of a chunk for its levels."""
-        return self.has_levels + self.has_compression
+        return self.has_loudness + self.has_levels
 
     def seconds(self, step: int) -> float:
         """When a step begins."""
@@ -81,13 +81,13 @@ class Header:
 
 
 class Chunk(NamedTuple):
-    """One decoded chunk: its number, its first step, bool `[units, steps]`, and its level codes (None without)."""
+    """One decoded chunk: its number, its first step, bool `[units, steps]`, and its loudness codes (None without)."""
 
     number: int
     start: int
     events: np.ndarray
-    level: int | None
-    compression: int | None = None
+    loudness: int | None
+    level: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ def write(
     path: str | os.PathLike | BinaryIO,
     events: EventMatrix,
     *,
-    model: ContextModel | None = None,
+    entropy_model: EntropyModel | None = None,
     force: bool = False,
 ) -> None:
     """Write one recording to a file, or to a binary file object such as a pipe.
 
     Raises:
-        UserError: `path` cannot be written (`snn_codec.files.replacing`), the context model is for another
+        UserError: `path` cannot be written (`snn_codec.files.replacing`), the entropy model is for another
             number of units, or the events are more than a bitstream can hold.
     """
     header = Header(
@@ -120,57 +120,57 @@ def write(
         events.sample_rate,
         events.hop,
         events.fingerprint,
-        len(events.levels) > 0,
+        len(events.loudness) > 0,
         events.chunk_steps,
-        model.fingerprint if model else "",
-        len(events.compression) > 0,
+        entropy_model.fingerprint if entropy_model else "",
+        len(events.levels) > 0,
     )
     with nullcontext(path) if hasattr(path, "write") else _new_file(path, force) as file:
-        writer = Writer(file, header, model=model, name=_name(path))
+        writer = Writer(file, header, entropy_model=entropy_model, name=_name(path))
         for number in range(events.n_chunks):
             start = number * events.chunk_steps
+            loudness = int(events.loudness[number]) if header.has_loudness else None
             level = int(events.levels[number]) if header.has_levels else None
-            compression = int(events.compression[number]) if header.has_compression else None
-            writer.write(events.events[:, start : start + events.chunk_steps], level, compression)
+            writer.write(events.events[:, start : start + events.chunk_steps], loudness, level)
         writer.finish(events.n_samples)
 
 
 def read(
-    path: str | os.PathLike | BinaryIO, *, model: ContextModel | None = None, salvage: bool = False
+    path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | None = None, salvage: bool = False
 ) -> EventMatrix:
     """The recording in a file, or in a binary file object such as a pipe.
 
     Args:
         path: What to read.
-        model: The context model, if the file needs one.
+        entropy_model: The entropy model, if the file needs one.
         salvage: Give what `salvaged` gives, damaged chunks as silence.
 
     Raises:
-        UserError: The file is missing, damaged (without `salvage`), or needs another context model.
+        UserError: The file is missing, damaged (without `salvage`), or needs another entropy model.
     """
     if salvage:
-        return salvaged(path, model=model)[0]
+        return salvaged(path, entropy_model=entropy_model)[0]
     with _opened(path) as file:
-        reader = Reader(file, model=model, name=_name(path))
+        reader = Reader(file, entropy_model=entropy_model, name=_name(path))
         chunks = list(reader)
         return _joined(reader.header, chunks, reader.n_samples)
 
 
 def salvaged(
-    path: str | os.PathLike | BinaryIO, *, model: ContextModel | None = None
+    path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | None = None
 ) -> tuple[EventMatrix, list[Damage]]:
-    """All of a damaged file that can be trusted, and what is lost: damaged chunks have no events and level 0.
+    """All of a damaged file that can be trusted, and what is lost: damaged chunks have no events and loudness 0.
 
     If the trailer is lost, the recording ends with the last whole chunk, and its last step counts as full.
 
     Raises:
         UserError: The file is missing or no bitstream, its header is damaged, nothing is left, or it needs
-            another context model.
+            another entropy model.
     """
     with _opened(path) as file:
         data = file.read()
     name = _name(path)
-    reader = Reader(io.BytesIO(data), model=model, name=name)
+    reader = Reader(io.BytesIO(data), entropy_model=entropy_model, name=name)
     header, found = reader.header, _Salvage(reader, data).run()
     tail = reader._trailer_at_end()
     if not found and tail is None:
@@ -196,7 +196,7 @@ def salvaged(
 
 
 def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, int]]:
-    """Where the bytes of a file are; needs no context model, and checks every CRC.
+    """Where the bytes of a file are; needs no entropy model, and checks every CRC.
 
     Returns:
         `header`, `framing` (lengths, formats, short chunks), `levels`, `events` (payloads), `checksums` (of
@@ -220,20 +220,20 @@ def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, i
         return {**parts, "total": reader._position, "chunks": chunks, "samples": reader.n_samples}
 
 
-def pack_chunk(events: np.ndarray, model: ContextModel | None = None) -> tuple[str, bytes]:
+def pack_chunk(events: np.ndarray, entropy_model: EntropyModel | None = None) -> tuple[str, bytes]:
     """The cheapest of `FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
     lists = formats.best(*events.shape, int(np.count_nonzero(events)))
-    names = dict.fromkeys(("dense", lists, "counted", "adaptive", *(["learned"] if model else [])))
-    payloads = {name: _payload(events, name, model) for name in names}
+    names = dict.fromkeys(("dense", lists, "counted", "adaptive", *(["learned"] if entropy_model else [])))
+    payloads = {name: _payload(events, name, entropy_model) for name in names}
     shortest = min(payloads, key=lambda name: len(payloads[name]))
     return shortest, payloads[shortest]
 
 
-def ideal_bits(events: np.ndarray, model: ContextModel | None = None) -> float:
+def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None) -> float:
     """What the cheapest format of a chunk, bool `[units, steps]`, costs before it is rounded up to bytes."""
     n_events = int(np.count_nonzero(events))
     packed = min(formats.packed_bits(*events.shape, n_events).values())
-    coded = entropy.bits(events) | ({"learned": model.bits(events)} if model else {})
+    coded = entropy.bits(events) | ({"learned": entropy_model.bits(events)} if entropy_model else {})
     return min(packed, *coded.values())
 
 
@@ -242,23 +242,30 @@ class Writer:
 
     Args:
         file: Binary file object; needs no seeking.
-        header: What stands before the chunks; its `context` must be the model's.
-        model: Context model to try on each chunk.
+        header: What stands before the chunks; its `entropy_model` must be the model's.
+        entropy_model: Entropy model to try on each chunk.
         name: What error messages call the file.
 
     Raises:
-        UserError: The header holds what a bitstream cannot, or contradicts the model.
+        UserError: The header holds what a bitstream cannot, or contradicts the entropy_model.
     """
 
     def __init__(
-        self, file: BinaryIO, header: Header, *, model: ContextModel | None = None, name: str = "bitstream"
+        self,
+        file: BinaryIO,
+        header: Header,
+        *,
+        entropy_model: EntropyModel | None = None,
+        name: str = "bitstream",
     ) -> None:
-        if header.context != (model.fingerprint if model else ""):
-            raise ValueError("the header and the context model have different fingerprints")
-        if model and model.n_units != header.n_units:
-            raise UserError(f"{name}: the context model is for {model.n_units} units, not {header.n_units}")
+        if header.entropy_model != (entropy_model.fingerprint if entropy_model else ""):
+            raise ValueError("the header and the entropy model have different fingerprints")
+        if entropy_model and entropy_model.n_units != header.n_units:
+            raise UserError(
+                f"{name}: the entropy model is for {entropy_model.n_units} units, not {header.n_units}"
+            )
         check_chunk(name, header.n_units, header.chunk_steps)
-        self._file, self._model, self._name = file, model, name
+        self._file, self._entropy_model, self._name = file, entropy_model, name
         self._header = header
         self._steps = 0
         self._chunks = 0
@@ -269,20 +276,20 @@ class Writer:
         self._seed = data[-4:]
         self._put(data)
 
-    def write(self, events: np.ndarray, level: int | None = None, compression: int | None = None) -> None:
+    def write(self, events: np.ndarray, loudness: int | None = None, level: int | None = None) -> None:
         """Add a chunk: bool `[units, steps]`, of the header's steps, or fewer if it is the last; and its levels.
 
         Raises:
-            ValueError: Another shape, a chunk after a short one, or a level where the header has none.
+            ValueError: Another shape, a chunk after a short one, or a loudness where the header has none.
         """
         header = self._header
         units, steps = events.shape
         if self._ended or units != header.n_units or not 1 <= steps <= header.chunk_steps:
             raise ValueError(f"chunk {self._chunks} has the wrong shape, or comes after the last one")
-        if (level is not None, compression is not None) != (header.has_levels, header.has_compression):
-            raise ValueError("a level is needed for every chunk if the header says so, and else for none")
-        side = bytes(code for code in (level, compression) if code is not None)
-        name, payload = pack_chunk(events, self._model)
+        if (loudness is not None, level is not None) != (header.has_loudness, header.has_levels):
+            raise ValueError("a loudness is needed for every chunk if the header says so, and else for none")
+        side = bytes(code for code in (loudness, level) if code is not None)
+        name, payload = pack_chunk(events, self._entropy_model)
         short = steps < header.chunk_steps
         frame = _varint(len(payload) << 4 | FORMATS.index(name) << 1 | short)
         frame += (_varint(steps) if short else b"") + side + payload
@@ -326,7 +333,7 @@ class Reader:
 
     Args:
         file: Binary file object, at the beginning of the bitstream.
-        model: Context model; may also be set as `.model` once the header has told which one is needed.
+        entropy_model: Entropy model; may also be set as `.entropy_model` once the header has told which one is needed.
         name: What error messages call the file.
 
     Attributes:
@@ -335,12 +342,14 @@ class Reader:
 
     Raises:
         UserError: No bitstream, or its header is damaged; later: a chunk is damaged, the file ends early, or
-            it needs another context model.
+            it needs another entropy model.
     """
 
-    def __init__(self, file: BinaryIO, *, model: ContextModel | None = None, name: str = "bitstream") -> None:
+    def __init__(
+        self, file: BinaryIO, *, entropy_model: EntropyModel | None = None, name: str = "bitstream"
+    ) -> None:
         self._file, self._name = file, name
-        self.model = model
+        self.entropy_model = entropy_model
         self.n_samples: int | None = None
         self._position = 0
         self._blocks: list[int] | None = None
@@ -358,7 +367,7 @@ class Reader:
             if struct.pack("<I", zlib.crc32(head + body)) != self._seed:
                 raise _Damaged("does not match its checksum")
             self.header = _unpack_header(body)
-            if head[4] != VERSIONS[self.header.has_compression]:
+            if head[4] != VERSIONS[self.header.has_levels]:
                 raise _Damaged("has another version than its content")
         check_chunk(name, self.header.n_units, self.header.chunk_steps)
         self._first = self._position
@@ -443,17 +452,17 @@ class Reader:
     def _chunk(self, frame: _Frame) -> Chunk:
         self._check_model(frame)
         with self._errors(frame.number):
-            events = _unpack_events(frame, self.header.n_units, self.model)
+            events = _unpack_events(frame, self.header.n_units, self.entropy_model)
         start = frame.number * self.header.chunk_steps
-        return Chunk(frame.number, start, events, frame.level, frame.compression)
+        return Chunk(frame.number, start, events, frame.loudness, frame.level)
 
     def _check_model(self, frame: _Frame) -> None:
         if frame.format == "learned" and (
-            self.model is None or self.model.fingerprint != self.header.context
+            self.entropy_model is None or self.entropy_model.fingerprint != self.header.entropy_model
         ):
-            ours = f"not {self.model.fingerprint}" if self.model else "and none is given"
+            ours = f"not {self.entropy_model.fingerprint}" if self.entropy_model else "and none is given"
             raise UserError(
-                f"{self._name}: needs the context model {self.header.context} of checkpoint "
+                f"{self._name}: needs the entropy model {self.header.entropy_model} of checkpoint "
                 f"{self.header.fingerprint or '(none)'}, {ours}; decode with the model that encoded"
             )
 
@@ -558,8 +567,8 @@ class _Frame(NamedTuple):
     steps: int
     number: int = 0
     payload: bytes = b""
+    loudness: int | None = None
     level: int | None = None
-    compression: int | None = None
     size: int = 0
 
 
@@ -634,12 +643,18 @@ def _pack_header(header: Header, name: str) -> bytes:
         fingerprint, hexadecimal = b"", False
     if not hexadecimal or fingerprint.hex() != header.fingerprint:
         fingerprint, hexadecimal = header.fingerprint.encode(), False
-    flags = _LEVELS * header.has_levels | _HEXADECIMAL * hexadecimal | _CONTEXT * bool(header.context)
-    flags |= _COMPRESSION * header.has_compression
-    body = bytes([flags]) + b"".join(map(_varint, numbers)) + bytes.fromhex(header.context) + fingerprint
+    flags = (
+        _LOUDNESS * header.has_loudness
+        | _HEXADECIMAL * hexadecimal
+        | _ENTROPY_MODEL * bool(header.entropy_model)
+    )
+    flags |= _LEVELS * header.has_levels
+    body = (
+        bytes([flags]) + b"".join(map(_varint, numbers)) + bytes.fromhex(header.entropy_model) + fingerprint
+    )
     if len(body) > 255:
         raise UserError(f"{name}: the fingerprint is longer than a bitstream can hold")
-    data = MAGIC + bytes([VERSIONS[header.has_compression], len(body)]) + body
+    data = MAGIC + bytes([VERSIONS[header.has_levels], len(body)]) + body
     return data + struct.pack("<I", zlib.crc32(data))
 
 
@@ -651,14 +666,14 @@ def _unpack_header(body: bytes) -> Header:
     if flags >= 16 or None in numbers or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
         raise _Damaged("has an impossible number")
     sample_rate, hop, units, chunk_steps = numbers
-    split = position + 4 * bool(flags & _CONTEXT)
-    context, rest = body[position:split].hex(), body[split:]
+    split = position + 4 * bool(flags & _ENTROPY_MODEL)
+    entropy_model, rest = body[position:split].hex(), body[split:]
     try:
         fingerprint = rest.hex() if flags & _HEXADECIMAL else rest.decode()
     except UnicodeDecodeError as error:
         raise _Damaged("has an impossible fingerprint") from error
-    levels, compression = bool(flags & _LEVELS), bool(flags & _COMPRESSION)
-    return Header(units, sample_rate, hop, fingerprint, levels, chunk_steps, context, compression)
+    loudness, levels = bool(flags & _LOUDNESS), bool(flags & _LEVELS)
+    return Header(units, sample_rate, hop, fingerprint, loudness, chunk_steps, entropy_model, levels)
 
 
 def _table_size(n_chunks: int) -> int:
@@ -671,12 +686,12 @@ def _pack_trailer(n_samples: int, n_chunks: int, blocks: list[int], seed: bytes)
     return data + _checksum(data, seed, n_chunks)
 
 
-def _payload(events: np.ndarray, name: str, model: ContextModel | None) -> bytes:
+def _payload(events: np.ndarray, name: str, entropy_model: EntropyModel | None) -> bytes:
     """Bool `[units, steps]` in one of `FORMATS`."""
     if name == "dense":
         return formats.pack(events, name)
     if name == "learned":
-        return model.encode(events)
+        return entropy_model.encode(events)
     count = _varint(int(np.count_nonzero(events)))
     if name == "counted":
         return count + entropy.encode_counted(events)
@@ -685,11 +700,11 @@ def _payload(events: np.ndarray, name: str, model: ContextModel | None) -> bytes
     return count + formats.pack(events, name)
 
 
-def _unpack_events(frame: _Frame, units: int, model: ContextModel | None) -> np.ndarray:
+def _unpack_events(frame: _Frame, units: int, entropy_model: EntropyModel | None) -> np.ndarray:
     """Bool `[units, steps]` of a frame whose checksum was right."""
     data, steps = frame.payload, frame.steps
     if frame.format == "learned":
-        return model.decode(data, steps)
+        return entropy_model.decode(data, steps)
     if frame.format == "dense":
         cells = np.unpackbits(np.frombuffer(data, np.uint8))
         return formats.unpack(data, "dense", units, steps, int(np.count_nonzero(cells)))
@@ -719,8 +734,8 @@ def _filled(frame: _Frame, number: int, raw: bytes, header: Header) -> _Frame:
     return frame._replace(
         number=number,
         payload=raw[len(raw) - frame.length :],
+        loudness=next(side) if header.has_loudness else None,
         level=next(side) if header.has_levels else None,
-        compression=next(side) if header.has_compression else None,
         size=len(raw) + 4,
     )
 
@@ -761,9 +776,9 @@ def _joined(header: Header, chunks: list[Chunk], n_samples: int) -> EventMatrix:
         header.hop,
         n_samples,
         header.fingerprint,
-        np.array([chunk.level for chunk in chunks] if header.has_levels else [], np.uint8),
+        np.array([chunk.loudness for chunk in chunks] if header.has_loudness else [], np.uint8),
         header.chunk_steps,
-        np.array([chunk.compression for chunk in chunks] if header.has_compression else [], np.uint8),
+        np.array([chunk.level for chunk in chunks] if header.has_levels else [], np.uint8),
     )
 
 

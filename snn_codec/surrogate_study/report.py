@@ -11,9 +11,9 @@ from typing import Any
 
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
-from snn_codec.training import surrogate_figures as figures
-from snn_codec.training.surrogate_results import MEASURES, Results
-from snn_codec.training.surrogate_study import Study
+from snn_codec.surrogate_study import figures
+from snn_codec.surrogate_study.grid import Study
+from snn_codec.surrogate_study.results import MEASURES, Results
 
 TITLES = {"free": "FREE", "sparse": "SPARSE"}
 

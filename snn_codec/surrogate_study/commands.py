@@ -57,14 +57,15 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from snn_codec.models import surrogates
     from snn_codec.plots import pyplot
-    from snn_codec.training import surrogate_report, surrogate_study
-    from snn_codec.training.surrogate_results import collect
+    from snn_codec.surrogate_study import grid
+    from snn_codec.surrogate_study import report as reports
+    from snn_codec.surrogate_study.results import collect
 
     pyplot()  # or it would be missed after hours
     jobs = cores() if options.jobs is None else options.jobs
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: must be at least 1")
-    study = surrogate_study.plan(
+    study = grid.plan(
         _parts(options.surrogates),
         options.data,
         seeds=options.seeds,
@@ -78,17 +79,15 @@ def _compare(options: argparse.Namespace) -> int:
     reference = surrogates.label(*surrogates.parse(options.reference)) if options.reference else None
     if reference and reference not in study.choices:
         raise UserError(f"--reference {options.reference}: is not among --surrogates; add it")
-    bad = surrogate_study.run(
-        study, options.output, jobs=jobs, accelerator=options.accelerator, retry=options.retry
-    )
-    whole = surrogate_study.read(options.output)
+    bad = grid.run(study, options.output, jobs=jobs, accelerator=options.accelerator, retry=options.retry)
+    whole = grid.read(options.output)
     results = collect(whole, options.output, reference)
     report = options.output / "report"
     if results.summary:
-        surrogate_report.write(whole, results, report)
-        print(surrogate_report.text(whole, results))
+        reports.write(whole, results, report)
+        print(reports.text(whole, results))
         print(f"report in {report}")
-    unfinished = [cell for cell, why in bad.items() if why.startswith(surrogate_study.KILLED)]
+    unfinished = [cell for cell, why in bad.items() if why.startswith(grid.KILLED)]
     if unfinished:
         cell = unfinished[0]
         raise UserError(

@@ -7,7 +7,7 @@ unit of the next step a logit; each event among the earlier units of the same st
     f_0 = last steps;   f_k = relu(W_k f_(k-1) + b_k);   logits = W [f_0, f_1, ...] + b + same_step z
 
 All numbers are integers in units of 1 / 256. They are kept in float64, in which sums and products of integers
-below 2^53 are exact in any order, so that every machine, BLAS and Python gets the same logits; `ContextModel`
+below 2^53 are exact in any order, so that every machine, BLAS and Python gets the same logits; `EntropyModel`
 refuses weights that could leave that range. Training is in `snn_codec.training.rate`.
 """
 
@@ -40,7 +40,7 @@ MAX_LAYERS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class ContextModel:
+class EntropyModel:
     """The integer network of one checkpoint.
 
     Attributes:
@@ -140,7 +140,7 @@ class ContextModel:
             save_file(tensors, temporary, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> ContextModel:
+    def load(cls, path: str | os.PathLike) -> EntropyModel:
         """Read a network.
 
         Raises:
@@ -148,7 +148,7 @@ class ContextModel:
         """
         path = Path(path)
         if not path.is_file():
-            raise UserError(f"{path}: no such file; give a context model, or train one")
+            raise UserError(f"{path}: no such file; give an entropy model, or train one")
         try:
             with safe_open(path, "numpy") as file:
                 metadata = file.metadata() or {}
@@ -156,7 +156,7 @@ class ContextModel:
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise UserError(f"{path}: is damaged or no safetensors file ({error})") from error
         if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
-            raise UserError(f"{path}: is no context model of version {VERSION}; train one")
+            raise UserError(f"{path}: is no entropy model of version {VERSION}; train one")
         try:
             layers = (len(tensors) - 3) // 2
             model = cls(
@@ -167,13 +167,13 @@ class ContextModel:
                 metadata.get("checkpoint", ""),
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: is a damaged context model ({error})") from error
+            raise UserError(f"{path}: is a damaged entropy model ({error})") from error
         if metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
             raise UserError(f"{path}: does not match its fingerprint; the file is damaged, get it again")
         return model
 
     @classmethod
-    def of(cls, folder: str | os.PathLike, checkpoint: str | None = None) -> ContextModel | None:
+    def of(cls, folder: str | os.PathLike, checkpoint: str | None = None) -> EntropyModel | None:
         """The network in a checkpoint folder, or None if it has none, or (if given) that of another `checkpoint`.
 
         Raises:
@@ -232,7 +232,7 @@ class ContextModel:
         """Of every cell, int64 `[steps, N]`."""
         units, steps = events.shape
         if units != self.n_units:
-            raise ValueError(f"the context model is for {self.n_units} units, not {units}")
+            raise ValueError(f"the entropy model is for {self.n_units} units, not {units}")
         signs = np.where(events.T, float(UNIT), -float(UNIT))
         recent = np.zeros((steps, self.history, units))
         for back in range(1, min(self.history, steps - 1) + 1):

@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive, replacing
@@ -381,7 +381,7 @@ class _Grid:
         paths = [str(Path(config.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         with open(folder / "output.txt", "ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "snn_codec.training.surrogate_cell", str(folder)],
+                [sys.executable, "-m", "snn_codec.surrogate_study.worker", str(folder)],
                 stdin=subprocess.PIPE,  # which ends with this process
                 stdout=output,
                 stderr=output,

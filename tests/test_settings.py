@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.listening.statistics import holm, mean_interval
 from snn_codec.models import surrogates
-from snn_codec.training.surrogate_study import Cell, Study, result
+from snn_codec.surrogate_study.grid import Cell, Study, result
 
 LOGGED = {  # column of a run's log -> our name for it
     "validation_si_snr": "si_snr",

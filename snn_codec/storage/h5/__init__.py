@@ -5,7 +5,7 @@
     trains = SpikeTrains("corpus.h5")                       # lazy; a Mapping from name to EventMatrix
     trains.window("a", 1000, 1256)                          # -> bool [units, 256], reads only what it needs
 
-Layout, version 1, or 2 if recordings have compression levels (every dataset is one-dimensional and carries
+Layout, version 1, or 2 if recordings have levels (every dataset is one-dimensional and carries
 Fletcher-32 checksums):
 
     /                         magic, version: a SONATA file
@@ -14,8 +14,8 @@ Fletcher-32 checksums):
         node_ids              uint64 unit
     /clips                    one row a chunk of `chunk_steps` steps; a recording starts a new clip
         indptr                int64 [clips + 1]: the events of clip c are indptr[c]:indptr[c + 1]
-        level                 uint8 level code, 0 where the recording has none
-        compression           version 2: uint8 code of the compression level, 0 where the recording has none
+        level                 uint8 code of the loudness, 0 where the recording has none
+        compression           version 2: uint8 code of the level, 0 where the recording has none
     /recordings               one row a recording
         name, fingerprint     UTF-8, fixed length
         sample_rate, hop, n_samples, n_units, chunk_steps, has_levels; version 2: has_compression
@@ -25,7 +25,7 @@ Behind the HDF5 file stands a seal, which HDF5 readers ignore: 8 bytes `SNNSEAL1
 4 bytes, little-endian. It is checked before HDF5 sees the file, because the HDF5 library can crash on damaged
 metadata, and Fletcher-32 covers the data only. A file that another program has changed has lost it.
 
-HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.storage.bitstream` is for that).
+HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.storage.spk` is for that).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from snn_codec.files import replacing
 from snn_codec.storage.limits import check_cells, check_chunk
 
 FORMAT = "snn_codec.spiketrains"
-VERSIONS = 1, 2  # without and with compression levels
+VERSIONS = 1, 2  # without and with levels
 POPULATION = "spikes/units"
 SONATA_MAGIC, SONATA_VERSION = 0x0A7A, (0, 1)
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -65,8 +65,9 @@ _H5PY_ERRORS = (
     OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError,
 )  # fmt: skip
 
-_NUMBERS = {1: ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_levels")}
-_NUMBERS[2] = (*_NUMBERS[1], "has_compression")
+_NUMBERS = {1: ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_loudness")}
+_NUMBERS[2] = (*_NUMBERS[1], "has_levels")
+_IN_FILE = {"has_loudness": "has_levels", "has_levels": "has_compression"}  # where a column has an older name
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ class Recording:
     n_samples: int
     n_units: int
     chunk_steps: int
-    has_levels: int
+    has_loudness: int
     start_ms: float
-    has_compression: int = 0
+    has_levels: int = 0
 
     @property
     def n_steps(self) -> int:
@@ -211,10 +212,10 @@ class SpikeTrains(Mapping[str, EventMatrix]):
     def __getitem__(self, name: str) -> EventMatrix:
         recording, clip = self._find(name)
         events = self._clips(recording, clip, 0, recording.n_clips)
+        loudness = self._loudness[clip : clip + recording.n_clips * recording.has_loudness]
         levels = self._levels[clip : clip + recording.n_clips * recording.has_levels]
-        compression = self._compression[clip : clip + recording.n_clips * recording.has_compression]
         fields = (recording.sample_rate, recording.hop, recording.n_samples, recording.fingerprint)
-        return EventMatrix(events, *fields, levels, recording.chunk_steps, compression)
+        return EventMatrix(events, *fields, loudness, recording.chunk_steps, levels)
 
     def info(self, name: str) -> Recording:
         """What is known about a recording without reading its events.
@@ -258,7 +259,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         try:
             with _damage(self.path):
                 size = file.id.get_filesize()
-                self._rows, self._indptr, self._levels, self._compression = _read_tables(file, size)
+                self._rows, self._indptr, self._loudness, self._levels = _read_tables(file, size)
                 self._times = _dataset(file, f"{POPULATION}/timestamps", "f")
                 self._units = _dataset(file, f"{POPULATION}/node_ids", "u")
                 if not len(self._times) == len(self._units) == self._indptr[-1]:
@@ -304,13 +305,13 @@ class SpikeTrains(Mapping[str, EventMatrix]):
 def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: object, compress: bool) -> int:
     """Fill an empty HDF5 file; the cells of the largest recording."""
     population, recordings = file.create_group(POPULATION), []
-    levels, compression, indptr = [], [], [np.zeros(1, np.int64)]
+    loudness, levels, indptr = [], [], [np.zeros(1, np.int64)]
     taken: set[str] = set()
     decimals, start_ms = 0, 0.0
     for name, events in items:
         recording = Recording(
             name, events.fingerprint, events.sample_rate, events.hop, events.n_samples, events.n_units,
-            events.chunk_steps, int(len(events.levels) > 0), start_ms, int(len(events.compression) > 0),
+            events.chunk_steps, int(len(events.loudness) > 0), start_ms, int(len(events.levels) > 0),
         )  # fmt: skip
         if not recordings:
             decimals = max(0, math.ceil(-math.log10(recording.step_ms / 16)))
@@ -324,7 +325,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         starts = np.arange(0, events.n_steps, events.chunk_steps)
         per_clip = np.add.reduceat(np.count_nonzero(events.events, axis=0), starts)
         indptr.append(indptr[-1][-1] + np.cumsum(per_clip))
-        for codes, given in ((levels, events.levels), (compression, events.compression)):
+        for codes, given in ((loudness, events.loudness), (levels, events.levels)):
             codes.append(given if len(given) else np.zeros(recording.n_clips, np.uint8))
         recordings.append(recording)
         start_ms = math.ceil((start_ms + recording.n_steps * recording.step_ms) * 10**decimals) / 10**decimals
@@ -332,10 +333,10 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         raise UserError(f"{path}: no recordings to write; pass at least one")
     clips = file.create_group("clips")
     _write_column(clips, "indptr", np.concatenate(indptr), None)
-    _write_column(clips, "level", np.concatenate(levels), compress)
-    version = VERSIONS[any(recording.has_compression for recording in recordings)]
+    _write_column(clips, "level", np.concatenate(loudness), compress)
+    version = VERSIONS[any(recording.has_levels for recording in recordings)]
     if version > 1:
-        _write_column(clips, "compression", np.concatenate(compression), compress)
+        _write_column(clips, "compression", np.concatenate(levels), compress)
     _write_recordings(file.create_group("recordings"), recordings, compress, _NUMBERS[version])
     file.attrs["magic"] = np.uint32(SONATA_MAGIC)
     file.attrs["version"] = np.array(SONATA_VERSION, np.uint32)
@@ -361,7 +362,7 @@ def _write_recordings(
         _write_column(group, name, np.array(texts, dtype), compress or None)
     for name in numbers:
         values = np.array([getattr(recording, name) for recording in recordings], np.int64)
-        _write_column(group, name, values, compress)
+        _write_column(group, _IN_FILE.get(name, name), values, compress)
     _write_column(group, "start_ms", np.array([recording.start_ms for recording in recordings]), None)
 
 
@@ -461,10 +462,10 @@ def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarr
     if not len(indptr) or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
         raise _Damaged("the clip index is not ascending")
     n_clips = len(indptr) - 1
-    levels = compression = _column(file, "clips/level", "u", size, n_clips)
+    loudness = levels = _column(file, "clips/level", "u", size, n_clips)
     if version > 1:
-        compression = _column(file, "clips/compression", "u", size, n_clips)
-    if levels.dtype != np.uint8 or compression.dtype != np.uint8:
+        levels = _column(file, "clips/compression", "u", size, n_clips)
+    if loudness.dtype != np.uint8 or levels.dtype != np.uint8:
         raise _Damaged("levels are not bytes")
     rows: dict[str, tuple[Recording, int]] = {}
     clip = 0
@@ -473,7 +474,7 @@ def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarr
         if recording.name in rows or not 1 <= min(numbers[:-1]) <= max(numbers) < MAX_INTEGER:
             raise _Damaged(f"recording {recording.name!r} is there twice or has an impossible number")
         if (
-            not {recording.has_levels, recording.has_compression} <= {0, 1}
+            not {recording.has_loudness, recording.has_levels} <= {0, 1}
             or not 0 <= recording.start_ms < MAX_INTEGER
         ):
             raise _Damaged(f"recording {recording.name!r} has an impossible number")
@@ -483,13 +484,14 @@ def _read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarr
         clip += recording.n_clips
     if not rows or clip != n_clips:
         raise _Damaged("the file has clips of no recording")
-    return rows, indptr, levels, compression
+    return rows, indptr, loudness, levels
 
 
 def _read_recordings(file: h5py.File, size: int, names: tuple[str, ...]) -> Iterator[Recording]:
     starts = _column(file, "recordings/start_ms", "f", size)
     texts = [_column(file, f"recordings/{name}", "S", size, len(starts)) for name in ("name", "fingerprint")]
-    numbers = [_column(file, f"recordings/{name}", "i", size, len(starts)).tolist() for name in names]
+    columns = [f"recordings/{_IN_FILE.get(name, name)}" for name in names]
+    numbers = [_column(file, column, "i", size, len(starts)).tolist() for column in columns]
     for row, start_ms in enumerate(starts.tolist()):
         name, fingerprint = (bytes(text[row]).decode() for text in texts)
         values = {number: column[row] for number, column in zip(names, numbers, strict=True)}

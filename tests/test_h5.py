@@ -12,14 +12,18 @@ import pytest
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
-from snn_codec.storage import spiketrains
+from snn_codec.storage import h5
 
 
-def events(units=80, n_samples=100_000, density=0.3, seed=0, *, hop=512, rate=22050, levels=True, chunk=256):
+def events(
+    units=80, n_samples=100_000, density=0.3, seed=0, *, hop=512, rate=22050, loudness=True, chunk=256
+):
     random = np.random.default_rng(seed)
     steps = steps_for(n_samples, hop)
     codes = (
-        random.integers(0, 256, steps_for(steps, chunk)).astype(np.uint8) if levels else np.zeros(0, np.uint8)
+        random.integers(0, 256, steps_for(steps, chunk)).astype(np.uint8)
+        if loudness
+        else np.zeros(0, np.uint8)
     )
     matrix = random.random((units, steps)) < density
     return EventMatrix(matrix, rate, hop, n_samples, "0123456789abcdef", codes, chunk)
@@ -29,52 +33,58 @@ def events(units=80, n_samples=100_000, density=0.3, seed=0, *, hop=512, rate=22
 @pytest.mark.parametrize("shape", [(1, 1), (1, 513), (3, 512), (80, 131_072), (80, 131_073), (7, 700_000)])
 def test_what_is_read_is_what_was_written(tmp_path, density, shape):
     matrix = events(*shape, density)
-    spiketrains.write(tmp_path / "a.h5", {"a": matrix})
-    assert spiketrains.read(tmp_path / "a.h5") == matrix
+    h5.write(tmp_path / "a.h5", {"a": matrix})
+    assert h5.read(tmp_path / "a.h5") == matrix
 
 
 @pytest.mark.parametrize(
     "fields",
-    [dict(hop=1, n_samples=900), dict(hop=441, rate=44100), dict(rate=1), dict(levels=False), dict(chunk=7)],
+    [
+        dict(hop=1, n_samples=900),
+        dict(hop=441, rate=44100),
+        dict(rate=1),
+        dict(loudness=False),
+        dict(chunk=7),
+    ],
 )
 @pytest.mark.parametrize("compress", [False, True])
 def test_any_grid_is_kept_exactly(tmp_path, fields, compress):
     matrix = events(**({"n_samples": 20_000} | fields))
-    spiketrains.write(tmp_path / "a.h5", {"a": matrix}, compress=compress)
-    assert spiketrains.read(tmp_path / "a.h5", "a") == matrix
+    h5.write(tmp_path / "a.h5", {"a": matrix}, compress=compress)
+    assert h5.read(tmp_path / "a.h5", "a") == matrix
 
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_compression_levels_are_kept_beside_recordings_without(tmp_path, compress):
     plain = events(n_samples=300_000)
     codes = np.array([0, 248, 255], np.uint8)
-    prompted = replace(events(n_samples=300_000, seed=1), compression=codes)
-    spiketrains.write(tmp_path / "a.h5", {"plain": plain, "prompted": prompted}, compress=compress)
-    with spiketrains.SpikeTrains(tmp_path / "a.h5") as trains:
+    prompted = replace(events(n_samples=300_000, seed=1), levels=codes)
+    h5.write(tmp_path / "a.h5", {"plain": plain, "prompted": prompted}, compress=compress)
+    with h5.SpikeTrains(tmp_path / "a.h5") as trains:
         assert trains["plain"] == plain and trains["prompted"] == prompted
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["clips"].attrs["format_version"] == 2
-    spiketrains.write(tmp_path / "b.h5", {"plain": plain})
+    h5.write(tmp_path / "b.h5", {"plain": plain})
     with h5py.File(tmp_path / "b.h5") as file:
         assert file["clips"].attrs["format_version"] == 1 and "compression" not in file["clips"]
 
 
 def test_many_recordings_in_one_file(tmp_path):
     all_of_them = {f"piece {i} é": events(80, 1 + 30_000 * i, seed=i) for i in range(6)}
-    spiketrains.write(tmp_path / "a.h5", iter(all_of_them.items()))
-    trains = spiketrains.SpikeTrains(tmp_path / "a.h5")
-    assert list(trains) == list(all_of_them) == spiketrains.names(tmp_path / "a.h5")
+    h5.write(tmp_path / "a.h5", iter(all_of_them.items()))
+    trains = h5.SpikeTrains(tmp_path / "a.h5")
+    assert list(trains) == list(all_of_them) == h5.names(tmp_path / "a.h5")
     assert all(trains[name] == matrix for name, matrix in all_of_them.items())
     with pytest.raises(UserError, match="holds 6 recordings"):
-        spiketrains.read(tmp_path / "a.h5")
+        h5.read(tmp_path / "a.h5")
     with pytest.raises(UserError, match="no recording 'piece 9"):
         trains["piece 9 é"]
 
 
 def test_windows_are_parts_of_the_whole(tmp_path):
     matrix = events(80, 700_000)
-    spiketrains.write(tmp_path / "a.h5", {"a": matrix})
-    with spiketrains.SpikeTrains(tmp_path / "a.h5") as trains:
+    h5.write(tmp_path / "a.h5", {"a": matrix})
+    with h5.SpikeTrains(tmp_path / "a.h5") as trains:
         for start, stop in [(0, 0), (0, 1), (255, 257), (256, 512), (100, 1300), (0, matrix.n_steps)]:
             np.testing.assert_array_equal(trains.window("a", start, stop), matrix.events[:, start:stop])
         with pytest.raises(ValueError, match="not inside"):
@@ -87,8 +97,8 @@ def _read_in_worker(trains):
 
 def test_a_reader_travels_to_workers(tmp_path):
     matrix = events()
-    spiketrains.write(tmp_path / "a.h5", {"a": matrix})
-    trains = spiketrains.SpikeTrains(tmp_path / "a.h5")
+    h5.write(tmp_path / "a.h5", {"a": matrix})
+    trains = h5.SpikeTrains(tmp_path / "a.h5")
     assert pickle.loads(pickle.dumps(trains))["a"] == matrix
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(_read_in_worker, [trains] * 4) == [matrix] * 4
@@ -97,7 +107,7 @@ def test_a_reader_travels_to_workers(tmp_path):
 def test_the_file_is_sonata(tmp_path):
     """Read as any SONATA reader would: times in ms in the middle of their steps, sorted, and unit numbers."""
     matrix = events(80, 100_000, 0.05)
-    spiketrains.write(tmp_path / "a.h5", {"a": matrix})
+    h5.write(tmp_path / "a.h5", {"a": matrix})
     with h5py.File(tmp_path / "a.h5") as file:
         assert file.attrs["magic"] == 0x0A7A and list(file.attrs["version"]) == [0, 1]
         (population,) = file["spikes"].values()
@@ -121,7 +131,7 @@ def test_the_file_is_sonata(tmp_path):
 def test_every_damage_is_noticed(tmp_path):
     """Wherever a bit flips, a stretch is zeroed, or the file is cut or grows; HDF5 never sees the damage."""
     path = tmp_path / "a.h5"
-    spiketrains.write(path, {"a": events(20, 200_000, 0.1)})
+    h5.write(path, {"a": events(20, 200_000, 0.1)})
     whole, random = path.read_bytes(), np.random.default_rng(0)
     for trial in range(1000):
         data, place = bytearray(whole), int(random.integers(len(whole)))
@@ -134,7 +144,7 @@ def test_every_damage_is_noticed(tmp_path):
         else:
             data[place:place] = random.bytes(8)
         with pytest.raises(UserError, match="damaged|cut off"):
-            spiketrains.SpikeTrains(io.BytesIO(bytes(data)))
+            h5.SpikeTrains(io.BytesIO(bytes(data)))
 
 
 def _altered(path, target, change):
@@ -142,7 +152,7 @@ def _altered(path, target, change):
     target.write_bytes(path.read_bytes()[:-12])
     with h5py.File(target, "r+") as file:
         change(file)
-    spiketrains.seal(target)
+    h5.seal(target)
     return target
 
 
@@ -199,18 +209,18 @@ def _replaced(name, values):
 )
 def test_absurd_contents_with_a_right_seal_are_refused(tmp_path, change):
     path = tmp_path / "a.h5"
-    spiketrains.write(path, {"a": events(20, 60_000, 0.1), "b": events(5, 3000)})
+    h5.write(path, {"a": events(20, 60_000, 0.1), "b": events(5, 3000)})
     altered = _altered(path, tmp_path / "altered.h5", change)
     with pytest.raises(UserError, match="altered.h5"):
-        trains = spiketrains.SpikeTrains(altered)
+        trains = h5.SpikeTrains(altered)
         trains["a"], trains["b"]
 
 
 def test_an_unaltered_copy_is_read(tmp_path):
     """So that the test above sees what its changes do."""
     path = tmp_path / "a.h5"
-    spiketrains.write(path, {"a": events()})
-    assert spiketrains.read(_altered(path, tmp_path / "b.h5", lambda file: None)) == events()
+    h5.write(path, {"a": events()})
+    assert h5.read(_altered(path, tmp_path / "b.h5", lambda file: None)) == events()
 
 
 def _write_slowly(path):
@@ -218,32 +228,32 @@ def _write_slowly(path):
         yield "new", events(seed=1)
         time.sleep(60)
 
-    spiketrains.write(path, recordings(), force=True)
+    h5.write(path, recordings(), force=True)
 
 
 def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.h5"
     old = events()
-    spiketrains.write(path, {"old": old})
+    h5.write(path, {"old": old})
     process = multiprocessing.get_context("fork").Process(target=_write_slowly, args=(path,))
     process.start()
     while len(list(tmp_path.iterdir())) < 2:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert spiketrains.read(path) == old
+    assert h5.read(path) == old
 
 
 @pytest.mark.parametrize("name", ["", "a" * 300, "a\0b"])
 def test_bad_names_are_refused(tmp_path, name):
     with pytest.raises(UserError):
-        spiketrains.write(tmp_path / "a.h5", {name: events()})
+        h5.write(tmp_path / "a.h5", {name: events()})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_repeated_names_and_empty_files_are_refused(tmp_path):
     with pytest.raises(UserError):
-        spiketrains.write(tmp_path / "a.h5", [("a", events()), ("a", events())])
+        h5.write(tmp_path / "a.h5", [("a", events()), ("a", events())])
     with pytest.raises(UserError):
-        spiketrains.write(tmp_path / "a.h5", {})
+        h5.write(tmp_path / "a.h5", {})
     assert list(tmp_path.iterdir()) == []

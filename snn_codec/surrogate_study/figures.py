@@ -13,7 +13,7 @@ from snn_codec.files import replacing
 from snn_codec.listening.statistics import mean_interval
 from snn_codec.models.surrogates import SURROGATES, parse, pseudo_derivative
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
-from snn_codec.training.surrogate_results import HIGHER_IS_BETTER, Results
+from snn_codec.surrogate_study.results import HIGHER_IS_BETTER, Results
 
 CURVES = {
     "si_snr": "SI-SNR (dB)",

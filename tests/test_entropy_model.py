@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasters import bursty, context, raster
+from rasters import bursty, entropy_model, raster
 from safetensors.numpy import load_file, save_file
 
 from snn_codec.errors import UserError
-from snn_codec.storage.context import FILE_NAME, MAX_LOGIT, UNIT, ContextModel, probability
+from snn_codec.storage.entropy_model import FILE_NAME, MAX_LOGIT, UNIT, EntropyModel, probability
 
 
 @settings(max_examples=40)
@@ -21,7 +21,7 @@ from snn_codec.storage.context import FILE_NAME, MAX_LOGIT, UNIT, ContextModel, 
     st.integers(0, 99),
 )
 def test_what_is_decoded_is_what_was_encoded(units, steps, history, layers, seed):
-    model = context(units, history, tuple(layers), seed)
+    model = entropy_model(units, history, tuple(layers), seed)
     for density in (0.0, 0.1, 0.5, 1.0):
         events = raster(units, steps, density, seed)
         data = model.encode(events)
@@ -31,7 +31,7 @@ def test_what_is_decoded_is_what_was_encoded(units, steps, history, layers, seed
 
 def test_logits_are_the_formula_cell_by_cell():
     """The vectorised network against the definition, in Python's own integers."""
-    model, events = context(4, 3, (5, 3)), raster(4, 30, 0.4)
+    model, events = entropy_model(4, 3, (5, 3)), raster(4, 30, 0.4)
     ours = model._probabilities(events)
     for step in range(30):
         recent = []
@@ -67,10 +67,10 @@ def test_probabilities_are_a_sigmoid_that_every_exp_gives():
 
 
 def test_a_saved_model_is_the_same_model(tmp_path):
-    model, events = context(10), bursty(10, 50)
+    model, events = entropy_model(10), bursty(10, 50)
     model.save(tmp_path / FILE_NAME)
-    again = ContextModel.load(tmp_path / FILE_NAME)
-    assert again.fingerprint == model.fingerprint != context(10, seed=1).fingerprint
+    again = EntropyModel.load(tmp_path / FILE_NAME)
+    assert again.fingerprint == model.fingerprint != entropy_model(10, seed=1).fingerprint
     assert again.encode(events) == model.encode(events)
     with pytest.raises(UserError, match="--force"):
         model.save(tmp_path / FILE_NAME)
@@ -79,18 +79,18 @@ def test_a_saved_model_is_the_same_model(tmp_path):
 def test_damaged_and_foreign_models_are_refused(tmp_path):
     path = tmp_path / FILE_NAME
     with pytest.raises(UserError, match="no such file"):
-        ContextModel.load(path)
-    context(6).save(path)
+        EntropyModel.load(path)
+    entropy_model(6).save(path)
     whole, tensors = path.read_bytes(), load_file(path)
     metadata = {"format": "snn_codec.context", "version": "1", "history": "2"}
     for data in (b"", whole[:50], whole[:-1], b"x" * 100):
         path.write_bytes(data)
         with pytest.raises(UserError, match="damaged"):
-            ContextModel.load(path)
+            EntropyModel.load(path)
     for place in (len(whole) - 100, len(whole) - 200):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(UserError, match="does not match its fingerprint"):
-            ContextModel.load(path)
+            EntropyModel.load(path)
     for changes in (
         {"version": "2"},
         {"history": "x"},
@@ -100,26 +100,26 @@ def test_damaged_and_foreign_models_are_refused(tmp_path):
     ):
         save_file(tensors, path, metadata | changes)
         with pytest.raises(UserError):
-            ContextModel.load(path)
+            EntropyModel.load(path)
     for name in tensors:
         save_file({key: value for key, value in tensors.items() if key != name}, path, metadata)
         with pytest.raises(UserError):
-            ContextModel.load(path)
+            EntropyModel.load(path)
         save_file(tensors | {name: tensors[name].astype(np.float32)}, path, metadata)
         with pytest.raises(UserError):
-            ContextModel.load(path)
+            EntropyModel.load(path)
     save_file(tensors | {"same_step": np.ones((6, 6), np.int16)}, path, metadata)
     with pytest.raises(UserError, match="below the diagonal"):
-        ContextModel.load(path)
+        EntropyModel.load(path)
 
 
 def test_a_folder_gives_the_model_of_its_checkpoint_only(tmp_path):
-    assert ContextModel.of(tmp_path, "0123") is None
-    replace(context(6), checkpoint="0123").save(tmp_path / FILE_NAME)
-    assert ContextModel.of(tmp_path, "0123").fingerprint == context(6).fingerprint
-    assert ContextModel.of(tmp_path, "4567") is None
+    assert EntropyModel.of(tmp_path, "0123") is None
+    replace(entropy_model(6), checkpoint="0123").save(tmp_path / FILE_NAME)
+    assert EntropyModel.of(tmp_path, "0123").fingerprint == entropy_model(6).fingerprint
+    assert EntropyModel.of(tmp_path, "4567") is None
 
 
 def test_events_of_another_size_are_refused():
     with pytest.raises(ValueError, match="10 units, not 11"):
-        context(10).encode(raster(11, 5, 0.5))
+        entropy_model(10).encode(raster(11, 5, 0.5))

@@ -18,7 +18,7 @@ from snn_codec.evaluation import command as evaluation
 from snn_codec.files import below, check_writable
 from snn_codec.listening import commands as listening_commands
 from snn_codec.progress import bar as _progress
-from snn_codec.training import surrogate_commands
+from snn_codec.surrogate_study import commands as surrogate_commands
 
 PIPE = Path("-")
 MAKER = "the shipped one that made the first of EVENTS"
@@ -45,7 +45,7 @@ def fatal(error: Exception) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from hardware import commands as hardware_commands
+    from snn_codec.hardware import commands as hardware_commands
 
     parser = argparse.ArgumentParser(
         prog="snn-codec", description="Piano recordings as spike rasters, and back."
@@ -174,9 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     entropy = command(
         "train-entropy",
         _train_entropy,
-        "Train the context model that makes a checkpoint's bitstreams shorter.",
+        "Train the entropy model that makes a checkpoint's bitstreams shorter.",
     )
-    entropy.add_argument("model", help="a checkpoint folder; the context model is written into it")
+    entropy.add_argument("model", help="a checkpoint folder; the entropy model is written into it")
     entropy.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
     entropy.add_argument("--hours", type=float, default=10, help="of recordings to train on, at most (10)")
     entropy.add_argument("--steps", type=int, default=6000, help="of the optimiser (6000)")
@@ -281,9 +281,7 @@ def _encode_one(
                 codec, blocks, rate, options.min_si_snr, search=options.search, progress=advance
             )
         else:
-            events = codec.encode_blocks(
-                blocks(), rate, compression=options.level, **coding, progress=advance
-            )
+            events = codec.encode_blocks(blocks(), rate, level=options.level, **coding, progress=advance)
     for chunk in unreached:
         times = (n * events.chunk_steps * events.hop / events.sample_rate for n in (chunk, chunk + 1))
         print(
@@ -297,9 +295,11 @@ def _encode_one(
     if options.min_si_snr is not None:
         result["chunks_below"] = unreached
     if target == PIPE:
-        n_bytes = _to_pipe(events, codec.context)
+        n_bytes = _to_pipe(events, codec.entropy_model)
     else:
-        event_files.write(target, kind, [(source.name, events)], context=codec.context, force=options.force)
+        event_files.write(
+            target, kind, [(source.name, events)], entropy_model=codec.entropy_model, force=options.force
+        )
         n_bytes = target.stat().st_size
     return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
 
@@ -319,9 +319,9 @@ def _event_kind(output: Path) -> str:
     return output.suffix.lower().lstrip(".")
 
 
-def _to_pipe(events: Any, context: Any) -> int:
+def _to_pipe(events: Any, entropy_model: Any) -> int:
     """Write a bitstream to stdout; how many bytes it has."""
-    from snn_codec.storage import bitstream
+    from snn_codec.storage import spk
 
     class Counted:
         size = 0
@@ -335,7 +335,7 @@ def _to_pipe(events: Any, context: Any) -> int:
             sys.stdout.buffer.flush()
 
     counted = Counted()
-    bitstream.write(counted, events, model=context)
+    spk.write(counted, events, entropy_model=entropy_model)
     return counted.size
 
 
@@ -359,16 +359,16 @@ def _maker(inputs: Sequence[Path]) -> str:
 
 def _decode_one(options: argparse.Namespace, codec: Any, source: Path, target: Path) -> dict[str, Any]:
     from snn_codec import audio
-    from snn_codec.storage import bitstream, event_files
+    from snn_codec.storage import event_files, spk
 
     check_writable(target, force=options.force)
     damages: list[Any] = []
     if source == PIPE:
-        events = bitstream.read(sys.stdin.buffer, model=codec.context)
+        events = spk.read(sys.stdin.buffer, entropy_model=codec.entropy_model)
     elif options.salvage and event_files.is_bitstream(source):
-        events, damages = bitstream.salvaged(source, model=codec.context)
+        events, damages = spk.salvaged(source, entropy_model=codec.entropy_model)
     else:
-        events = event_files.read(source, options.recording, context=codec.context)
+        events = event_files.read(source, options.recording, entropy_model=codec.entropy_model)
 
     def blocks() -> Iterator[Any]:
         done = 0
@@ -392,30 +392,30 @@ def _decode_one(options: argparse.Namespace, codec: Any, source: Path, target: P
 
 
 def _info(options: argparse.Namespace) -> int:
-    from snn_codec.storage import bitstream, event_files
-    from snn_codec.storage.context import ContextModel
+    from snn_codec.storage import event_files, spk
+    from snn_codec.storage.entropy_model import EntropyModel
 
     path = options.file
     options.model = options.model or _maker([path])
     result: dict[str, Any] = {"file": str(path), "bytes": None, "recordings": {}}
     if event_files.is_bitstream(path):
-        result["parts"] = bitstream.breakdown(path)
+        result["parts"] = spk.breakdown(path)
         with open(path, "rb") as file:
-            header = bitstream.Reader(file, name=str(path)).header
-        result["context"] = header.context
+            header = spk.Reader(file, name=str(path)).header
+        result["context"] = header.entropy_model
         folder = checkpoints.find(options.model)
-        context = ContextModel.of(folder) if header.context else None
+        entropy_model = EntropyModel.of(folder) if header.entropy_model else None
         if "learned" in result["parts"]["chunks"] and (
-            context is None or context.fingerprint != header.context
+            entropy_model is None or entropy_model.fingerprint != header.entropy_model
         ):
-            # its bytes can be told without the context model, its events cannot
+            # its bytes can be told without the entropy model, its events cannot
             result["recordings"][path.stem] = {
                 "units": header.n_units, "sample_rate": header.sample_rate, "hop": header.hop,
                 "samples": result["parts"]["samples"], "model": header.fingerprint,
                 "seconds": result["parts"]["samples"] / header.sample_rate,
             }  # fmt: skip
         else:
-            result["recordings"][path.stem] = _described(bitstream.read(path, model=context))
+            result["recordings"][path.stem] = _described(spk.read(path, entropy_model=entropy_model))
     else:
         result["recordings"] = {name: _described(events) for name, events in event_files.recordings(path)}
     result["bytes"] = path.stat().st_size
@@ -431,7 +431,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _described(events: Any) -> dict[str, Any]:
-    from snn_codec.compression import LEVEL_PARTS, UNREACHED
+    from snn_codec.levels import LEVEL_PARTS, UNREACHED
 
     return {
         "units": events.n_units,
@@ -445,7 +445,7 @@ def _described(events: Any) -> dict[str, Any]:
         "density": events.density,
         "events_per_second": events.events_per_second,
         "bits": events.costs,
-        "compression": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.compression],
+        "compression": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.levels],
     }
 
 
@@ -453,7 +453,7 @@ def _print_recording(name: str, row: dict[str, Any]) -> None:
     print(f"{name}: {row['seconds']:.2f} s, {row['units']} units, model {row['model'] or '-'}")
     if "events" not in row:
         print(
-            "  its events are coded with a context model that --model does not have; they cannot be counted"
+            "  its events are coded with an entropy model that --model does not have; they cannot be counted"
         )
         return
     print(
@@ -477,16 +477,16 @@ def _print_parts(result: dict[str, Any]) -> None:
     print("  bytes: " + ", ".join(f"{name} {parts[name]}" for name in names))
     print("  chunks: " + ", ".join(f"{count} {name}" for name, count in parts["chunks"].items()))
     if result["context"]:
-        print(f"  context model: {result['context']}")
+        print(f"  entropy model: {result['context']}")
 
 
 def _convert(options: argparse.Namespace) -> int:
     from snn_codec.storage import event_files
-    from snn_codec.storage.context import ContextModel
+    from snn_codec.storage.entropy_model import EntropyModel
 
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
-    context = ContextModel.of(checkpoints.find(options.model or _maker(options.inputs)))
+    entropy_model = EntropyModel.of(checkpoints.find(options.model or _maker(options.inputs)))
     read: list[str] = []
     with _progress("converting", None):
         written = event_files.convert(
@@ -494,7 +494,7 @@ def _convert(options: argparse.Namespace) -> int:
             options.output,
             options.to,
             name=options.recording,
-            context=context,
+            entropy_model=entropy_model,
             compress=options.gzip,
             force=options.force,
             progress=read.append,
@@ -505,7 +505,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from snn_codec import config
+    from snn_codec import settings as config
     from snn_codec.training.trainer import Run, train
 
     settings = config.load(options.preset or config.PHASE_PRESETS[options.phase], options.settings)
@@ -528,7 +528,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _train_entropy(options: argparse.Namespace) -> int:
-    from snn_codec.storage.context import FILE_NAME
+    from snn_codec.storage.entropy_model import FILE_NAME
     from snn_codec.training.datasets import recordings
     from snn_codec.training.rate import RateTraining, bits_per_cell, events_of, train_context
 
@@ -547,7 +547,7 @@ def _train_entropy(options: argparse.Namespace) -> int:
             matrices[0], settings, checkpoint=codec.fingerprint, progress=lambda step, bits: advance(step)
         )
     model.save(target, force=options.force)
-    print(f"{target}: context model {model.fingerprint} for the checkpoint {codec.fingerprint}")
+    print(f"{target}: entropy model {model.fingerprint} for the checkpoint {codec.fingerprint}")
     print("bits a cell, validation:")
     for name, bits in bits_per_cell(matrices[1], model).items():
         print(f"  {name:10} {bits:.4f}, {(1 - bits) * 100:.1f} % under the dense cost")
@@ -557,10 +557,10 @@ def _train_entropy(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace, device: str | None = None):  # noqa: ANN202 - importing Codec for the annotation costs a second
     from snn_codec.loading import load
 
-    return load(options.model, device or options.device, **_voice(options))
+    return load(options.model, device or options.device, **_decoder_options(options))
 
 
-def _voice(options: argparse.Namespace) -> dict[str, Any]:
+def _decoder_options(options: argparse.Namespace) -> dict[str, Any]:
     """What `Codec.load` has to know of the decoder, for commands that let the user choose one."""
     from snn_codec.decoders import Sampling
 
@@ -579,27 +579,27 @@ def _convert_all(
     one: Callable[[Any, Path, Path], dict[str, Any]],
 ) -> int:
     """Run `one` with the model on every input, go on after a bad one, report, and give the exit status."""
-    from snn_codec.parallel import Spread, Team
+    from snn_codec.parallel import Parallelism, Ranks
 
     rows, status = [], 0
     report = sys.stderr if options.output == PIPE else sys.stdout
-    spread = Spread(options.workers, options.devices, options.nodes)
-    if spread != Spread() and PIPE in (*options.inputs, options.output):
+    parallelism = Parallelism(options.workers, options.devices, options.nodes)
+    if parallelism != Parallelism() and PIPE in (*options.inputs, options.output):
         raise UserError("-: one recording goes through a pipe, in one process")
-    team = Team(spread, options.device)
-    codec = _load(options, team.device)  # also where workers load their own, so that one process complains
+    ranks = Ranks(parallelism, options.device)
+    codec = _load(options, ranks.device)  # also where workers load their own, so that one process complains
     targets = _targets(options, suffixes, suffix)
-    prepare = partial(_load, options, team.device) if spread.workers > 1 else lambda: codec
+    prepare = partial(_load, options, ranks.device) if parallelism.workers > 1 else lambda: codec
     text = f"{len(targets)} files"
-    with _progress(text, 1, shown=team.first and not _alone(options)) as advance:
-        for row in team.map(partial(_guarded, one), prepare, targets, advance):
+    with _progress(text, 1, shown=ranks.is_main and not _alone(options)) as advance:
+        for row in ranks.map(partial(_guarded, one), prepare, targets, advance):
             if isinstance(row, UserError):
                 status = fatal(row)
                 continue
             rows.append(row)
             if not options.json:
                 _print_row(row, report)
-    if options.json and team.first:
+    if options.json and ranks.is_main:
         print(json.dumps({"files": rows}), file=report)
     return status
 
@@ -670,7 +670,3 @@ def _targets(options: argparse.Namespace, suffixes: Sequence[str], suffix: str) 
         for target in taken:
             target.parent.mkdir(parents=True, exist_ok=True)
     return pairs
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""One run of a comparison of surrogates, in a process of its own: `python -m snn_codec.training.surrogate_cell FOLDER`.
+"""One run of a comparison of surrogates, in a process of its own: `python -m snn_codec.surrogate_study.worker FOLDER`.
 
 FOLDER holds `cell.json`, what to train and on what. At the end there is a `result.json`: that it is done, or what was
 wrong. The process ends as soon as its stdin does, so none is left behind when the one that started it is killed.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from snn_codec import config
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive, replacing
 from snn_codec.training.trainer import Run, train

@@ -1,0 +1,5 @@
+"""The command line, `snn-codec`."""
+
+from snn_codec.cli.main import fatal, main
+
+__all__ = ["fatal", "main"]

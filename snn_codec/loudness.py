@@ -1,0 +1,45 @@
+"""Loudness: one quantised number for each chunk, and the smooth gain that it stands for.
+
+The networks see audio whose loudness is always about the same; the loudness itself travels with the events, one
+byte a chunk. So that the gain has no step at a chunk border (the networks look across borders), it is
+linear in dB between knots: at the centre of a chunk its own loudness, at a border the higher of the two loudnesses
+beside it. The gain is therefore never below a chunk's own loudness, and normalised audio never overloads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FLOOR_DB = -160  # code 0; 24-bit silence is near -144 dB
+STEP_DB = 1
+
+
+def measure(audio: np.ndarray, hop: int) -> int:
+    """The loudness code of one chunk: its loudest step's RMS in dB re 1, rounded to 1 dB, plus 160, as 0..255.
+
+    `audio` is float `[samples]`; a last step that is not full counts as if filled up with zeros.
+    """
+    samples = np.zeros(-(-len(audio) // hop) * hop)
+    samples[: len(audio)] = audio
+    power = np.square(samples).reshape(-1, hop).mean(1).max()
+    if power <= 10 ** (FLOOR_DB / 10):
+        return 0
+    return int(np.clip(np.rint(10 * np.log10(power) / STEP_DB) - FLOOR_DB, 0, 255))
+
+
+def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.ndarray:
+    """The gain for the samples [start, stop) of a recording with these loudness codes: float32, linear scale.
+
+    Normalised audio is audio / gain. Only the loudness of the chunks that hold [start, stop) and of their
+    neighbours have a say.
+    """
+    decibels = loudness.astype(np.float64) * STEP_DB + FLOOR_DB
+    borders = np.maximum(decibels[:-1], decibels[1:])
+    knots = np.empty(2 * len(loudness) - 1)
+    knots[0::2], knots[1::2] = decibels, borders
+    positions = (np.arange(len(knots)) + 1) * (chunk_samples / 2)
+    first = max(0, int(start // (chunk_samples / 2)) - 2)
+    last = int(stop // (chunk_samples / 2)) + 2
+    samples = np.arange(start, stop) + 0.5
+    curve = np.interp(samples, positions[first:last], knots[first:last])
+    return (10 ** (curve / 20)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Surrogate gradients compared: a grid of training runs, its results, figures and report."""
