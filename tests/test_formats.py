@@ -30,13 +30,6 @@ def test_unpacking_undoes_packing(events):
         np.testing.assert_array_equal(formats.unpack(data, name, *events.shape, int(events.sum())), events)
 
 
-@given(rasters())
-def test_decoding_undoes_encoding_in_the_size_foretold(events):
-    data = formats.encode(events)
-    np.testing.assert_array_equal(formats.decode(data, *events.shape), events)
-    assert len(data) == -(-formats.encoded_bits(*events.shape, int(events.sum())) // 8)
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (3, 5), (8, 8), (7, 16)])
 def test_packed_size_is_the_papers_formula_for_every_number_of_events(shape):
     """Exactly, rounded up to a byte; where K is a power of two, one more bit a pointer, and no other exception."""
@@ -101,5 +94,3 @@ def test_wrong_lengths_and_counts_are_refused():
     for count in (-1, 10, 20_481):
         with pytest.raises(formats.FormatError):
             formats.unpack(data, "coordinate", 80, 256, count)
-    with pytest.raises(formats.FormatError):
-        formats.decode(b"", 80, 256)

@@ -10,8 +10,9 @@ from rasters import bursty, chain, entropy_model, matrix, raster, rasters
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.storage import spk
-from snn_codec.storage.spk import Header, Reader, Writer, breakdown, read, salvaged, write
+from snn_codec.storage import entropy, spk
+from snn_codec.storage.spk import Header, Reader, Writer, breakdown, read, salvaged, write, writer
+from snn_codec.storage.spk.chunk import pack
 
 RECORDING = matrix(np.concatenate([raster(80, 600, 0.02), raster(80, 600, 0.5), bursty(80, 3700)], 1))
 
@@ -99,7 +100,7 @@ def test_each_chunk_takes_its_cheapest_format():
 def test_every_format_is_read(name, monkeypatch):
     """Also those that another one beats on most matrices."""
     model, recording = entropy_model(80, scale=2), matrix(raster(80, 700, 0.02))
-    monkeypatch.setattr(spk, "pack_chunk", lambda events, model: (name, spk._payload(events, name, model)))
+    monkeypatch.setattr(writer, "pack_chunk", lambda events, model: (name, pack(events, name, model)))
     data = packed(recording, model)
     assert breakdown(io.BytesIO(data))["chunks"] == {name: 3}
     assert read(io.BytesIO(data), entropy_model=model) == recording
@@ -129,7 +130,7 @@ def test_a_minute_costs_two_per_cent_and_64_bytes_over_the_ideal():
     ideal = 0.0
     for start in range(0, 2584, 256):
         chunk = events[:, start : start + 256]
-        ideal += min(spk.entropy.bits(chunk).values()) / 8 + 2  # the number of events has 2 bytes
+        ideal += min(entropy.bits(chunk).values()) / 8 + 2  # the number of events has 2 bytes
     assert len(packed(matrix(events))) <= 1.02 * ideal + 64
 
 
@@ -246,8 +247,8 @@ def test_a_learned_chunk_needs_its_model():
 
 def test_a_damaged_chunk_is_named_and_the_rest_is_kept():
     data = bytearray(packed(RECORDING))
-    position = Reader(io.BytesIO(data))._first
-    sizes = [frame.size for frame in Reader(io.BytesIO(data))._frames()]
+    position = Reader(io.BytesIO(data)).first
+    sizes = [frame.size for frame in Reader(io.BytesIO(data)).frames()]
     for number in (0, 3, 7, RECORDING.n_chunks - 1):
         for offset in (0, 1, sizes[number] // 2, sizes[number] - 1):
             damaged = data.copy()
@@ -268,9 +269,7 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_kept():
 
 def test_salvage_of_cut_shuffled_and_punched_files():
     data = packed(RECORDING)
-    sizes = np.cumsum(
-        [Reader(io.BytesIO(data))._first] + [f.size for f in Reader(io.BytesIO(data))._frames()]
-    )
+    sizes = np.cumsum([Reader(io.BytesIO(data)).first] + [f.size for f in Reader(io.BytesIO(data)).frames()])
     cut, damages = salvaged(io.BytesIO(data[: sizes[5] + 3]))
     np.testing.assert_array_equal(cut.events, RECORDING.events[:, : 5 * 256])
     assert cut.n_samples == 5 * 256 * 512 and damages == []
@@ -287,10 +286,10 @@ def test_salvage_of_cut_shuffled_and_punched_files():
         read(io.BytesIO(swapped))
     kept, damages = salvaged(io.BytesIO(swapped))
     assert [damage.chunk for damage in damages] == [2]
-    assert read(io.BytesIO(swapped), salvage=True) == kept
+    np.testing.assert_array_equal(kept.events[:, 3 * 256 :], RECORDING.events[:, 3 * 256 :])
 
     alien = packed(matrix(raster(80, 4900, 0.3), fingerprint="another"))
-    mixed = data[: sizes[1]] + alien[Reader(io.BytesIO(alien))._first :]
+    mixed = data[: sizes[1]] + alien[Reader(io.BytesIO(alien)).first :]
     with pytest.raises(UserError, match="chunk 1"):
         read(io.BytesIO(mixed))
     assert salvaged(io.BytesIO(mixed))[0].n_chunks == 1

@@ -19,8 +19,7 @@ import numpy as np
 
 from snn_codec.costs import bit_length, coordinate_bits, dense_bits, pointer_bits
 
-FORMATS = ("dense", "coordinate", "compressed_time", "compressed_unit")  # a format's flag is its place here
-FLAG_BITS = 2
+FORMATS = ("dense", "coordinate", "compressed_time", "compressed_unit")
 
 
 class FormatError(ValueError):
@@ -71,52 +70,6 @@ def unpack(data: bytes, format: str, units: int, steps: int, n_events: int) -> n
     if bits[length:].any():
         raise FormatError("the last byte is not filled up with zeros")
     return _UNPACK[format](bits[:length], units, steps, n_events)
-
-
-def encode(events: np.ndarray) -> bytes:
-    """A bool matrix `[units, steps]` in its best format: 2-bit flag, number of events, packed bits.
-
-    The number of events has ceil(log2(K_max + 1)) bits, with K_max = N T; the dense format needs none.
-    """
-    n_events = int(np.count_nonzero(events))
-    name = best(*events.shape, n_events)
-    head = [_to_bits(np.array([FORMATS.index(name)]), FLAG_BITS)]
-    if name != "dense":
-        head.append(_to_bits(np.array([n_events]), pointer_bits(events.size)))
-    return np.packbits(np.concatenate([*head, _PACK[name](events)])).tobytes()
-
-
-def decode(data: bytes, units: int, steps: int) -> np.ndarray:
-    """The bool matrix `[units, steps]` that `encode` made `data` of.
-
-    Raises:
-        FormatError: `data` is not what `encode` makes of such a matrix.
-    """
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    if len(bits) == 0:
-        raise FormatError("no bytes")
-    name = FORMATS[int(_from_bits(bits[:FLAG_BITS], FLAG_BITS)[0])]
-    start = FLAG_BITS
-    if name == "dense":
-        n_events = int(np.count_nonzero(bits[start:]))
-    else:
-        start += pointer_bits(units * steps)
-        if len(bits) < start:
-            raise FormatError(f"{len(data)} bytes are too few")
-        n_events = int(_from_bits(bits[FLAG_BITS:start], start - FLAG_BITS)[0])
-    if n_events > units * steps:
-        raise FormatError(f"{n_events} events do not fit into {units} x {steps} cells")
-    length = start + packed_bits(units, steps, n_events)[name]
-    if len(data) != -(-length // 8) or bits[length:].any():
-        raise FormatError(f"{name} of {n_events} events has {-(-length // 8)} bytes, not {len(data)}")
-    return _UNPACK[name](bits[start:length], units, steps, n_events)
-
-
-def encoded_bits(units: int, steps: int, events: int) -> int:
-    """Bits of `encode` before the last byte is filled up."""
-    name = best(units, steps, events)
-    count_bits = 0 if name == "dense" else pointer_bits(units * steps)
-    return FLAG_BITS + count_bits + packed_bits(units, steps, events)[name]
 
 
 def _pack_dense(events: np.ndarray) -> np.ndarray:

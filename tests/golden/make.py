@@ -18,6 +18,7 @@ import numpy as np
 from snn_codec.events import EventMatrix
 from snn_codec.storage import h5, spk
 from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.spk.chunk import pack
 
 FOLDER = Path(__file__).parent
 
@@ -64,9 +65,9 @@ def bitstreams() -> dict[str, bytes]:
     for name in spk.FORMATS:
 
         def only(events, model, name=name):
-            return name, spk._payload(events, name, model)
+            return name, pack(events, name, model)
 
-        with mock.patch.object(spk, "pack_chunk", only):
+        with mock.patch.object(spk.writer, "pack_chunk", only):
             files[f"v1_{name}.spk"] = _packed(few, entropy_model())
     return files
 

@@ -1,0 +1,161 @@
+"""Writing a bitstream, chunk by chunk and without seeking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import numpy as np
+
+from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix, steps_for
+from snn_codec.files import replacing
+from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.limits import check_cells, check_chunk
+from snn_codec.storage.spk.chunk import pack_chunk
+from snn_codec.storage.spk.layout import (
+    INDEX_CHUNKS,
+    Frame,
+    Header,
+    Trailer,
+    pack_frame,
+    pack_header,
+    pack_trailer,
+)
+
+
+def write(
+    path: str | os.PathLike | BinaryIO,
+    events: EventMatrix,
+    *,
+    entropy_model: EntropyModel | None = None,
+    force: bool = False,
+) -> None:
+    """Write one recording to a file, or to a binary file object such as a pipe.
+
+    Raises:
+        UserError: `path` cannot be written (`snn_codec.files.replacing`), the entropy model is for another
+            number of units, or the events are more than a bitstream can hold.
+    """
+    header = Header(
+        events.n_units,
+        events.sample_rate,
+        events.hop,
+        events.fingerprint,
+        len(events.loudness) > 0,
+        events.chunk_steps,
+        entropy_model.fingerprint if entropy_model else "",
+        len(events.levels) > 0,
+    )
+    with _open(path, force) as (file, name):
+        writer = Writer(file, header, entropy_model=entropy_model, name=name)
+        for number in range(events.n_chunks):
+            start = number * events.chunk_steps
+            loudness = int(events.loudness[number]) if header.has_loudness else None
+            level = int(events.levels[number]) if header.has_levels else None
+            writer.write(events.events[:, start : start + events.chunk_steps], loudness, level)
+        writer.finish(events.n_samples)
+
+
+class Writer:
+    """Writes a bitstream chunk by chunk, in bounded memory: `write` for every chunk, then `finish`.
+
+    Args:
+        file: Binary file object; needs no seeking.
+        header: What stands before the chunks; its `entropy_model` must be the model's.
+        entropy_model: Entropy model to try on each chunk.
+        name: What error messages call the file.
+
+    Raises:
+        UserError: The header holds what a bitstream cannot, or contradicts the entropy model.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        header: Header,
+        *,
+        entropy_model: EntropyModel | None = None,
+        name: str = "bitstream",
+    ) -> None:
+        if header.entropy_model != (entropy_model.fingerprint if entropy_model else ""):
+            raise ValueError("the header and the entropy model have different fingerprints")
+        if entropy_model and entropy_model.n_units != header.n_units:
+            raise UserError(
+                f"{name}: the entropy model is for {entropy_model.n_units} units, not {header.n_units}"
+            )
+        check_chunk(name, header.n_units, header.chunk_steps)
+        self._file, self._entropy_model, self._name = file, entropy_model, name
+        self._header = header
+        self._steps = 0
+        self._chunks = 0
+        self._block_sizes: list[int] = []
+        self._size = 0
+        self._ended = False
+        data = pack_header(header, name)
+        self._seed = data[-4:]
+        self._put(data)
+
+    def write(self, events: np.ndarray, loudness: int | None = None, level: int | None = None) -> None:
+        """Add a chunk: bool `[units, steps]`, of the header's steps, or fewer if it is the last.
+
+        `loudness` and `level` are the chunk's codes, if the header says that chunks have them.
+
+        Raises:
+            ValueError: Another shape, a chunk after a short one, or a code where the header has none.
+        """
+        header = self._header
+        units, steps = events.shape
+        if self._ended or units != header.n_units or not 1 <= steps <= header.chunk_steps:
+            raise ValueError(f"chunk {self._chunks} has the wrong shape, or comes after the last one")
+        if (loudness is not None, level is not None) != (header.has_loudness, header.has_levels):
+            raise ValueError(
+                "every chunk needs the codes (loudness, level) that the header names, and no other"
+            )
+        name, payload = pack_chunk(events, self._entropy_model)
+        frame = Frame(name, len(payload), steps, self._chunks, payload, loudness, level)
+        data = pack_frame(frame, header, self._seed)
+        if self._chunks % INDEX_CHUNKS == 0:
+            self._block_sizes.append(0)
+        self._block_sizes[-1] += len(data)
+        self._steps += steps
+        self._chunks += 1
+        self._ended = steps < header.chunk_steps
+        self._put(data)
+
+    def finish(self, n_samples: int) -> None:
+        """End the bitstream of a recording of `n_samples` samples; the file stays open.
+
+        Raises:
+            ValueError: `n_samples` does not fit to the steps that were written.
+            UserError: There is more silence than a reader would believe.
+        """
+        if n_samples < 1 or steps_for(n_samples, self._header.hop) != self._steps:
+            raise ValueError(f"{n_samples} samples are not {self._steps} steps of {self._header.hop}")
+        check_cells(self._name, self._steps * self._header.n_units, self._size)
+        self._ended = True
+        self._put(pack_trailer(Trailer(n_samples, self._chunks, self._block_sizes[:-1]), self._seed))
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UserError(
+                f"{self._name}: cannot be written ({error.strerror}); is the disk full?"
+            ) from error
+        self._size += len(data)
+
+
+@contextmanager
+def _open(path: str | os.PathLike | BinaryIO, force: bool) -> Iterator[tuple[BinaryIO, str]]:
+    """The file object to write to, and what messages call it."""
+    if hasattr(path, "write"):
+        yield path, str(getattr(path, "name", "bitstream"))
+        return
+    with replacing(path, force=force) as temporary, open(temporary, "wb") as file:
+        yield file, str(path)
