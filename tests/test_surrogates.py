@@ -1,6 +1,7 @@
 """Every surrogate fires as all others do, and learns by its own framework's derivative."""
 
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -160,3 +161,108 @@ def test_norses_warnings_are_not_ours():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pseudo_derivative("norse.tanh", 1.0, torch.zeros(1))
+
+
+# --- one's own ---
+
+GAUSS = """
+import math
+import sys
+import torch
+
+
+class Gauss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, membrane, width):
+        ctx.save_for_backward(membrane)
+        ctx.width = width
+        return (membrane > 0).to(membrane.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (membrane,) = ctx.saved_tensors
+        return gradient * torch.exp(-((membrane / ctx.width) ** 2)), None
+
+
+def gauss(membrane):
+    return Gauss.apply(membrane, 1.0)
+
+
+def gauss_of(width):
+    return lambda membrane: Gauss.apply(membrane, width)
+
+
+def early(membrane):
+    return (membrane >= 0).float() + 0 * membrane
+
+
+def flat(membrane):
+    return (membrane > 0).float()
+
+
+def infinite(membrane):
+    return Gauss.apply(membrane, 0.0)
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module `own_surrogate` in the working directory, which is not on Python's path."""
+    (tmp_path / "own_surrogate.py").write_text(GAUSS)
+    (tmp_path / "broken_surrogate.py").write_text("import nothing_of_this_name")
+    (tmp_path / "raising_surrogate.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    for name in ("own_surrogate", "broken_surrogate", "raising_surrogate"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield tmp_path
+    sys.modules.pop("own_surrogate", None)
+
+
+def test_a_surrogate_of_ones_own_is_a_name_as_a_whole(own):
+    membrane = torch.linspace(-2, 2, 41)
+    for spec, width in (("own_surrogate:gauss", 1.0), ("own_surrogate:gauss_of:0.5", 0.5)):
+        assert parse(spec) == (spec, 1.0) and label(*parse(spec)) == spec
+        found = pseudo_derivative(spec, 7.0, membrane)
+        torch.testing.assert_close(found, torch.exp(-((membrane / width) ** 2)))
+        assert torch.equal(spike_function(spec, 1.0)(membrane), (membrane > 0).float())
+    assert surrogates.own_folder("own_surrogate:gauss") == str(own)
+    assert surrogates.derivative("own_surrogate:gauss") == "" and surrogates.derivative("atan:3")
+
+
+def test_the_bottleneck_learns_by_ones_own(own):
+    made = SpikingBottleneck(8, 12, config.Spiking(groups=3, surrogate="own_surrogate:gauss"))
+    made(torch.randn(4, 30, 8))[0].square().sum().backward()
+    assert made.encode_weight.grad.isfinite().all() and made.encode_weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("no_such_module:gauss", "no module no_such_module on Python's path or in .*PYTHONPATH"),
+        ("broken_surrogate:gauss", "importing broken_surrogate failed .*nothing_of_this_name"),
+        ("raising_surrogate:gauss", "importing raising_surrogate failed .*ZeroDivisionError"),
+        ("own_surrogate:gaus", "has no attribute 'gaus'.*name a function"),
+        ("own_surrogate:number", "calling it failed"),
+        ("own_surrogate:gauss_of:wide", "must be a number, not 'wide'"),
+        ("own_surrogate:number:2", "making it failed"),
+        ("own_surrogate:early", "forward it must be 1 where"),
+        ("own_surrogate:flat", "calling it failed"),
+        ("own_surrogate:infinite", "its gradient is missing or not finite"),
+    ],
+)
+def test_what_is_no_surrogate_is_refused(own, spec, words):
+    with pytest.raises(UserError, match=f"surrogate '{spec}': .*{words}"):
+        parse(spec)
+
+
+def test_a_name_is_checked_without_importing_anything(own):
+    for name in ("fast_sigmoid", "slayer", "no_such_module:gauss", "package.module:Class.method", "a:b:0.5"):
+        surrogates.check_name(name)
+    assert "own_surrogate" not in sys.modules
+    for name in ("magic", "magic:2", ":gauss", "own_surrogate:", "a b:gauss", ""):
+        with pytest.raises(UserError, match="is not known; choose from .*module:function"):
+            surrogates.check_name(name)

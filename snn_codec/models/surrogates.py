@@ -1,7 +1,11 @@
-"""Surrogate gradients by name, of three frameworks: a Heaviside step forward, a chosen pseudo-derivative backward.
+"""Surrogate gradients by name: forward a Heaviside step, backward a pseudo-derivative of a framework, or one's own.
 
 Forward all are `u > 0`, bit for bit; backward each is its framework's own code. Names without a dot are snntorch's, but
 for `paper_triangle`, the paper's. `norse.*` are norse's (extra `norse`), `slayer` is lava-dl's (extra `lava`).
+
+A name with a colon is one's own: `my_module:gauss` is the callable `gauss` in `my_module.py`, found on Python's path or
+in the working directory, which takes membranes minus threshold as snntorch's `spike_grad` does; `my_module:gauss:0.5`
+is what `gauss(0.5)` returns. Only training imports it.
 
 Left out is what is random, in either direction (snntorch's SSO, norse's logistic), what has no gradient (norse's
 heaviside), and snntorch's LSO, whose code calls that of SSO.
@@ -9,7 +13,11 @@ heaviside), and snntorch's LSO, whose code calls that of SSO.
 
 from __future__ import annotations
 
+import importlib
 import math
+import os
+import re
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,22 +140,30 @@ SURROGATES: dict[str, Surrogate] = {
 }
 
 
+OWN = re.compile(
+    r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*(\.[^\W\d]\w*)*)(:(?P<parameter>.+))?"
+)
+
+
 def parse(spec: str) -> tuple[str, float]:
     """`name` or `name:parameter` as (name, parameter), the parameter's default in place.
 
+    One's own (`module:attribute`, with or without a parameter) is a name as a whole, whose parameter here is 1.
+
     Raises:
-        UserError: No surrogate has this name, it takes no parameter, or this is none; or its framework is missing.
+        UserError: No surrogate has this name, it takes no parameter, or this is none; or its framework is missing, or
+            one's own cannot be imported or is not a surrogate.
     """
     name, colon, text = spec.strip().partition(":")
+    if is_own(spec.strip()):
+        spike_function(spec.strip(), 1.0)
+        return spec.strip(), 1.0
     found = _find(name)
     if not colon:
         return name, found.default
     if not found.parameter:
         raise UserError(f"surrogate {spec!r}: {name} takes no parameter; write {name} alone")
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not (math.isfinite(value) and value > 0):
         raise UserError(
             f"surrogate {spec!r}: its parameter ({found.parameter}) must be a number above 0, as in "
@@ -158,19 +174,46 @@ def parse(spec: str) -> tuple[str, float]:
 
 def label(name: str, value: float) -> str:
     """The shortest spec that `parse` turns into these: one name for a choice in folders, tables and figures."""
-    if not _find(name).parameter:
+    if is_own(name) or not _find(name).parameter:
         return name
     short = f"{value:g}"
     return f"{name}:{short if float(short) == value else repr(value)}"
 
 
+def check_name(name: str) -> None:
+    """See that `name` is a surrogate's, or has the form of one's own; nothing is imported.
+
+    Raises:
+        UserError: It does not.
+    """
+    if name not in SURROGATES and not is_own(name):
+        raise UserError(
+            f"surrogate {name!r} is not known; choose from {', '.join(SURROGATES)}, or name your own as module:function"
+        )
+
+
+def is_own(name: str) -> bool:
+    """Whether a name has the form `module:attribute` or `module:attribute:parameter`."""
+    return name.partition(":")[0] not in SURROGATES and OWN.fullmatch(name) is not None
+
+
 def spike_function(name: str, slope: float) -> SpikeFunction:
     """The Heaviside step with the surrogate gradient `name`; `slope` is that function's own parameter.
 
+    Args:
+        name: A key of `SURROGATES`, or one's own; that has its parameter, if any, in its name.
+        slope: In the notation of the surrogate's framework.
+
     Raises:
-        UserError: No surrogate has this name, or its framework is missing.
+        UserError: No surrogate has this name, its framework is missing, or one's own cannot be imported or is not a
+            Heaviside step with a gradient.
     """
-    return _find(name).make(slope)
+    return _own(name) if is_own(name) else _find(name).make(slope)
+
+
+def derivative(spec: str) -> str:
+    """`H'(u)` of the surrogate that a spec names, in the notation of TeX; empty for one's own."""
+    return "" if is_own(spec) else SURROGATES[parse(spec)[0]].derivative
 
 
 def pseudo_derivative(name: str, slope: float, membrane: Tensor) -> Tensor:
@@ -185,10 +228,84 @@ def installed(name: str) -> bool:
     return not SURROGATES[name].package or find_spec(SURROGATES[name].package) is not None
 
 
+def own_folder(name: str) -> str:
+    """The folder that has to be on Python's path for one's own surrogate to be found in another process."""
+    module = _own_module(name, OWN.fullmatch(name)["module"])
+    levels = module.__name__.count(".") + (2 if hasattr(module, "__path__") else 1)
+    folder = os.path.abspath(module.__file__)
+    for _ in range(levels):
+        folder = os.path.dirname(folder)
+    return folder
+
+
 def _find(name: str) -> Surrogate:
-    if name not in SURROGATES:
-        raise UserError(f"surrogate {name!r} is not known; choose from {', '.join(SURROGATES)}")
+    check_name(name)
     if not installed(name):
         extra, where = SURROGATES[name].extra, " (Python 3.10 only)" if name == "slayer" else ""
         raise UserError(f'surrogate {name!r} needs {extra}{where}: pip install "snn_codec[{extra}]"')
     return SURROGATES[name]
+
+
+def _own(name: str) -> SpikeFunction:
+    parts = OWN.fullmatch(name)
+    module = _own_module(name, parts["module"])
+    try:
+        function = module
+        for attribute in parts["attribute"].split("."):
+            function = getattr(function, attribute)
+    except AttributeError as error:
+        raise UserError(f"surrogate {name!r}: {error}; name a function of that module") from error
+    if parts["parameter"] is not None:
+        value = _number(parts["parameter"])
+        if math.isnan(value):
+            raise UserError(f"surrogate {name!r}: its parameter must be a number, not {parts['parameter']!r}")
+        try:
+            function = function(value)
+        except Exception as error:  # whatever the user's code raises
+            raise UserError(f"surrogate {name!r}: making it failed ({error!r})") from error
+    _check_own(name, function)
+    return function
+
+
+def _own_module(name: str, module: str):  # noqa: ANN202 - a module
+    here = os.getcwd()
+    try:
+        if here not in sys.path and find_spec(module.partition(".")[0]) is None:
+            sys.path.append(here)  # which the program `snn-codec`, unlike `python -m`, does not have
+            importlib.invalidate_caches()
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise UserError(f"surrogate {name!r}: importing {module} failed ({error})") from error
+        raise UserError(
+            f"surrogate {name!r}: there is no module {module} on Python's path or in {here}; "
+            "add its folder to PYTHONPATH, or run this from there"
+        ) from error
+    except Exception as error:  # whatever the user's code raises
+        raise UserError(f"surrogate {name!r}: importing {module} failed ({error!r})") from error
+
+
+def _check_own(name: str, function: SpikeFunction) -> None:
+    """See that a function is a Heaviside step forward, and has a gradient of the right shape backward."""
+    membrane = torch.tensor([[-3.0, -0.5, -1e-6, 0.0], [1e-6, 0.5, 1.0, 3.0]], requires_grad=True)
+    try:
+        spikes = function(membrane)
+        spikes.sum().backward()
+    except Exception as error:  # whatever the user's code raises
+        raise UserError(f"surrogate {name!r}: calling it failed ({error!r})") from error
+    if not torch.equal(spikes.detach(), (membrane > 0).to(membrane.dtype)):
+        raise UserError(
+            f"surrogate {name!r}: forward it must be 1 where the membrane minus threshold is above 0, else 0; "
+            "it may choose the gradient alone"
+        )
+    if membrane.grad is None or not membrane.grad.isfinite().all():
+        raise UserError(f"surrogate {name!r}: its gradient is missing or not finite")
+
+
+def _number(text: str) -> float:
+    """A finite number; else NaN."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

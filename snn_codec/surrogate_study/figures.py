@@ -11,7 +11,7 @@ import torch
 
 from snn_codec.files import replacing
 from snn_codec.listening.statistics import mean_interval
-from snn_codec.models.surrogates import SURROGATES, parse, pseudo_derivative
+from snn_codec.models.surrogates import derivative, parse, pseudo_derivative
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
 from snn_codec.surrogate_study.results import HIGHER_IS_BETTER, Results
 
@@ -269,8 +269,10 @@ def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
             axis.set_ylim(bottom - 0.08 * (top - bottom), top + 0.42 * (top - bottom))
             axis.set_title(choice, loc="left", fontsize=8.5)
             gain = round(float((slope * density).sum() / density.sum()), 2) + 0.0  # no -0.00
-            form = SURROGATES[parse(choice)[0]].derivative
-            axis.text(0.03, 0.96, f"${form}$", transform=axis.transAxes, va="top", fontsize=7.5)
+            form = derivative(choice)
+            axis.text(
+                0.03, 0.96, f"${form}$" if form else "", transform=axis.transAxes, va="top", fontsize=7.5
+            )
             axis.set_title(f"mean {gain:.2f}", loc="right", fontsize=7, color="#6b7785")
             axis.locator_params(axis="y", nbins=3)
         for axis in axes.flat[len(choices) :]:
