@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
-from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
-from snn_codec.hardware.simulate import in_lava
 
 from snn_codec import audio
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
+from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
+from snn_codec.hardware.simulate import in_lava
 from snn_codec.metrics import si_snr
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"

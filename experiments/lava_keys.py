@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import snntorch
 import torch
-from snn_codec.hardware.layer import Layer
-from snn_codec.hardware.quantise import quantise
-from snn_codec.hardware.simulate import in_lava
 
 from snn_codec import midi
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
+from snn_codec.hardware.layer import Layer
+from snn_codec.hardware.quantise import quantise
+from snn_codec.hardware.simulate import in_lava
 
 BETA, THRESHOLD = 0.5, 0.5
 

@@ -68,11 +68,10 @@ def _bits(parser: argparse.ArgumentParser) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    from snn_codec.cli.main import _event_kind, _load, _progress
     from snn_codec.hardware.layer import fold, kept_steps
     from snn_codec.hardware.quantise import operations
     from snn_codec.hardware.simulate import in_lava, lava_python
-
-    from snn_codec.cli.main import _event_kind, _load, _progress
     from snn_codec.storage import event_files
 
     kind = _event_kind(options.output)
@@ -140,10 +139,9 @@ def _integers(codec: Any, options: argparse.Namespace, **settings: Any) -> Any:
 
 
 def _encoded(codec: Any, path: Path) -> tuple[Any, list[np.ndarray]]:
-    from snn_codec.hardware.layer import encode_with_features
-
     from snn_codec import audio
     from snn_codec.cli.main import _progress
+    from snn_codec.hardware.layer import encode_with_features
 
     length = audio.info(path)
     with _progress(path.name, length.samples / length.sample_rate) as advance:
@@ -151,9 +149,8 @@ def _encoded(codec: Any, path: Path) -> tuple[Any, list[np.ndarray]]:
 
 
 def _export_netx(options: argparse.Namespace) -> int:
-    from snn_codec.hardware import netx
-
     from snn_codec.cli.main import _load
+    from snn_codec.hardware import netx
 
     features = options.output.with_suffix(".npy")
     for path in (options.output, features) if options.recording else (options.output,):
@@ -176,10 +173,9 @@ def _export_netx(options: argparse.Namespace) -> int:
 
 
 def _export_nir(options: argparse.Namespace) -> int:
+    from snn_codec.cli.main import _load
     from snn_codec.hardware import nir
     from snn_codec.hardware.layer import fold
-
-    from snn_codec.cli.main import _load
 
     check_writable(options.output, force=options.force)
     options.device = "cpu"
@@ -196,9 +192,8 @@ def _export_nir(options: argparse.Namespace) -> int:
 
 
 def _export_spikes(options: argparse.Namespace) -> int:
-    from snn_codec.hardware import streams
-
     from snn_codec import checkpoints
+    from snn_codec.hardware import streams
     from snn_codec.storage import event_files
     from snn_codec.storage.entropy_model import EntropyModel
 

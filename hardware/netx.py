@@ -24,10 +24,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from snn_codec.hardware.quantise import UNITY, IntegerLayer, Synapse
 
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
+from snn_codec.hardware.quantise import UNITY, IntegerLayer, Synapse
 from snn_codec.storage.h5 import SEAL, seal
 
 FORMAT = "snn_codec.netx"

@@ -17,10 +17,10 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from snn_codec.hardware.layer import Layer
 
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
+from snn_codec.hardware.layer import Layer
 
 STEP = 1e-4  # seconds; of the graph, not of the sound
 

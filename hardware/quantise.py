@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from snn_codec.hardware.layer import Layer, by_group, group_of
 
 from snn_codec.errors import UserError
+from snn_codec.hardware.layer import Layer, by_group, group_of
 
 LARGEST_A = 2**17 - 1  # u = a << 6 must stay below 2^23
 LARGEST_V = 2**23 - 1

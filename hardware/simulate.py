@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from snn_codec.hardware.layer import Layer, delays
-from snn_codec.hardware.quantise import UNITY, IntegerLayer
 
 from snn_codec.errors import UserError
+from snn_codec.hardware.layer import Layer, delays
+from snn_codec.hardware.quantise import UNITY, IntegerLayer
 
 WORKER = Path(__file__).parent / "lava_worker" / "worker.py"
 VARIABLE = "SNN_CODEC_LAVA_PYTHON"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import settled, small_model, tones
-from snn_codec.hardware import netx, simulate
-from snn_codec.hardware.simulate import lava_python
 
 from snn_codec import settings as config
 from snn_codec.cli.main import _parser, main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.hardware import netx, simulate
+from snn_codec.hardware.simulate import lava_python
 from snn_codec.storage import h5
 
 ROOT = Path(__file__).parent.parent

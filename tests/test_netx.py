@@ -5,11 +5,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from snn_codec.hardware import netx, simulate
-from snn_codec.hardware.quantise import quantise
 from test_quantise import features, random_layer
 
 from snn_codec.errors import UserError
+from snn_codec.hardware import netx, simulate
+from snn_codec.hardware.quantise import quantise
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from conftest import settled, small_model
-from snn_codec.hardware.neurons import with_neuron
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
+from snn_codec.hardware.neurons import with_neuron
 
 FRAMEWORKS = [
     pytest.param("norse", marks=pytest.mark.filterwarnings("ignore")),

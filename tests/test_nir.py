@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from snn_codec.hardware import nir as nir_export
 from test_quantise import features, random_layer
 
 from snn_codec.errors import UserError
+from snn_codec.hardware import nir as nir_export
 
 nir = pytest.importorskip("nir")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import tones
-from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
-from snn_codec.hardware.quantise import LARGEST_A, UNITY, IntegerLayer, Synapse, operations, quantise
 
 from snn_codec.errors import UserError
+from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
+from snn_codec.hardware.quantise import LARGEST_A, UNITY, IntegerLayer, Synapse, operations, quantise
 
 
 def random_layer(seed=0, units=40, width=64, **settings):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from snn_codec.hardware import simulate
-from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
 from test_quantise import features, random_layer
 
 from snn_codec.errors import UserError
+from snn_codec.hardware import simulate
+from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
 
 LEAKY = {"beta": 0.9, "threshold": 1.0}
 KINDS = {
