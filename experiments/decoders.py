@@ -18,11 +18,12 @@ from table1 import COLUMNS
 
 from snn_codec import audio
 from snn_codec.cli import fatal
+from snn_codec.cli.common import add_data, add_parallelism
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.cache import evaluated
-from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
+from snn_codec.evaluation.command import Data
 from snn_codec.parallel import Parallelism, Ranks
 from snn_codec.stats import differences, summary
 
@@ -34,8 +35,8 @@ ROUNDS = 3
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
-    add_data_to(parser)
-    add_spread_to(parser)
+    add_data(parser)
+    add_parallelism(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("out/decoders"), help="folder (out/decoders)"
     )
@@ -44,7 +45,13 @@ def main() -> int:
     if options.quick:
         options.clips = options.clips or 6
     try:
-        data = Data.of(options)
+        data = Data.of(
+            options.data,
+            options.split,
+            clips=options.clips,
+            perceptual=options.perceptual,
+            perceptual_clips=options.perceptual_clips,
+        )
         ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), "cpu")
         found = []
         for name in Codec.load(options.model).decoders:

@@ -16,9 +16,10 @@ from typing import Any
 from table1 import LEVELS, OTHERS, evaluations, shipped
 
 from snn_codec.cli import fatal
+from snn_codec.cli.common import add_data, add_parallelism
 from snn_codec.errors import UserError
 from snn_codec.evaluation import figures, results
-from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
+from snn_codec.evaluation.command import Data
 from snn_codec.parallel import Parallelism, Ranks
 from snn_codec.stats import Row, summary
 
@@ -30,8 +31,8 @@ def main() -> int:
     parser.add_argument("--measure", choices=figures.LABELS, default="si_snr", help="of the y-axis (si_snr)")
     parser.add_argument("--guarantee", type=float, metavar="DB", help="SI-SNR to hold, of models with levels")
     parser.add_argument("--no-paper", action="store_true", help="without the paper's values")
-    add_data_to(parser, required=False)
-    add_spread_to(parser)
+    add_data(parser, required=False)
+    add_parallelism(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
     parser.add_argument("--kept", type=Path, help="folder of evaluations (beside the figure)")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/rate-distortion.png"))
@@ -53,7 +54,19 @@ def draw(options: argparse.Namespace) -> int:
     ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
     if names:
         kept = options.kept or options.output.with_suffix("")
-        made, status = evaluations(names, options.levels, Data.of(options), kept, ranks)
+        made, status = evaluations(
+            names,
+            options.levels,
+            Data.of(
+                options.data,
+                options.split,
+                clips=options.clips,
+                perceptual=options.perceptual,
+                perceptual_clips=options.perceptual_clips,
+            ),
+            kept,
+            ranks,
+        )
         found = made + found
     if not ranks.is_main:
         return 0

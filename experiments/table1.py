@@ -17,10 +17,11 @@ from typing import Any
 
 from snn_codec import checkpoints
 from snn_codec.cli import fatal
+from snn_codec.cli.common import add_data, add_parallelism
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures
 from snn_codec.evaluation.cache import evaluated
-from snn_codec.evaluation.command import Data, add_data_to, add_spread_to
+from snn_codec.evaluation.command import Data
 from snn_codec.files import replacing
 from snn_codec.parallel import Parallelism, Ranks
 from snn_codec.stats import differences, summary
@@ -51,8 +52,8 @@ def main() -> int:
     parser.add_argument("checkpoints", nargs="*", help="checkpoint folders, besides the shipped models")
     parser.add_argument("--models", nargs="+", help="only these, as in snn-codec evaluate --model")
     parser.add_argument("--levels", nargs="+", type=int, default=LEVELS, help="of models that have levels")
-    add_data_to(parser)
-    add_spread_to(parser)
+    add_data(parser)
+    add_parallelism(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (cpu)")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/table1"), help="folder (out/table1)")
     parser.add_argument("--quick", action="store_true", help="six clips: a minute")
@@ -60,7 +61,13 @@ def main() -> int:
     if options.quick:
         options.clips, options.perceptual = options.clips or 6, ""
     try:
-        data = Data.of(options)
+        data = Data.of(
+            options.data,
+            options.split,
+            clips=options.clips,
+            perceptual=options.perceptual,
+            perceptual_clips=options.perceptual_clips,
+        )
         ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
         names = options.models or [*shipped(), *options.checkpoints, *OTHERS]
         found, status = evaluations(names, options.levels, data, options.output, ranks)

@@ -11,7 +11,7 @@ import soundfile
 from conftest import settled, small_model, tones
 
 from snn_codec import settings as config
-from snn_codec.cli.main import _parser, main
+from snn_codec.cli.main import main, parser
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.hardware import netx, simulate
@@ -51,6 +51,14 @@ def cli(capsys):
         return status, output.out, output.err
 
     return run
+
+
+def test_the_width_of_weights_is_that_of_the_option(cli, plain, sound, tmp_path):
+    shared = ("simulate", sound, "--model", plain, "--backend", "integer", "--weight-bits")
+    status, _, err = cli(*shared, 16, "-o", tmp_path / "a.h5")
+    assert status == 2 and "not 16" in err
+    assert cli(*shared, 2, "-o", tmp_path / "a.h5")[0] == cli(*shared, 8, "-o", tmp_path / "b.h5")[0] == 0
+    assert h5.read(tmp_path / "a.h5") != h5.read(tmp_path / "b.h5")
 
 
 LAVA = [pytest.param(name, marks=pytest.mark.lava) for name in ("lava-fixed", "lava-float")]
@@ -148,7 +156,7 @@ def test_the_page_in_docs_can_be_followed():
     lines = [shlex.split(line.split(" #")[0])[1:] for line in re.findall("^snn-codec .*", text, re.M)]
     assert len(lines) >= 6
     for line in lines:
-        _parser().parse_args(line)
+        parser().parse_args(line)
     for link in re.findall(r"\]\(([^h)][^)]+)\)", text):
         assert (page.parent / link).exists(), link
 

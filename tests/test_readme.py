@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from snn_codec import settings as config
-from snn_codec.cli.main import _parser, main
+from snn_codec.cli.main import main, parser
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def test_the_shell_examples_run(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_the_shell_examples_are_understood(command):
-    options = _parser().parse_args(command)
+    options = parser().parse_args(command)
     if command[0] == "train":
         config.load(options.preset or config.PHASE_PRESETS[options.phase], options.settings)
 

@@ -50,7 +50,6 @@ LAYERS = [
         ("snn_codec.storage.event_files", ("torch", "pynwb", *ELSEWHERE)),
         ("snn_codec.cli", ("torch", *ELSEWHERE)),
         ("snn_codec.codec", ELSEWHERE),
-        ("snn_codec.hardware.commands", ("torch", *ELSEWHERE)),
         ("snn_codec.hardware.simulate", ELSEWHERE),
     ],
 )

@@ -1,60 +1,58 @@
-"""`snn-codec compare-surrogates`: its options, and what it prints."""
+"""`snn-codec compare-surrogates`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from snn_codec.errors import UserError
 
+HELP = "Train with one surrogate gradient after another, and compare."
 
-def add(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command; `command(name, run, text)` makes a parser."""
-    added = command(
-        "compare-surrogates", _compare, "Train with one surrogate gradient after another, and compare."
-    )
-    added.add_argument(
-        "--surrogates",
-        required=True,
-        metavar="NAME[:PARAMETER],...",
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--surrogates", required=True, metavar="NAME[:PARAMETER],...",
         help="what to compare, as in fast_sigmoid:25,atan,norse.superspike,slayer",
-    )
-    added.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
-    added.add_argument(
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
+    parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the runs and the report"
     )
-    added.add_argument("--seeds", type=int, default=5, help="runs of each surrogate and setting (5)")
-    added.add_argument("--steps", type=int, default=1000, help="of each run of FREE (1000)")
-    added.add_argument("--sparse-steps", type=int, help="of each run of SPARSE, from FREE's on (as --steps)")
-    added.add_argument("--settings", default="free,sparse", help="free, or free,sparse (free,sparse)")
-    added.add_argument("--preset", default="cpu-free-plain", help="as in train (cpu-free-plain)")
-    added.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="changes",
-        help="change a setting of all runs; training.sparsity.* of SPARSE",
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each surrogate and setting (default 5)")
+    parser.add_argument(
+        "--steps", type=int, default=1000, help="optimiser steps of each run of FREE (default 1000)"
     )
-    added.add_argument(
-        "--sparse-set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="sparse_changes",
-        help="change a setting of the runs of SPARSE alone",
+    parser.add_argument(
+        "--sparse-steps", type=int,
+        help="optimiser steps of each run of SPARSE, which starts from FREE's weights (default: as --steps)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--settings", default="free,sparse", help="free, or free,sparse (default free,sparse)"
     )
-    added.add_argument("--jobs", type=int, help="runs at once, one core each (as many as cores)")
-    added.add_argument("--accelerator", default="cpu", help="cpu, cuda, mps (cpu)")
-    added.add_argument(
-        "--reference", metavar="NAME[:PARAMETER]", help="what others are tested against (ours)"
+    parser.add_argument(
+        "--preset", default="cpu-free-plain", help="a preset's name or a JSON file (default cpu-free-plain)"
     )
-    added.add_argument("--retry", action="store_true", help="run those that failed once more")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
+        help="change a setting of all runs; training.sparsity.* changes those of SPARSE",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sparse-set", action="append", default=[], metavar="KEY=VALUE", dest="sparse_changes",
+        help="change a setting of the runs of SPARSE only",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, help="runs at once, one core each (default: as many as cores)")
+    parser.add_argument("--accelerator", default="cpu", help="cpu, cuda or mps (default cpu)")
+    parser.add_argument(
+        "--reference", metavar="NAME[:PARAMETER]", help="what the others are tested against (default: ours)"
+    )
+    parser.add_argument("--retry", action="store_true", help="run those that failed once more")
 
 
-def _compare(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
     from snn_codec.models import surrogates
     from snn_codec.plots import pyplot
     from snn_codec.surrogate_study import grid

@@ -1,0 +1,101 @@
+"""What commands share: options that several have, models found by their files, and how an error is told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from snn_codec import checkpoints
+from snn_codec.errors import UserError
+from snn_codec.files import below
+
+PIPE = Path("-")
+MAKER = "default: the shipped model that made the events"
+
+
+def fatal(error: Exception) -> int:
+    """Say what is wrong in one line, and give the exit status for it."""
+    print(f"snn-codec: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def add_model(
+    parser: argparse.ArgumentParser, default: str | None = "free", note: str = "default free"
+) -> None:
+    """The option that chooses a model; `note` says which one it is without."""
+    parser.add_argument("--model", default=default, help=f"a shipped model or a checkpoint folder ({note})")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The option that says what to compute on."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps (default cpu)")
+
+
+def add_force(parser: argparse.ArgumentParser, what: str = "files that exist") -> None:
+    """The option without which nothing is replaced."""
+    parser.add_argument("--force", action="store_true", help=f"replace {what}")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option for output that programs read."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_parallelism(parser: argparse.ArgumentParser) -> None:
+    """Options that spread the work over processes, devices and machines."""
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes for each device, one thread each (default 1)"
+    )
+    parser.add_argument(
+        "--devices", type=int, default=1, help="devices on each machine; on a CPU, processes (default 1)"
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="machines; start this same command on each (default 1)"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Options that choose the recordings and clips to measure."""
+    parser.add_argument(
+        "--data", type=Path, required=required, help="folder in the MAESTRO layout, or of audio files"
+    )
+    parser.add_argument(
+        "--split", default="validation", help="train, validation or test (default validation)"
+    )
+    parser.add_argument("--clips", type=int, help="at most this many clips, evenly spread (default: all)")
+    parser.add_argument(
+        "--perceptual", default="", metavar="NAMES",
+        help="also measure visqol, zimtohrli, or both with a comma between (default: neither)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--perceptual-clips", type=int, default=50, metavar="N",
+        help="clips to measure those on, evenly spread (default 50)",
+    )  # fmt: skip
+
+
+def event_kind(output: Path) -> str:
+    """The kind of event file that this output asks for.
+
+    Raises:
+        UserError: Its suffix is that of something else.
+    """
+    from snn_codec.storage import event_files
+
+    if output == PIPE or output.is_dir() or not output.suffix:
+        return "spk"
+    if output.suffix.lower() not in event_files.SUFFIXES:
+        raise UserError(f"{output}: events are written to .spk or .h5 files; convert makes the other forms")
+    return output.suffix.lower().lstrip(".")
+
+
+def maker(inputs: Sequence[Path]) -> str:
+    """The shipped model that made the first event file, or the default one."""
+    from snn_codec.storage import event_files
+
+    for path in inputs:
+        found = below(path, event_files.SUFFIXES)[:1] if path.is_dir() else [path]
+        if found and found[0] != PIPE:
+            return checkpoints.shipped(event_files.fingerprint(found[0])) or checkpoints.DEFAULT
+    return checkpoints.DEFAULT

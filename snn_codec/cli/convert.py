@@ -1,0 +1,53 @@
+"""`snn-codec convert`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snn_codec import checkpoints, progress
+from snn_codec.cli.common import MAKER, add_force, add_model, maker
+from snn_codec.errors import UserError
+
+HELP = "Write events in another format, or the events of several files to one."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="EVENTS", help="event files, or folders of them"
+    )
+    parser.add_argument("output", type=Path, help="file; or an existing folder, for a file a recording")
+    parser.add_argument(
+        "--to", metavar="KIND",
+        help="spk, h5, shd, nwb, nirdata, csv or npz (default: by the suffix of OUTPUT)",
+    )  # fmt: skip
+    parser.add_argument("--recording", metavar="NAME", help="only this recording of .h5 files (default: all)")
+    add_model(parser, None, MAKER)
+    parser.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
+    add_force(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    from snn_codec.storage import event_files
+    from snn_codec.storage.entropy_model import EntropyModel
+
+    if options.to is not None and options.to not in event_files.KINDS:
+        raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
+    entropy_model = EntropyModel.of(checkpoints.find(options.model or maker(options.inputs)))
+    read: list[str] = []
+    with progress.bar("converting", None):
+        written = event_files.convert(
+            options.inputs,
+            options.output,
+            options.to,
+            name=options.recording,
+            entropy_model=entropy_model,
+            compress=options.gzip,
+            force=options.force,
+            progress=read.append,
+        )
+    size = sum(path.stat().st_size for path in written)
+    print(f"{len(read)} recording(s) -> {options.output}: {len(written)} file(s), {size} bytes")
+    return 0

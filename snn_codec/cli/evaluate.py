@@ -1,0 +1,57 @@
+"""`snn-codec evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snn_codec.cli.common import add_data, add_device, add_force, add_parallelism
+from snn_codec.files import check_writable
+
+HELP = "Measure a model or a codec on a data set, clip by clip."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--model", default="free",
+        help="a shipped model or a checkpoint folder, MODEL@LEVEL, MODEL+DECODER, MODEL+diffusion:STEPS, "
+        "MODEL+search:STEPS, opus:KBPS, mp3:KBPS or codec2:BITS (default free)",
+    )  # fmt: skip
+    add_data(parser)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")
+    parser.add_argument("--csv", type=Path, metavar="OUT", help="write a row a clip to this file")
+    add_parallelism(parser)
+    add_device(parser)
+    add_force(parser, "OUT if it exists")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    from snn_codec.evaluation import coders, results
+    from snn_codec.evaluation.command import Data, evaluation
+    from snn_codec.parallel import Parallelism, Ranks
+
+    for path in (options.json, options.csv):
+        if path:
+            check_writable(path, force=options.force)
+    data = Data.of(
+        options.data, options.split,
+        clips=options.clips, perceptual=options.perceptual, perceptual_clips=options.perceptual_clips,
+    )  # fmt: skip
+    ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
+    result = evaluation(coders.load(options.model, ranks.device), data, ranks)
+    if result is None:
+        return 0
+    if options.json:
+        results.write(options.json, result, force=options.force)
+    if options.csv:
+        results.write_rows(options.csv, result["clips"], force=options.force)
+    print(
+        f"{result['model']} ({result['fingerprint']}) on {data.split} of {data.folder}: "
+        f"{len(result['clips'])} clips"
+    )
+    for name, row in result["summary"].items():
+        few = f", {row['clips']} clips" if row["clips"] < len(result["clips"]) else ""
+        print(f"  {name:18} {row['mean']:9.3f}  (95 % interval {row['low']:.3f} to {row['high']:.3f}{few})")
+    return 0

@@ -1,0 +1,37 @@
+"""`snn-codec export spikes`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snn_codec import checkpoints
+from snn_codec.cli.common import add_force, add_model
+
+HELP = "Write events as the input of another simulation."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("events", type=Path, help=".spk or .h5 file")
+    parser.add_argument("-o", "--output", type=Path, help="file to write (default: beside EVENTS)")
+    parser.add_argument("--to", choices=("lava", "nir", "sonata", "shd"), required=True, help="its format")
+    parser.add_argument(
+        "--recording", metavar="NAME", help="only this recording of an .h5 file (default: all)"
+    )
+    add_model(parser)
+    add_force(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    from snn_codec.hardware import streams
+    from snn_codec.storage import event_files
+    from snn_codec.storage.entropy_model import EntropyModel
+
+    entropy_model = EntropyModel.of(checkpoints.find(options.model))
+    recordings = list(event_files.recordings(options.events, options.recording, entropy_model=entropy_model))
+    output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
+    streams.write(output, options.to, recordings, force=options.force)
+    print(f"{options.events} -> {output}: {len(recordings)} recording(s) for {options.to}")
+    return 0

@@ -1,0 +1,65 @@
+"""`snn-codec train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snn_codec.cli.common import add_force
+
+HELP = "Train a model."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "preset", nargs="?", help="a preset's name or a JSON file (default cpu-free; of a phase, its own)"
+    )
+    parser.add_argument(
+        "--phase", choices=("plain", "gan", "diffusion"),
+        help="train a further decoder for the model of --init-from (default: what PRESET says)",
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
+    parser.add_argument(
+        "--run", type=Path, required=True, dest="folder", help="folder for log and checkpoints"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="change a setting, as in training.steps=1000; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="continue where the run stopped")
+    parser.add_argument(
+        "--init-from", metavar="CHECKPOINT", help="start from these weights (default: random weights)"
+    )
+    parser.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto (default auto)")
+    parser.add_argument("--devices", type=int, default=1, help="devices, or processes on a CPU (default 1)")
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="machines; start this same command on each (default 1)"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that read data (default 1)")
+    parser.add_argument("--threads", type=int, help="threads of each process (default: as many as cores)")
+    add_force(parser, "a run folder that exists")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    from snn_codec import settings
+    from snn_codec.training.trainer import Run, train
+
+    chosen = settings.load(options.preset or settings.PHASE_PRESETS[options.phase], options.settings)
+    settings.check_phase(chosen, options.phase)
+    run = Run(
+        data=options.data,
+        folder=options.folder,
+        resume=options.resume,
+        init_from=options.init_from,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        nodes=options.nodes,
+        workers=options.workers,
+        threads=options.threads,
+        force=options.force,
+    )
+    best = train(chosen, run)
+    print(f"the best checkpoint is {best}")
+    return 0
