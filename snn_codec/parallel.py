@@ -24,6 +24,21 @@ from snn_codec.errors import UserError
 State, Job, Result = TypeVar("State"), TypeVar("Job"), TypeVar("Result")
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_cores() -> int:
+    """Cores that nothing else has used over the last minute, at least one.
+
+    More threads than that wait for each other: a training step of two threads on two busy cores takes longer than one
+    of a single thread.
+    """
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, round(cores() - busy))
+
+
 @dataclass(frozen=True)
 class Parallelism:
     """Over what jobs are spread: `workers` processes for each of `devices` ranks on each of `nodes` machines.

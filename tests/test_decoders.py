@@ -18,7 +18,8 @@ from snn_codec.codec import Codec
 from snn_codec.decoders import Decoder, Sampling
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
-from snn_codec.training.trainer import Run, train
+from snn_codec.training.loop import train
+from snn_codec.training.run_folder import Run
 
 FLOW = config.Flow(width=16, blocks=1, kernel=3, expansion=2, steps=2)
 UNET = config.Diffusion(
@@ -149,17 +150,17 @@ def train_small(music, checkpoint, folder, kind, *changes, resume=False):
 
 @pytest.mark.parametrize("kind", ["flow", "diffusion"])
 def test_a_resumed_run_equals_an_uninterrupted_one(kind, music, several, tmp_path, monkeypatch):
-    from snn_codec.training.diffusion import DiffusionTrainer
+    from snn_codec.training.sampled import SampledPhase
 
     whole = train_small(music, several, tmp_path / "whole", kind)
-    original = DiffusionTrainer._train_step
+    original = SampledPhase.train_step
 
-    def dies_at_step_four(self, batch):
-        if self.step == 4:
+    def dies_at_step_four(self, step, batch, *, logged):
+        if step == 4:
             raise KeyboardInterrupt
-        return original(self, batch)
+        return original(self, step, batch, logged=logged)
 
-    monkeypatch.setattr(DiffusionTrainer, "_train_step", dies_at_step_four)
+    monkeypatch.setattr(SampledPhase, "train_step", dies_at_step_four)
     with pytest.raises(KeyboardInterrupt):
         train_small(music, several, tmp_path / "cut", kind)
     monkeypatch.undo()

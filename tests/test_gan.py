@@ -18,7 +18,8 @@ from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.training.trainer import Run, train
+from snn_codec.training.loop import train
+from snn_codec.training.run_folder import Run
 
 SETTINGS = [
     "training.steps=6", "training.batch=2", "training.seconds=0.4", "training.warmup=2",
@@ -104,17 +105,17 @@ def test_a_codec_that_is_trained_along_may_keep_its_norms(run, codec):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(run, monkeypatch):
-    from snn_codec.training.gan import GanTrainer
+    from snn_codec.training.gan import GanPhase
 
     whole = run("whole")
-    original = GanTrainer._train_step
+    original = GanPhase.train_step
 
-    def dies_at_step_four(self, batch):
-        if self.step == 4:
+    def dies_at_step_four(self, step, batch, *, logged):
+        if step == 4:
             raise KeyboardInterrupt
-        return original(self, batch)
+        return original(self, step, batch, logged=logged)
 
-    monkeypatch.setattr(GanTrainer, "_train_step", dies_at_step_four)
+    monkeypatch.setattr(GanPhase, "train_step", dies_at_step_four)
     with pytest.raises(KeyboardInterrupt):
         run("cut")
     monkeypatch.undo()

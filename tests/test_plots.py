@@ -29,7 +29,7 @@ def test_importing_the_package_needs_no_extra():
     code = (
         "import sys\n"
         "for name in ('matplotlib', 'pretty_midi', 'lava', 'norse', 'nir'): sys.modules[name] = None\n"
-        "import snn_codec.codec, snn_codec.cli, snn_codec.training.trainer, snn_codec.plots, snn_codec.midi\n"
+        "import snn_codec.codec, snn_codec.cli, snn_codec.training.loop, snn_codec.plots, snn_codec.midi\n"
         "from snn_codec.errors import UserError\n"
         "try: snn_codec.plots.pyplot()\n"
         "except UserError as error: print(error)"

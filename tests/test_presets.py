@@ -8,7 +8,7 @@ import torch
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.training.losses import training_loss
-from snn_codec.training.trainer import optimizers
+from snn_codec.training.optim import optimisers
 
 PARAMETERS = {
     "cpu-free": 4_270_498,
@@ -36,7 +36,7 @@ def test_a_preset_builds_and_learns_for_two_steps(name):
     codec = Codec(preset.model)
     assert sum(parameter.numel() for parameter in codec.parameters()) == PARAMETERS[name]
     training = dataclasses.replace(preset.training, optimizer="adamw")  # Muon is not in the oldest torch
-    chosen = optimizers(codec, training)
+    chosen = optimisers(codec, training)
     audio = torch.randn(1, 16 * 512)
     level = torch.tensor([[3.0]]) if preset.model.levels else None
     before = [parameter.detach().clone() for parameter in codec.parameters()]

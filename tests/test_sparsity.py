@@ -68,28 +68,28 @@ ROW = {"density": 0.05, "si_snr": 6.0, "lambda": 2.0, "dead_units": 3}
 
 @pytest.mark.parametrize("change", [{"si_snr": -6.0}, {"density": 0.0, "si_snr": -30.0}])
 def test_a_collapse_is_noticed_when_it_lasts(change):
-    watch = sparsity.CollapseWatch()
+    monitor = sparsity.CollapseMonitor()
     for step in range(10):
-        watch.check(step, ROW)
+        monitor.check(step, ROW)
     for step in range(10, 14):
-        watch.check(step, ROW | change)
+        monitor.check(step, ROW | change)
     with pytest.raises(UserError, match=r"step 14: training has collapsed.*up to 6\.0 dB.*lambda 2.*goal"):
-        watch.check(14, ROW | change)
+        monitor.check(14, ROW | change)
 
 
 def test_what_recovers_or_has_not_begun_is_no_collapse():
-    watch = sparsity.CollapseWatch()
+    monitor = sparsity.CollapseMonitor()
     for step in range(50):
-        watch.check(step, ROW | {"si_snr": -10.0})  # a new model, which has never been better
+        monitor.check(step, ROW | {"si_snr": -10.0})  # a new model, which has never been better
     for step in range(50):
-        watch.check(step, ROW | {"si_snr": -10.0 if step % 5 else 1.0})
+        monitor.check(step, ROW | {"si_snr": -10.0 if step % 5 else 1.0})
     with pytest.raises(UserError):
         for _ in range(5):
-            watch.check(99, ROW | {"si_snr": -10.0})
-    watch = sparsity.CollapseWatch()
+            monitor.check(99, ROW | {"si_snr": -10.0})
+    monitor = sparsity.CollapseMonitor()
     for step in range(50):
-        watch.check(step, ROW | {"si_snr": -10.0 if step else 1.0, "lambda": 0.0})
-    assert math.isfinite(watch._before)
+        monitor.check(step, ROW | {"si_snr": -10.0 if step else 1.0, "lambda": 0.0})
+    assert math.isfinite(monitor._before)
 
 
 def test_a_level_has_the_density_that_it_stands_for():
@@ -114,22 +114,22 @@ def test_levels_are_drawn_by_seed_step_and_rank():
 
 
 def test_the_rate_is_what_events_cost_and_is_differentiable_in_them():
-    """Of events that repeat, the meter learns that they do: they cost less than independent ones of their density."""
+    """The estimator learns that events repeat: they cost less than independent ones of their density."""
     import lightning_fabric
 
     torch.manual_seed(0)
-    meter = sparsity.RateMeter(12, lightning_fabric.Fabric(accelerator="cpu"))
+    estimator = sparsity.RateEstimator(12, lightning_fabric.Fabric(accelerator="cpu"))
     pattern = torch.rand(1, 12, 4) < 0.3
     repeating = pattern.repeat(4, 1, 16).float()
     for _ in range(300):
         independent = (torch.rand(4, 12, 64) < repeating.mean()).float()
-        meter.learn(torch.cat([repeating, independent]))
+        estimator.learn(torch.cat([repeating, independent]))
     independent = (torch.rand(4, 12, 64) < repeating.mean()).float()
     repeating.requires_grad_()
-    bits = meter.bits(torch.cat([repeating, independent]))
+    bits = estimator.bits(torch.cat([repeating, independent]))
     p = independent.mean().item()
     entropy = -(p * math.log2(p) + (1 - p) * math.log2(1 - p))
     assert bits[:4].mean() < 0.3 * entropy and bits[4:].mean() > 0.8 * entropy
     bits.sum().backward()
     assert repeating.grad.abs().max() > 0
-    assert all(parameter.grad is None for parameter in meter.network.parameters())
+    assert all(parameter.grad is None for parameter in estimator.network.parameters())

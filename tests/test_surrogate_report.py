@@ -13,7 +13,9 @@ from snn_codec.errors import UserError
 from snn_codec.surrogate_study import report as surrogate_report
 from snn_codec.surrogate_study.grid import Cell, Study
 from snn_codec.surrogate_study.results import collect, corrected, paired, seconds_per_step
-from snn_codec.training.trainer import COLUMNS
+from snn_codec.training.plain import COLUMNS as LOGGED
+
+COLUMNS = ("step", "seconds", *LOGGED)
 
 GAIN = {"fast_sigmoid:2": 0.0, "atan:2": 1.0, "triangular:1": -3.0}
 

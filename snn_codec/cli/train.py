@@ -44,7 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec import settings
-    from snn_codec.training.trainer import Run, train
+    from snn_codec.training.loop import train
+    from snn_codec.training.run_folder import Run
 
     chosen = settings.load(options.preset or settings.PHASE_PRESETS[options.phase], options.settings)
     settings.check_phase(chosen, options.phase)

@@ -178,7 +178,7 @@ class Sparsity:
 
 @dataclass(frozen=True)
 class Training:
-    """Optimisation of a codec (`training.trainer`).
+    """Optimisation of a codec (`training.loop`).
 
     With `frozen_norms`, the bottleneck's batch norm stays what it was in the model that training starts from, so that
     which levels a batch happens to have does not move the thresholds of all others.
@@ -208,7 +208,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Plain:
-    """The first phase: encoder, bottleneck and decoder together (`training.trainer`)."""
+    """The first phase: encoder, bottleneck and decoder together (`training.plain`)."""
 
     kind: Literal["plain"] = "plain"
 

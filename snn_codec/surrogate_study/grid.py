@@ -2,7 +2,7 @@
 
 A cell of the grid is a setting (FREE, or SPARSE from the same cell's FREE on), a choice (a surrogate and its parameter)
 and a seed. All choices of a seed start from the same weights and hear the same crops in the same order. Each cell is an
-ordinary run of `snn_codec.training.trainer` in a process and a folder of its own, `SETTING/CHOICE/seedN`; `study.json`
+ordinary run of `snn_codec.training.loop` in a process and a folder of its own, `SETTING/CHOICE/seedN`; `study.json`
 says what all have in common, and a folder takes more choices, seeds and settings at any time.
 """
 
@@ -27,7 +27,7 @@ from snn_codec.errors import UserError
 from snn_codec.files import exclusive, replacing
 from snn_codec.models import surrogates
 from snn_codec.training.datasets import recordings
-from snn_codec.training.trainer import optimizers
+from snn_codec.training.optim import optimisers
 
 SETTINGS = ("free", "sparse")
 VALIDATIONS = 8  # of a run
@@ -134,7 +134,7 @@ def plan(
             length = steps if setting == "free" else sparse_steps
             own = [*changes, *sparse_changes] if setting == "sparse" else changes
             base[setting] = _base(preset, setting, length, own)
-            optimizers(
+            optimisers(
                 Codec(base[setting].model), base[setting].training
             )  # contradictions show here, not in runs
     for folder in data:

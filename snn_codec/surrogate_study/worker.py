@@ -17,14 +17,16 @@ from rich.console import Console
 from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive, replacing
-from snn_codec.training.trainer import Run, train
+from snn_codec.training.loop import train
+from snn_codec.training.run_folder import Run
 
 
 def main(folder: Path) -> int:
     """Train, or go on; 0 if the run is done, 2 if it failed for a reason that trying again will not change."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-    with exclusive(folder / "lock", wait=True):  # one of a study that was killed may take a moment to end
+    # a worker of a study that was killed may take a moment to end
+    with exclusive(folder / "worker.lock", wait=True):
         run = Run(
             data=[Path(path) for path in cell["data"]],
             folder=folder,

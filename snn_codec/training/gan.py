@@ -27,112 +27,108 @@ from snn_codec.training.adversarial import (
     generator_loss,
     reconstruction_terms,
 )
-from snn_codec.training.phases import PhaseTrainer
-from snn_codec.training.trainer import average, freeze_norms, optimizers
+from snn_codec.training.frozen import VALIDATION_COLUMNS, DecoderPhase
+from snn_codec.training.optim import clip_and_step, freeze_norms, schedule
+from snn_codec.training.phase import Row, Setup
 
 DRAW = 9  # what a step's random numbers are for
+DISCRIMINATOR_CLIP = 10.0
 
 
-class GanTrainer(PhaseTrainer):
+class GanPhase(DecoderPhase):
+    """The decoder, or the whole codec, against discriminators."""
+
     columns = (
-        "step", "seconds", "si_snr", "stft", "mel", "waveform", "adversarial", "features", "residual", "discriminator",
-        "discriminator_trained", "gradient", "learning_rate", "validation_si_snr", "validation_mel", "plain_si_snr",
-        "plain_mel",
+        "si_snr", "stft", "mel", "waveform", "adversarial", "features", "residual", "discriminator",
+        "discriminator_trained", "gradient", "learning_rate", *VALIDATION_COLUMNS,
     )  # fmt: skip
 
-    def _build_networks(self) -> None:
-        fabric, phase = self.fabric, self.phase
-        self.network = (
-            copy.deepcopy(self.source.decoder if phase.frozen else self.source).train().requires_grad_()
-        )
-        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
-        self.discriminators = Discriminators(phase.discriminators)
-        self.balancer = Balancer(phase.shares, phase.balance_decay).to(fabric.device)
-        chosen = optimizers(self.network, self.training)
-        self.rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in chosen]
-        self.model, *self.optimizers = fabric.setup(self.network, *chosen)
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        phase = self.settings
         if self.training.frozen_norms and not phase.frozen:
             freeze_norms(self.network)
-        adam = torch.optim.AdamW(
+        self.balancer = Balancer(phase.shares, phase.balance_decay).to(setup.fabric.device)
+        self.discriminators = Discriminators(phase.discriminators)
+        optimiser = torch.optim.AdamW(
             self.discriminators.parameters(), phase.learning_rate, phase.betas, weight_decay=0.0, foreach=True
         )
-        self.judge, self.teacher = fabric.setup(self.discriminators, adam)
+        self.discriminator_model, self.discriminator_optimiser = setup.fabric.setup(
+            self.discriminators, optimiser
+        )
 
-    def _modules(self) -> dict[str, nn.Module]:
-        return {
-            "model": self.network,
-            "ema": self.ema,
-            "discriminators": self.discriminators,
-            "balancer": self.balancer,
-        }
+    def build_network(self) -> nn.Module:
+        part = self.source.decoder if self.settings.frozen else self.source
+        return copy.deepcopy(part).train().requires_grad_()
 
-    def _all_optimizers(self) -> list[torch.optim.Optimizer]:
-        return [*self.optimizers, self.teacher]
+    def modules(self) -> dict[str, nn.Module]:
+        return super().modules() | {"discriminators": self.discriminators, "balancer": self.balancer}
 
-    def _decoding_codec(self) -> Codec:
-        return super()._decoding_codec() if self.phase.frozen else self.ema
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [*super().optimisers(), self.discriminator_optimiser]
 
-    def _train_step(self, batch: Tensor) -> dict[str, float]:
-        factor = self._set_rates()
-        for group in self.teacher.param_groups:
-            group["lr"] = self.phase.learning_rate * factor
-        audio, residual = self._decoded(batch)
-        judged, trained = self._teach(batch, audio.detach().float())
+    def trained_codec(self) -> Codec:
+        return super().trained_codec() if self.settings.frozen else self.optimisation.ema
+
+    def train_step(self, step: int, batch: Tensor, *, logged: bool) -> Row:
+        learning_rate = self.optimisation.set_learning_rates(step)
+        audio, residual = self._decoded(step, batch)
+        discriminator, trained = self._train_discriminators(step, batch, audio.detach().float())
         leaf = audio.detach().float().requires_grad_()
-        losses = reconstruction_terms(leaf, batch, self.settings.model.sample_rate)
-        if self.step >= self.phase.start:
+        losses = reconstruction_terms(leaf, batch, self.source.settings.sample_rate)
+        if step >= self.settings.start:
             with torch.no_grad():
                 real = self.discriminators(batch)
             fake = self.discriminators(leaf)
-            losses["adversarial"] = generator_loss(fake, self.phase.loss)
+            losses["adversarial"] = generator_loss(fake, self.settings.loss)
             losses["features"] = feature_loss(real, fake)
-        gradient = self.balancer(losses, leaf, self._mean)
-        self.fabric.backward((audio * gradient.to(audio)).sum() + self.training.loss.residual * residual)
-        norm = self._step(self.network)
-        average(self.ema, self.network, min(self.training.ema, (1 + self.step) / (10 + self.step)))
-        if not self._logs(self.step + 1):
+        gradient = self.balancer(losses, leaf, self.setup.everywhere)
+        self.setup.fabric.backward(
+            (audio * gradient.to(audio)).sum() + self.training.loss.residual * residual
+        )
+        norm = self.optimisation.step(step)
+        if not logged:
             return {}
         terms = {name: value.item() for name, value in losses.items()}
         return terms | {
             "si_snr": -terms["si_snr"],
             "residual": float(residual.detach()),
-            "discriminator": float(judged),
+            "discriminator": float(discriminator),
             "discriminator_trained": int(trained),
             "gradient": norm.item(),
-            "learning_rate": self.training.learning_rate * factor,
+            "learning_rate": learning_rate,
         }
 
-    def _decoded(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoder's audio `[batch, samples]` and the bottleneck's residual, if that is trained."""
-        if self.phase.frozen:
-            return self.model(self._features(batch))[:, : batch.shape[-1]], batch.new_zeros(())
-        output = self.model(batch, self._levels(batch))
+    def _decoded(self, step: int, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's audio `[batch, samples]`, and the bottleneck's residual if that is trained."""
+        model = self.optimisation.model
+        if self.settings.frozen:
+            return model(self.features(step, batch))[:, : batch.shape[-1]], batch.new_zeros(())
+        output = model(batch, self.setup.level_prompts(step, batch))
         return output.audio, output.residual
 
-    def _teach(self, real: Tensor, fake: Tensor) -> tuple[Tensor, bool]:
-        """Train the discriminators by the rule above: their loss (NaN if none was computed), and if they were."""
-        phase = self.phase
-        if self.step >= phase.start and self._random(DRAW).random() >= phase.probability:
+    def _train_discriminators(self, step: int, real: Tensor, fake: Tensor) -> tuple[Tensor, bool]:
+        """Train them by the rule above: their loss (NaN if none was computed), and whether they were trained."""
+        phase = self.settings
+        if step >= phase.start and self.setup.random(step, DRAW).random() >= phase.probability:
             return real.new_tensor(float("nan")), False
-        both = self.judge(torch.cat([real, fake]))
+        both = self.discriminator_model(torch.cat([real, fake]))
         halves = [
             [scale._replace(logits=scale.logits[part].float()) for scale in both]
             for part in (slice(len(real)), slice(len(real), None))
         ]
         loss = discriminator_loss(*halves, phase.loss)
-        known = self._mean(loss.detach())
-        if known < phase.enough or not torch.isfinite(known):
-            return known, False
-        self.fabric.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.discriminators.parameters(), 10.0)
-        if torch.isfinite(norm):
-            self.teacher.step()
-        self.teacher.zero_grad(set_to_none=True)
-        return known, True
+        mean = self.setup.everywhere(loss.detach())
+        if mean < phase.enough or not torch.isfinite(mean):
+            return mean, False
+        self.discriminator_optimiser.param_groups[0]["lr"] = phase.learning_rate * schedule(
+            step, self.training
+        )
+        self.setup.fabric.backward(loss)
+        clip_and_step(
+            self.setup.fabric, self.discriminators, [self.discriminator_optimiser], DISCRIMINATOR_CLIP
+        )
+        return mean, True
 
-    def _mean(self, value: Tensor) -> Tensor:
-        """Over all devices."""
-        return self.fabric.all_reduce(value, reduce_op="mean") if self.fabric.world_size > 1 else value
-
-    def _note(self, row: dict[str, float]) -> str:
+    def note(self, row: Row) -> str:
         return f"mel {row['mel']:.2f} dB, SI-SNR {row['si_snr']:.2f} dB, D {row['discriminator']:.2f}"

@@ -11,7 +11,7 @@ events K; the pointers' ceil(log2 K) counts as a constant. Three phases: lambda 
 recognisable; it grows until `stop`; then it is held.
 
 With the objective `rate`, which the paper does not have, the bits that the entropy coder would need take the place of
-C in Eq. 7 and of K in Eq. 8. Its entropy model (`snn_codec.training.rate`) is trained along: `RateMeter`.
+C in Eq. 7 and of K in Eq. 8. Its entropy model (`snn_codec.training.rate`) is trained along: `RateEstimator`.
 Start from a model with few events, or the rate becomes low by events that are as many as before, and predictable.
 With `fill`, L_sparse is the bits per cell short of theta: FREE then uses the bits that it has (ours, too).
 
@@ -79,7 +79,7 @@ def level_draw(step: int, seed: int, rank: int, batch: int, levels: int, top_sha
     return torch.from_numpy(codes / LEVEL_PARTS).float()
 
 
-class RateMeter:
+class RateEstimator:
     """Bits per cell of spikes by an entropy model that learns along.
 
     Args:
@@ -91,7 +91,7 @@ class RateMeter:
         settings = RateTraining()
         self.fabric = fabric
         self.network = ContextNetwork(units, settings.history, settings.layers).to(fabric.device)
-        self.optimizer = torch.optim.AdamW(
+        self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate / 3, weight_decay=settings.weight_decay
         )
 
@@ -101,13 +101,50 @@ class RateMeter:
         if self.fabric.world_size > 1:
             for parameter in self.network.parameters():
                 parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="mean")
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
 
     def bits(self, spikes: Tensor) -> Tensor:
         """Bits per cell of each sample, `[batch]`, differentiable in the spikes alone."""
         frozen = {name: value.detach() for name, value in self.network.named_parameters()}
         return torch.func.functional_call(self.network, frozen, (spikes,)).mean((1, 2))
+
+
+class Objective:
+    """L_sparse and its weight for one model.
+
+    Args:
+        model: Its units and levels.
+        settings: Which objective, and its schedule.
+        fabric: Where to compute.
+
+    Attributes:
+        estimator: What estimates bits per cell; None for the objective `storage`, which needs none.
+    """
+
+    def __init__(self, model: config.Model, settings: config.Sparsity, fabric: lightning_fabric.Fabric):
+        self.settings = settings
+        self.estimator = None if settings.objective == "storage" else RateEstimator(model.units, fabric)
+
+    def weight(self, step: int, steps: int) -> float:
+        """lambda at a step of `steps`."""
+        return weight(step, steps, self.settings)
+
+    def learn(self, spikes: Tensor) -> None:
+        """Train the estimator, if there is one, on spikes `[batch, unit, step]`."""
+        if self.estimator:
+            self.estimator.learn(spikes)
+
+    def __call__(self, spikes: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """L_sparse of spikes `[batch, unit, step]` at levels `[batch, 1]`; bits per cell of each, if estimated."""
+        bits = self.estimator.bits(spikes) if self.estimator else None
+        if level is not None:
+            amount = spikes.mean((1, 2)) if bits is None else bits
+            return level_loss(amount, level[:, 0], self.settings), bits
+        if bits is not None:
+            excess = bits - self.settings.theta
+            return torch.relu(-excess if self.settings.objective == "fill" else excess).mean(), bits
+        return storage_loss(spikes, self.settings.theta), None
 
 
 def weight(step: int, steps: int, settings: config.Sparsity) -> float:
@@ -128,7 +165,7 @@ def rates(density: float, units: int, step_rate: float) -> dict[str, float]:
     return {f"kbps_{name}": value * step_rate / CHUNK_STEPS / 1000 for name, value in bits.items()}
 
 
-class CollapseWatch:
+class CollapseMonitor:
     """Notices when sparsity has turned a model to noise, from the rows of its log."""
 
     def __init__(self) -> None:

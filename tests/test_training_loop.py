@@ -13,7 +13,9 @@ from conftest import small_model, tones
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.training.trainer import Run, average, optimizers, schedule, train
+from snn_codec.training.loop import train
+from snn_codec.training.optim import average, optimisers, schedule
+from snn_codec.training.run_folder import Run
 
 SETTINGS = [
     "training.steps=6", "training.batch=2", "training.seconds=0.4", "training.warmup=2",
@@ -104,16 +106,16 @@ RATE = (*LEVELS, "training.sparsity.objective=rate")
 def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch, changes):
     changes = ["training.checkpoint_minutes=0.0", *changes]
     whole = run("whole", *changes)
-    from snn_codec.training import trainer
+    from snn_codec.training.plain import PlainPhase
 
-    original = trainer.Trainer._train_step
+    original = PlainPhase.train_step
 
-    def dies_at_step_four(self, batch):
-        if self.step == 4:
+    def dies_at_step_four(self, step, batch, *, logged):
+        if step == 4:
             raise KeyboardInterrupt
-        return original(self, batch)
+        return original(self, step, batch, logged=logged)
 
-    monkeypatch.setattr(trainer.Trainer, "_train_step", dies_at_step_four)
+    monkeypatch.setattr(PlainPhase, "train_step", dies_at_step_four)
     with pytest.raises(KeyboardInterrupt):
         run("cut", *changes)
     monkeypatch.undo()
@@ -292,7 +294,7 @@ def test_run_folders_are_not_mixed_up(run):
     run("a")
     with pytest.raises(UserError, match="holds a run already"):
         run("a")
-    with pytest.raises(UserError, match="differs from the settings"):
+    with pytest.raises(UserError, match="the run has training.seed = 0, not 5; "):
         run("a", "training.seed=5", resume=True)
     with pytest.raises(UserError, match="no run to resume"):
         run("b", resume=True)
@@ -323,16 +325,16 @@ def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec,
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_refused(run, monkeypatch, tmp_path):
-    from snn_codec.training import trainer
+    from snn_codec.training import plain
 
-    original = trainer.training_loss
+    original = plain.training_loss
 
     def broken(output, batch, weights):
         loss, terms = original(output, batch, weights)
         return loss * float("nan"), terms
 
     before = run("a", "training.steps=3", "training.learning_rate=0.0")
-    monkeypatch.setattr(trainer, "training_loss", broken)
+    monkeypatch.setattr(plain, "training_loss", broken)
     after = run("b", "training.steps=3")
     weights = Codec.load(before / "best").state_dict(), Codec.load(after / "best").state_dict()
     torch.testing.assert_close(weights[0]["encoder.project.weight"], weights[1]["encoder.project.weight"])
@@ -344,9 +346,9 @@ def test_every_parameter_is_optimised_once(codec):
     for name in ("adamw", "muon"):
         if name == "muon" and not hasattr(torch.optim, "Muon"):
             with pytest.raises(UserError, match="no Muon"):
-                optimizers(codec, config.Training(optimizer="muon"))
+                optimisers(codec, config.Training(optimizer="muon"))
             continue
-        chosen = optimizers(codec, config.Training(optimizer=name))
+        chosen = optimisers(codec, config.Training(optimizer=name))
         found = [id(p) for optimizer in chosen for group in optimizer.param_groups for p in group["params"]]
         assert sorted(found) == sorted(id(p) for p in codec.parameters())
 
