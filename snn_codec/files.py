@@ -2,86 +2,196 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
+
 from snn_codec.errors import UserError
+
+# What the system says when a file cannot grow, however well it began.
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the system allows",
+}
 
 
 def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """What lies at any depth below a folder, is not hidden, and ends in one of the suffixes (lower case), sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
+    """Files at any depth below a folder that are not hidden and end in one of the suffixes (lower case), sorted.
+
+    Symbolic links to folders are followed, each folder once.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += (Path(place, name) for name in names if not name.startswith("."))
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Make a folder and those above it, unless they exist.
+
+    Raises:
+        UserError: It is a file, or cannot be made.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"{path}: is a file; give a folder") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made ({error.strerror}); choose another folder") from error
+    return path
 
 
 def check_writable(path: str | os.PathLike, *, force: bool = False) -> Path:
     """`path` if a file may be written there: its folder exists, and it is not taken unless `force`.
 
+    A symbolic link stands for what it points to. Pipes and character devices such as `/dev/null` may always be
+    written to, since that replaces nothing.
+
     Raises:
-        UserError: The file exists (without `force`), is a folder, or its folder is missing.
+        UserError: The file exists (without `force`), is a folder or another thing that cannot be replaced, or its
+            folder is missing.
     """
     path = Path(path)
-    if path.is_dir():
+    mode = _mode(path)
+    if mode is None:
+        if not os.path.isdir(os.path.dirname(os.path.realpath(path))):
+            raise UserError(f"{path}: its folder does not exist; make it first")
+    elif stat.S_ISDIR(mode):
         raise UserError(f"{path}: is a folder; give a file name")
-    if path.exists() and not force:
+    elif not stat.S_ISREG(mode) and not _is_stream(mode):
+        raise UserError(f"{path}: is a device or socket, which is not replaced; give a file name")
+    elif stat.S_ISREG(mode) and not force:
         raise UserError(f"{path}: exists already; use --force to replace it")
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: its folder does not exist; make it first")
     return path
 
 
 @contextmanager
 def replacing(path: str | os.PathLike, *, force: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename it to `path` when the block ends without an error.
+    """Give a temporary path, and put the file there in the place of `path` when the block ends without an error.
 
-    The data is flushed to disk before the rename, so a crash at any moment leaves the old file or the new one.
-    The temporary name keeps the suffix of `path`, because libraries choose formats by it.
+    The temporary file is in the same folder, and is flushed to disk before it is renamed, so a crash at any moment
+    leaves the old file or the new one. Its name keeps the suffix of `path`, because libraries choose formats by it.
+    A symbolic link is followed: what it points to is replaced. Pipes and character devices are written to.
 
     Raises:
-        UserError: As `check_writable`, or the folder cannot be written.
+        UserError: As `check_writable`, the folder cannot be written, or the disk is full; no part of a file is left.
     """
     path = check_writable(path, force=force)
+    mode = _mode(path)
+    stream = mode is not None and _is_stream(mode)
+    target = path if stream else Path(os.path.realpath(path))
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.", suffix=path.suffix)
+        folder = None if stream else target.parent
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.stem[:40]}.", suffix=path.suffix)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+        raise cannot_write(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise cannot_write(path, error) from error
+        try:
+            _put_in_place(temporary, target, stream)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def cannot_write(path: object, error: OSError) -> UserError:
+    """The one sentence for a file, pipe or device that the system does not let us write, or not to its end."""
+    reason = _NO_ROOM.get(error.errno)
+    if reason:
+        return UserError(f"{path}: cannot be written, {reason}; make room, or choose another folder")
+    return UserError(f"{path}: cannot be written ({error.strerror}); choose another folder")
+
+
 @contextmanager
 def exclusive(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock on `path`, a file made for that, which the system lets go of when the process ends, however it does.
+    """Hold a lock on `path`, a file made for that, which ends with the process, however it ends.
 
-    Where there are no such locks (Windows) it does nothing.
+    On file systems without locks (some network ones), the file itself is the lock, and names its process.
 
     Raises:
-        UserError: Another process holds it (without `wait`).
+        UserError: Another process holds it (without `wait`), or the file cannot be made.
     """
+    path = Path(path)
+    try:
+        kind = filelock.FileLock if _has_locks(path.parent) else filelock.SoftFileLock
+        lock = kind(path, timeout=-1 if wait else 0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        hint = "" if kind is filelock.FileLock else f" (if none is, delete {path.name})"
+        raise UserError(f"{path.parent}: another process is at work there; let it end{hint}") from error
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _has_locks(folder: Path) -> bool:
+    """Whether the file system of a folder has locks that end with the process."""
     try:
         import fcntl
-    except ImportError:
-        yield
-        return
-    with open(path, "a") as file:
+    except ImportError:  # Windows, whose locks always do
+        return True
+    with tempfile.TemporaryFile(dir=folder) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise UserError(f"{Path(path).parent}: another process is at work there; let it end") from error
-        yield
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of thing a path, or what it links to, is; None if nothing is there."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise UserError(f"{path}: its folder does not exist; make it first") from error
+    except (OSError, ValueError) as error:  # too long, no permission, a circle of links, a null character
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be written ({reason}); choose another name or folder") from error
+
+
+def _is_stream(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _put_in_place(temporary: Path, target: Path, stream: bool) -> None:
+    if stream:
+        with open(temporary, "rb") as source, open(target, "wb") as out:
+            shutil.copyfileobj(source, out)
+        return
+    mask = os.umask(0)
+    os.umask(mask)
+    temporary.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, target)

@@ -1,9 +1,11 @@
 """Work for worker processes, which import this module: so it imports nothing that takes long."""
 
 import os
+import resource
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from snn_codec.errors import UserError
@@ -40,3 +42,16 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
     folder = Path(sys.argv[1])
     list(Ranks(Parallelism(2)).map(writes_slowly, state, [folder / f"{number}.txt" for number in range(5)]))
+
+
+@contextmanager
+def room_for(n_bytes):
+    """No file may grow beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)

@@ -23,7 +23,7 @@ from pathlib import Path
 import constriction
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
@@ -137,7 +137,9 @@ class EntropyModel:
         metadata = {"format": FORMAT, "version": VERSION, "history": json.dumps(self.history)}
         metadata |= {"checkpoint": self.checkpoint, "fingerprint": self.fingerprint}
         with replacing(path, force=force) as temporary:
-            save_file(tensors, temporary, metadata)
+            temporary.write_bytes(
+                save(tensors, metadata)
+            )  # save_file has an error of its own for a full disk
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> EntropyModel:

@@ -23,6 +23,7 @@ import numpy as np
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
+from snn_codec.storage.hdf5 import new_file
 
 Recordings = Mapping[str, EventMatrix] | Iterable[tuple[str, EventMatrix]]
 
@@ -61,7 +62,7 @@ def _times(events: EventMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _shd(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with new_file(path) as disk, h5py.File(disk, "w") as file:
         for name, dtype in (("times", np.float64), ("units", np.uint16)):
             if max(events.n_units for _, events in items) > 2**16:
                 raise _CannotHold("shd holds 65536 units at most")
@@ -77,6 +78,7 @@ def _shd(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
 
 
 def _nwb(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
+    import h5py
     import pynwb
 
     if len(items) > 1:
@@ -92,8 +94,9 @@ def _nwb(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
     for unit in range(events.n_units):
         second = (np.flatnonzero(events.events[unit]) + 0.5) * events.hop / events.sample_rate
         file.add_unit(id=unit, spike_times=second, obs_intervals=[[0.0, events.n_steps / events.step_rate]])
-    with pynwb.NWBHDF5IO(str(path), "w") as out:
-        out.write(file)
+    with new_file(path) as disk, h5py.File(disk, "w") as container:
+        with pynwb.NWBHDF5IO(file=container, mode="w") as out:
+            out.write(file)
 
 
 def _nirdata(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
@@ -115,7 +118,8 @@ def _nirdata(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
     # nir takes int(t_max / dt) for the number of steps, which must not be rounded down to one less
     data = nir.EventData(index, time, n_units, (n_steps + 0.25) / step_rate)
     node = nir.NIRNodeData(observables={"spikes": data})
-    nir.write_data(str(path), nir.NIRGraphData(nodes={"units": node}))
+    with new_file(path) as disk:
+        nir.write_data(disk, nir.NIRGraphData(nodes={"units": node}))
 
 
 def _csv(path: Path, items: list[tuple[str, EventMatrix]]) -> None:

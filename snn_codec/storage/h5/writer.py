@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import h5py
 import numpy as np
@@ -26,6 +26,7 @@ from snn_codec.storage.h5.layout import (
     Recording,
 )
 from snn_codec.storage.h5.seal import seal
+from snn_codec.storage.hdf5 import NewFile, new_file
 from snn_codec.storage.limits import check_cells, check_chunk
 
 HDF5_CHUNK = 4096  # rows; larger saves 3 % of the file and makes random access slower
@@ -50,13 +51,20 @@ def write(
     """
     items = recordings.items() if isinstance(recordings, Mapping) else recordings
     with replacing(path, force=force) as temporary:
-        try:
-            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-                cells = _write(file, items, path, compress)
-            seal(temporary)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error}); is the disk full?") from error
+        with new_file(temporary) as disk:
+            with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+                cells = _write(file, _while_there_is_room(items, disk), path, compress)
+        seal(temporary)
         check_cells(path, cells, temporary.stat().st_size)
+
+
+def _while_there_is_room(
+    items: Iterable[tuple[str, EventMatrix]], disk: NewFile
+) -> Iterator[tuple[str, EventMatrix]]:
+    """The items, until one of them no longer fits on the disk."""
+    for item in items:
+        yield item
+        disk.check()
 
 
 def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: object, compress: bool) -> int:

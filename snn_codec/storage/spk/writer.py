@@ -11,7 +11,7 @@ import numpy as np
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
-from snn_codec.files import replacing
+from snn_codec.files import cannot_write, replacing
 from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.storage.limits import check_cells, check_chunk
 from snn_codec.storage.spk.chunk import pack_chunk
@@ -145,9 +145,7 @@ class Writer:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise UserError(
-                f"{self._name}: cannot be written ({error.strerror}); is the disk full?"
-            ) from error
+            raise cannot_write(self._name, error) from error
         self._size += len(data)
 
 

@@ -1,0 +1,218 @@
+"""Files appear whole or not at all, whatever stands in their place and however little room there is."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from processes import room_for
+
+from snn_codec import files
+from snn_codec.errors import UserError
+from snn_codec.files import below, check_writable, exclusive, make_folder, replacing
+
+
+def put(path, content=b"new", **options):
+    with replacing(path, **options) as temporary:
+        temporary.write_bytes(content)
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.bin"
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.parent == tmp_path and temporary.suffix == ".bin" and not path.exists()
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(path, force=True) as temporary:
+        temporary.write_bytes(b"new")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_exists_is_replaced_only_when_asked(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(UserError, match="a.bin: exists already; use --force"):
+        put(path)
+    put(path, force=True)
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (".", "is a folder; give a file name"),
+        ("none/a.bin", "its folder does not exist"),
+        ("file/a.bin", "its folder does not exist"),
+        ("x" * 300, "cannot be written"),
+        ("circle", "cannot be written"),
+        ("nowhere", "its folder does not exist"),
+        ("a\0b", "cannot be written"),
+    ],
+)
+def test_impossible_places_are_refused_in_one_sentence(tmp_path, name, words):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "none" / "b.bin")
+    with pytest.raises(UserError, match=words):
+        check_writable(tmp_path / name)
+
+
+def test_a_symbolic_link_is_followed(tmp_path):
+    (tmp_path / "deep").mkdir()
+    target, link = tmp_path / "deep" / "target.bin", tmp_path / "link.bin"
+    link.symlink_to(target)
+    put(link)  # nothing is there yet
+    with pytest.raises(UserError, match="link.bin: exists already"):
+        put(link)
+    put(link, b"newer", force=True)
+    assert link.is_symlink() and target.read_bytes() == b"newer"
+    assert list((tmp_path / "deep").iterdir()) == [target]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_pipe_is_written_to(tmp_path, force):
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    listener = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    listener.start()
+    put(pipe, b"sound", force=force)
+    listener.join(20)
+    assert got == [b"sound"] and stat.S_ISFIFO(pipe.stat().st_mode) and list(tmp_path.iterdir()) == [pipe]
+
+
+def test_devices_are_written_to_and_stay(tmp_path):
+    link = tmp_path / "null"
+    link.symlink_to("/dev/null")
+    put(link, force=True)
+    assert link.is_symlink() and stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    with pytest.raises(UserError, match="/dev/full: cannot be written, the disk is full; make room"):
+        put("/dev/full")
+
+
+def test_a_socket_is_not_replaced(tmp_path):
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.bind(str(tmp_path / "socket"))
+        with pytest.raises(UserError, match="socket, which is not replaced"):
+            put(tmp_path / "socket", force=True)
+
+
+def test_a_file_that_has_no_room_is_one_sentence_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with room_for(1000), pytest.raises(UserError, match="a.bin: cannot be written, the file is larger than"):
+        put(path, bytes(5000), force=True)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_wherever_the_system_says_so(tmp_path, monkeypatch, code):
+    """In the block, or when the data is flushed at its end."""
+
+    def full(*arguments):
+        raise OSError(code, "")
+
+    with pytest.raises(UserError, match="cannot be written, the disk"), replacing(tmp_path / "a.bin"):
+        full()
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(UserError, match="cannot be written, the disk"):
+        put(tmp_path / "a.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_block_are_its_own(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.bin"):
+        open(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path):
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b" == make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="file: is a file; give a folder"):
+        make_folder(tmp_path / "file")
+    with pytest.raises(UserError, match="c: cannot be made"):
+        make_folder(tmp_path / "file" / "c")
+
+
+def test_folders_are_searched_through_links_and_once(tmp_path):
+    for name in ("in/a.WAV", "in/b.txt", "in/.hidden.wav", "elsewhere/deep/c.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "folder.wav").mkdir()
+    found = below(tmp_path / "in", (".wav",))
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["in/a.WAV", "in/link/deep/c.wav"]
+
+
+HOLD = """
+import sys, time
+from snn_codec.files import exclusive
+with exclusive(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_lock_is_one_process_s_until_it_ends(tmp_path, monkeypatch, locks):
+    """With the locks of the file system, and (where flock says errno 37) with the file itself."""
+    code = HOLD
+    if not locks:
+        code = (
+            "import fcntl\ndef flock(*a): raise OSError(37, 'No locks available')\nfcntl.flock = flock\n"
+            + HOLD
+        )
+        monkeypatch.setattr(files, "_has_locks", lambda folder: False)
+    command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(files.__file__).parent.parent) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process is at work there"), exclusive(tmp_path / "lock"):
+            pass
+        process.kill()
+        process.wait()
+    with exclusive(tmp_path / "lock", wait=True), pytest.raises(UserError), exclusive(tmp_path / "lock"):
+        pass
+    with exclusive(tmp_path / "lock"):
+        pass
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    order = []
+
+    def first():
+        with exclusive(tmp_path / "lock"):
+            order.append("first")
+            held.set()
+            time.sleep(0.2)
+            order.append("end of first")
+
+    held = threading.Event()
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert held.wait(20)
+    with exclusive(tmp_path / "lock", wait=True):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "end of first", "second"]
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+    with pytest.raises(UserError, match="lock: cannot be written"), exclusive(tmp_path / "none" / "lock"):
+        pass
