@@ -22,8 +22,7 @@ import numpy as np
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import replacing
-from snn_codec.storage.hdf5 import new_file
+from snn_codec.files import new_file, replacing
 
 Recordings = Mapping[str, EventMatrix] | Iterable[tuple[str, EventMatrix]]
 

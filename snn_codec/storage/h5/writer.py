@@ -11,7 +11,7 @@ import numpy as np
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import replacing
+from snn_codec.files import NewFile, new_file, replacing
 from snn_codec.storage.h5.layout import (
     FORMAT,
     IN_FILE,
@@ -26,7 +26,6 @@ from snn_codec.storage.h5.layout import (
     Recording,
 )
 from snn_codec.storage.h5.seal import seal
-from snn_codec.storage.hdf5 import NewFile, new_file
 from snn_codec.storage.limits import check_cells, check_chunk
 
 HDF5_CHUNK = 4096  # rows; larger saves 3 % of the file and makes random access slower

@@ -10,7 +10,8 @@ from rasters import entropy_model, matrix, raster
 from snn_codec.hardware import streams
 
 from snn_codec.errors import UserError
-from snn_codec.storage import event_files, hdf5
+from snn_codec.files import new_file
+from snn_codec.storage import event_files
 from snn_codec.storage.exporters import EXPORTERS
 
 RECORDINGS = [("a", matrix(raster(80, 4000, 0.2)))]
@@ -39,7 +40,7 @@ def test_an_entropy_model_needs_room_as_well(tmp_path):
 def test_hdf5_goes_on_in_memory_and_the_error_comes_at_the_end(tmp_path, room):
     values = np.random.default_rng(0).random(20_000)
     with room_for(room), pytest.raises(OSError, match="File too large"):
-        with hdf5.new_file(tmp_path / "a.h5") as disk:
+        with new_file(tmp_path / "a.h5") as disk:
             with h5py.File(disk, "w") as file:
                 for name in "abc":
                     file.create_dataset(name, data=values, chunks=(1000,), compression="gzip")
@@ -50,7 +51,7 @@ def test_hdf5_goes_on_in_memory_and_the_error_comes_at_the_end(tmp_path, room):
 
 
 def test_with_room_the_file_is_what_hdf5_makes(tmp_path):
-    with hdf5.new_file(tmp_path / "a.h5") as disk, h5py.File(disk, "w") as file:
+    with new_file(tmp_path / "a.h5") as disk, h5py.File(disk, "w") as file:
         file["a"] = np.arange(1000)
         disk.check()
     with h5py.File(tmp_path / "a.h5") as file:
