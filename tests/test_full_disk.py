@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from processes import room_for
 from rasters import entropy_model, matrix, raster
-from snn_codec.hardware import streams
 
 from snn_codec.errors import UserError
 from snn_codec.files import new_file
+from snn_codec.hardware import streams
 from snn_codec.storage import event_files
 from snn_codec.storage.exporters import EXPORTERS
 
