@@ -1,33 +1,27 @@
 """Spikes of a layer by Lava, which runs in a process of its own: it needs Python 3.10 and may hang or crash.
 
-Whatever happens to the worker or to this process, no process of Lava stays behind: the worker leads a process
-group, which is killed when the simulation ends, fails, stalls or is interrupted; and the worker kills it
-itself when its standard input ends, because then this process is gone.
+Layer, features and spikes pass through open files without a name, so that nothing is left on disk
+whatever happens to either process; `snn_codec.hardware.supervise` sees to the processes.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import queue
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.hardware.layer import Layer, delays
-from snn_codec.hardware.quantise import UNITY, IntegerLayer
+from snn_codec.hardware.description import description, latency
+from snn_codec.hardware.layer import Layer
+from snn_codec.hardware.quantise import IntegerLayer
+from snn_codec.hardware.supervise import run_worker
 
-WORKER = Path(__file__).parent / "lava_worker" / "worker.py"
+WORKER = Path(__file__).parent / "lava" / "worker.py"
 VARIABLE = "SNN_CODEC_LAVA_PYTHON"
 SECONDS_TO_START = 120.0
 SECONDS_A_STEP = 0.1  # many times what it takes
@@ -84,144 +78,39 @@ def in_lava(
         UserError: There is no Lava, or the worker failed, died, or took too long.
     """
     python = lava_python(python)
-    description = _description(layer) | {"runs": np.array(len(runs))}
+    late = latency(layer.groups)
+    steps = [run.shape[1] for run in runs]
+    dtype = np.dtype(np.int32 if isinstance(layer, IntegerLayer) else np.float64)
+    arrays = description(layer) | {"runs": np.array(steps), "dtype": np.array(dtype.str)}
     if net is not None:
-        description["net"] = np.array(os.path.abspath(net))
-    steps = sum(run.shape[1] + layer.groups for run in runs)
-    timeout = SECONDS_TO_START + SECONDS_A_STEP * steps if timeout is None else timeout
-    with tempfile.TemporaryDirectory(prefix="snn-codec-lava-") as name:
-        folder = Path(name)
-        np.savez(folder / "layer.npz", **description)
-        dtype = np.int32 if isinstance(layer, IntegerLayer) else np.float64
-        for number, run in enumerate(runs):
-            np.save(folder / f"run{number}.npy", np.ascontiguousarray(run.T, dtype))
-        run_worker([python, str(WORKER), name], python, timeout, progress)
-        units = len(description["bias_mant"])
-        return [
-            _realigned(folder / f"run{number}.spikes", units, run.shape[1], layer.groups)
-            for number, run in enumerate(runs)
-        ]
+        arrays["net"] = np.array(os.path.abspath(net))
+    timeout = SECONDS_TO_START + SECONDS_A_STEP * sum(steps) if timeout is None else timeout
+    with (
+        tempfile.TemporaryFile() as what,
+        tempfile.TemporaryFile() as source,
+        tempfile.TemporaryFile() as sink,
+    ):
+        np.savez(what, **arrays)
+        for run in runs:
+            np.ascontiguousarray(run.T, dtype).tofile(source)
+        for file in (what, source):
+            file.flush()
+            file.seek(0)
+        descriptors = [file.fileno() for file in (what, source, sink)]
+        run_worker([python, str(WORKER), *map(str, descriptors)], python, timeout, progress, descriptors)
+        return _spikes(sink, steps, late, len(arrays["bias_mant"]))
 
 
-def _realigned(path: Path, units: int, steps: int, groups: int) -> np.ndarray:
-    """The sink's bytes as spikes `[N, steps]`; group k is k + 1 steps late."""
-    rows = np.fromfile(path, np.uint8) if path.exists() else np.zeros(0, np.uint8)
-    if len(rows) != units * (steps + groups):
-        raise UserError(f"Lava wrote {len(rows)} cells instead of {units * (steps + groups)}; run it again")
-    rows = rows.reshape(-1, units)
-    late = 1 + delays(units, groups)[0]
-    return rows[np.arange(steps) + late[:, None], np.arange(units)[:, None]].astype(bool)
-
-
-def _description(layer: Layer | IntegerLayer) -> dict[str, np.ndarray]:
-    """What the worker builds (`snn_codec.hardware.lava_worker.graph`), in one form for both arithmetics."""
-    if isinstance(layer, IntegerLayer):
-        inputs = [(2 * synapse.weight, synapse.exponent) for synapse in layer.inputs]
-        laterals = [(2 * synapse.weight, synapse.exponent) for synapse in layer.laterals]
-        facts = {
-            "tag": "fixed_pt", "unity": UNITY, "decay": layer.decay, "current_decay": UNITY - 1,
-            "bias_mant": layer.bias_mantissa, "bias_exp": layer.bias_exponent,
-            "message_bits": layer.input_bits,
-        }  # fmt: skip
-    else:
-        inputs, laterals = [(layer.weight, 0)], [(layer.lateral, 0)] if layer.groups > 1 else []
-        facts = {
-            "tag": "floating_pt", "unity": 1.0, "decay": 1 - layer.beta, "current_decay": 1.0,
-            "bias_mant": layer.bias, "bias_exp": np.zeros_like(layer.bias),
-            "message_bits": 16,
-        }  # fmt: skip
-    units, width = inputs[0][0].shape
-    input_delay, lateral_delay = delays(units, layer.groups)
-    facts |= {
-        "threshold": layer.threshold,
-        "reset": layer.reset,
-        "groups": layer.groups,
-        "input_delay": np.repeat(input_delay[:, None], width, 1),
-        "lateral_delay": lateral_delay,
-        "inputs": len(inputs),
-        "laterals": len(laterals),
-    }
-    for kind, synapses in (("input", inputs), ("lateral", laterals)):
-        for number, (weight, exponent) in enumerate(synapses):
-            facts |= {f"{kind}{number}_weight": weight, f"{kind}{number}_exponent": exponent}
-    return {name: np.asarray(value) for name, value in facts.items()}
-
-
-def run_worker(
-    command: Sequence[str], name: str | os.PathLike, timeout: float, progress: Callable[[float], None]
-) -> None:
-    """Run a worker that tells its progress in lines of JSON, until it says that it is done.
-
-    Raises:
-        UserError: It cannot be started, says that something is wrong, ends without being done, or takes more
-            than `timeout` seconds.
-    """
-    with tempfile.TemporaryFile() as complaints:
-        try:
-            worker = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                start_new_session=True,
-                env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
-            )
-        except OSError as error:
-            raise UserError(f"{name}: cannot be started ({error.strerror}); is it a Python?") from error
-        try:
-            _follow(worker, complaints, name, timeout, progress)
-        finally:
-            _end(worker)
-
-
-def _follow(
-    worker: subprocess.Popen, complaints: IO[bytes], name: object, timeout: float, progress: Callable
-) -> None:
-    lines: queue.Queue[bytes] = queue.Queue(maxsize=1000)
-
-    def read() -> None:
-        for line in worker.stdout:
-            lines.put(line)
-
-    threading.Thread(target=read, daemon=True).start()
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        try:
-            message = _parsed(lines.get(timeout=0.1))
-        except queue.Empty:
-            # children of the worker may hold the pipe, so its end says nothing
-            if worker.poll() is not None and lines.empty():
-                raise UserError(_obituary(worker.returncode, complaints, name)) from None
-            continue
-        if "error" in message:
-            raise UserError(f"{name}: {message['error']}; `make lava-venv` makes what Lava needs")
-        if "done" in message:
-            return
-        progress(message.get("steps", 0))
-    raise UserError(f"{name}: Lava took more than {timeout:.0f} s and was stopped; give a larger --timeout")
-
-
-def _parsed(line: bytes) -> dict:
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
-
-
-def _obituary(status: int, complaints: IO[bytes], name: object) -> str:
-    complaints.seek(0)
-    last = complaints.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-    how = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
-    return f"{name}: the Lava worker ended too early ({how}: {last[0][:200]}); is it the Python of Lava?"
-
-
-def _end(worker: subprocess.Popen) -> None:
-    """Kill the whole process group, which outlives its leader."""
-    try:
-        os.killpg(worker.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    worker.wait()
-    for pipe in (worker.stdin, worker.stdout):
-        pipe.close()
+def _spikes(sink, steps: list[int], late: int, units: int) -> list[np.ndarray]:
+    """The sink's rows of packed bits as spikes `[N, steps]` of each run."""
+    sink.seek(0)
+    rows = np.fromfile(sink, np.uint8)
+    width, total = -(-units // 8), sum(steps) + late * len(steps)
+    if len(rows) != width * total:
+        raise UserError(f"Lava wrote {len(rows)} bytes instead of {width * total}; run it again")
+    rows = rows.reshape(-1, width)
+    ends = np.cumsum(np.array(steps) + late)
+    return [
+        np.unpackbits(rows[end - run : end], axis=1, count=units).T.astype(bool)
+        for run, end in zip(steps, ends, strict=True)
+    ]

@@ -1,0 +1,77 @@
+"""A layer as the arrays that `snn_codec.hardware.lava.processes.neurons.Bottleneck` is made of.
+
+One form for both arithmetics, in plain arrays, so that it goes through a file to a Python that has Lava and
+nothing of this package. Group k is k steps late (`snn_codec.hardware.layer`); `output_delay` brings the groups
+together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from snn_codec.hardware.layer import Layer, delays
+from snn_codec.hardware.quantise import UNITY, IntegerLayer
+
+Description = dict[str, np.ndarray]
+
+
+def latency(groups: int) -> int:
+    """Steps from an input to its spikes: the neurons' one, one for each further group, one to bring groups together."""
+    return 1 if groups == 1 else groups + 1
+
+
+def description(layer: Layer | IntegerLayer) -> Description:
+    """All that Lava needs to know of a layer."""
+    facts = _fixed(layer) if isinstance(layer, IntegerLayer) else _floating(layer)
+    units = len(facts["bias_mant"])
+    input_delay, lateral_delay = delays(units, layer.groups)
+    facts |= {
+        "threshold": layer.threshold,
+        "reset": layer.reset,
+        "groups": layer.groups,
+        "latency": latency(layer.groups),
+        "input_delay": input_delay[:, None],
+        "lateral_delay": lateral_delay,
+        "output_delay": layer.groups - 1 - input_delay,
+    }
+    return {name: np.asarray(value) for name, value in facts.items()}
+
+
+def _fixed(layer: IntegerLayer) -> dict:
+    bias = layer.bias_mantissa.astype(np.int64) << layer.bias_exponent
+    return {
+        "tag": "fixed_pt",
+        "stateless": layer.decay == UNITY,
+        "decay": layer.decay,
+        "current_decay": UNITY - 1,
+        "bias_mant": layer.bias_mantissa,
+        "bias_exp": layer.bias_exponent,
+        "held": -(-bias >> 6),  # rounded up, so that what is left is not above 0
+        "message_bits": layer.input_bits,
+        "width": layer.inputs[0].weight.shape[1],
+        **_synapses("input", [(2 * synapse.weight, synapse.exponent) for synapse in layer.inputs]),
+        **_synapses("lateral", [(2 * synapse.weight, synapse.exponent) for synapse in layer.laterals]),
+    }
+
+
+def _floating(layer: Layer) -> dict:
+    return {
+        "tag": "floating_pt",
+        "stateless": layer.beta == 0,
+        "decay": 1 - layer.beta,
+        "current_decay": 1.0,
+        "bias_mant": layer.bias,
+        "bias_exp": np.zeros_like(layer.bias),
+        "held": layer.bias,
+        "message_bits": 16,
+        "width": layer.weight.shape[1],
+        **_synapses("input", [(layer.weight, 0)]),
+        **_synapses("lateral", [(layer.lateral, 0)] if layer.groups > 1 else []),
+    }
+
+
+def _synapses(kind: str, synapses: list[tuple[np.ndarray, int]]) -> dict:
+    facts: dict = {f"{kind}s": len(synapses)}
+    for number, (weight, exponent) in enumerate(synapses):
+        facts |= {f"{kind}{number}_weight": weight, f"{kind}{number}_exponent": exponent}
+    return facts

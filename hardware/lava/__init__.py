@@ -1,0 +1,1 @@
+"""What runs inside the Lava environment (Python 3.10)."""

@@ -1,0 +1,193 @@
+"""The bottleneck as one Lava process, and leaky neurons with the resets that Lava's LIF does not have."""
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.model.sub.model import AbstractSubProcessModel
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.lif.process import LIF
+from lava.proc.sparse.process import Sparse
+from scipy.sparse import csr_matrix
+
+
+class LeakyNeuron(AbstractProcess):
+    """`v = decay(v) + a + bias - reset`, a spike where v > vth; `reset` is "subtract" (at the next step) or "none".
+
+    In fixed point, a is shifted by 6 bits, bias has its exponent, and v saturates, as in Lava's LIF.
+    """
+
+    def __init__(self, *, shape, dv, vth, bias_mant, bias_exp, reset):
+        super().__init__(reset=reset)
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.v = Var(shape=shape, init=0)
+        self.dv = Var(shape=(1,), init=dv)
+        self.vth = Var(shape=(1,), init=vth)
+        self.bias_mant = Var(shape=shape, init=bias_mant)
+        self.bias_exp = Var(shape=shape, init=bias_exp)
+
+
+class _Leaky(PyLoihiProcessModel):
+    def run_spk(self):
+        fired = self.v > self.threshold()
+        v = self.decayed() + self.drive(self.a_in.recv())
+        if self.proc_params["reset"] == "subtract":
+            v = v - fired * self.threshold()
+        self.v[:] = self.limited(v)
+        self.s_out.send(self.v > self.threshold())
+
+
+@implements(proc=LeakyNeuron, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class FloatLeaky(_Leaky):
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    v: np.ndarray = LavaPyType(np.ndarray, float)
+    dv: np.ndarray = LavaPyType(np.ndarray, float)
+    vth: np.ndarray = LavaPyType(np.ndarray, float)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, float)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def threshold(self):
+        return self.vth
+
+    def decayed(self):
+        return self.v * (1 - self.dv)
+
+    def drive(self, a):
+        return a + self.bias_mant
+
+    def limited(self, v):
+        return v
+
+
+@implements(proc=LeakyNeuron, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerLeaky(_Leaky):
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    dv: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def threshold(self):
+        return self.vth << 6
+
+    def decayed(self):
+        return np.sign(self.v) * (np.abs(self.v) * (4096 - self.dv) >> 12)
+
+    def drive(self, a):
+        return (a.astype(np.int64) << 6) + (self.bias_mant << self.bias_exp)
+
+    def limited(self, v):
+        return np.clip(v, 1 - 2**23, 2**23 - 1)
+
+
+class Bottleneck(AbstractProcess):
+    """The spiking bottleneck: graded features in, spikes out.
+
+    Ports:
+        s_in: Features of one step, `[width]`: graded integers in fixed point, floats in floating point.
+        a_in: More current for each neuron, `[N]`; need not be connected.
+        s_out: Spikes `[N]`, all of one step of sound.
+
+    Args:
+        description: Arrays of `snn_codec.hardware.description`.
+
+    Attributes:
+        latency: Steps from the input of a step to its spikes. Before that no neuron spikes.
+        tag: "fixed_pt" or "floating_pt": what to give `Loihi2SimCfg(select_tag=...)`.
+    """
+
+    def __init__(self, *, description, **settings):
+        super().__init__(description=description, **settings)
+        self.s_in = InPort(shape=(int(description["width"]),))
+        self.a_in = InPort(shape=description["bias_mant"].shape)
+        self.s_out = OutPort(shape=description["bias_mant"].shape)
+
+    @property
+    def latency(self):
+        return int(self.proc_params["description"]["latency"])
+
+    @property
+    def tag(self):
+        return str(self.proc_params["description"]["tag"])
+
+
+@implements(proc=Bottleneck, protocol=LoihiProtocol)
+class BottleneckModel(AbstractSubProcessModel):
+    """Synapses of the input, neurons, synapses between groups, and delays that bring the groups' spikes together."""
+
+    def __init__(self, proc):
+        description = proc.proc_params["description"]
+        self.neurons = _neurons(description)
+        proc.in_ports.a_in.connect(self.neurons.a_in)
+        for number in range(int(description["inputs"])):
+            synapse = _synapse(
+                description, f"input{number}", num_message_bits=int(description["message_bits"])
+            )
+            if number == 0:
+                synapse.a_buff.init = _rest(description, synapse.a_buff.shape)
+            setattr(self, f"input{number}", synapse)
+            proc.in_ports.s_in.connect(synapse.s_in)
+            synapse.a_out.connect(self.neurons.a_in)
+        for number in range(int(description["laterals"])):
+            synapse = _synapse(description, f"lateral{number}")
+            setattr(self, f"lateral{number}", synapse)
+            self.neurons.s_out.connect(synapse.s_in)
+            synapse.a_out.connect(self.neurons.a_in)
+        if int(description["groups"]) == 1:
+            self.neurons.s_out.connect(proc.out_ports.s_out)
+            return
+        units = len(description["bias_mant"])
+        wait = np.broadcast_to(description["output_delay"][:, None], (units, units))
+        self.together = DelayDense(weights=np.eye(units, dtype=int), delays=wait)
+        self.neurons.s_out.connect(self.together.s_in)
+        self.together.a_out.connect(proc.out_ports.s_out)
+
+
+def _synapse(description, name, **settings):
+    """A `Dense`, delayed if there are groups, or a `Sparse` one if the weights are given so."""
+    settings["weight_exp"] = int(description[f"{name}_exponent"])
+    if f"{name}_indptr" in description:
+        parts = [description[f"{name}_{part}"] for part in ("data", "indices", "indptr")]
+        return Sparse(weights=csr_matrix(tuple(parts), description[f"{name}_shape"]), **settings)
+    weights = description[f"{name}_weight"]
+    if int(description["groups"]) == 1:
+        return Dense(weights=weights, **settings)
+    delay = description["lateral_delay"] if name.startswith("lateral") else description["input_delay"]
+    return DelayDense(weights=weights, delays=np.broadcast_to(delay, weights.shape), **settings)
+
+
+def _rest(description, shape):
+    """What is on its way to the neurons at the start: a current that cancels their bias until the first input comes."""
+    units = len(description["bias_mant"])
+    held = -description["held"]
+    if shape == (units,):
+        return held
+    wait = description["input_delay"].reshape(units, 1)
+    return np.where(np.arange(shape[1]) <= wait, held[:, None], 0)
+
+
+def _neurons(description):
+    settings = {
+        "shape": description["bias_mant"].shape,
+        "dv": description["decay"].item(),
+        "vth": description["threshold"].item(),
+        "bias_mant": description["bias_mant"],
+        "bias_exp": description["bias_exp"],
+    }
+    if str(description["reset"]) == "zero" or bool(description["stateless"]):
+        return LIF(du=description["current_decay"].item(), **settings)
+    return LeakyNeuron(reset=str(description["reset"]), **settings)
