@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         )
     (features,), layer, peak = runs, fold(codec.bottleneck), calibrated_peak(codec)
     quality = si_snr(codec.decode(events), sound)
-    print(f"{options.model}, {events.duration:.1f} s of {options.recording.name}, {events.events.size} cells")
+    print(f"{options.model}, {events.duration:.1f} s of {options.recording.name}, {events.n_cells} cells")
 
     def lava(of: Layer | IntegerLayer, x: np.ndarray) -> tuple[np.ndarray, float]:
         start = time.perf_counter()

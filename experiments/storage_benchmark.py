@@ -223,7 +223,7 @@ def report_spike_trains(random: np.random.Generator, n_recordings: int) -> None:
 
 
 def _write_flat(path: Path, recordings: list[EventMatrix]) -> None:
-    lists = [np.nonzero(events.events.T) for events in recordings]
+    lists = [events.indices() for events in recordings]
     options = {"chunks": (4096,), "compression": "gzip", "shuffle": True, "fletcher32": True}
     with h5py.File(path, "w") as file:
         file.create_dataset("step", data=np.concatenate([step for step, _ in lists]).astype("u2"), **options)

@@ -27,7 +27,7 @@ from snn_codec import checkpoints, decoders, loudness
 from snn_codec import settings as config
 from snn_codec.audio import resampled
 from snn_codec.errors import UserError
-from snn_codec.events import CHUNK_STEPS, EventMatrix, steps_for
+from snn_codec.events import CHUNK_STEPS, Builder, EventMatrix, steps_for
 from snn_codec.files import replacing
 from snn_codec.levels import MAX_LEVELS, Prompts, numbers, valid
 from snn_codec.models.conformer import Context
@@ -169,18 +169,18 @@ class Codec(nn.Module):
         codes: list[int] = []
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         prompts = self.prompts(level)
-        parts, done = [], 0
+        builder, done = Builder(self.settings.units), 0
         if search:
             grid = windows(counted, codes, self.settings.hop, self.settings.context_steps)
             coded = searched(Search(self, search), grid, prompts.codes)
         else:
             coded = self._coded(counted, codes, batch_size, self.bottleneck.encode, prompts)
         for spikes in coded:
-            parts.append((spikes > 0.5).cpu().numpy())
+            builder.append((spikes > 0.5).cpu().numpy())
             done += spikes.shape[1] * self.settings.hop
             progress(done / self.settings.sample_rate)
         return EventMatrix(
-            np.concatenate(parts, 1),
+            builder.build(),
             self.settings.sample_rate,
             self.settings.hop,
             counted.samples,
@@ -256,7 +256,7 @@ class Codec(nn.Module):
         for start in range(0, events.n_steps, events.chunk_steps):
             stop = min(start + events.chunk_steps, events.n_steps)
             first, last = max(0, start - context), min(events.n_steps, stop + context)
-            spikes = torch.from_numpy(events.events[None, :, first:last].astype(np.float32)).to(self.device)
+            spikes = torch.from_numpy(events.window(first, last)[None].astype(np.float32)).to(self.device)
             level = self.level_tensor(np.repeat(events.levels, events.chunk_steps)[None, first:last])
             with torch.inference_mode(), self.evaluating():
                 features = self.after(self.bottleneck.decode(spikes), level)

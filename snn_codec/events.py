@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
-from snn_codec import costs
+from snn_codec import costs, tokens
+from snn_codec.cells import Builder, Cells, Dense, Sparse, equal, listed, stored
+from snn_codec.errors import UserError
+
+if TYPE_CHECKING:
+    import neo
+    import pandas
+    from typing_extensions import Unpack
+
+__all__ = ["CHUNK_STEPS", "Builder", "EventMatrix", "Metadata", "steps_for"]
 
 CHUNK_STEPS = 256  # the paper's clip: 2**17 samples at a hop of 512
 
@@ -17,14 +29,30 @@ def steps_for(n_samples: int, hop: int) -> int:
     return -(-n_samples // hop)
 
 
-@dataclass(frozen=True, eq=False)
+class Metadata(TypedDict, total=False):
+    """All of an `EventMatrix` but its events, as keyword arguments."""
+
+    sample_rate: int
+    hop: int
+    n_samples: int
+    fingerprint: str
+    loudness: NDArray[np.uint8]
+    chunk_steps: int
+    levels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class EventMatrix:
     """Which unit fired at which step, of one recording.
 
     Step t stands for the samples [t hop, (t + 1) hop) at `sample_rate`; seconds are derived, never stored.
+    A large matrix of few events is held as a list (`snn_codec.cells`), which changes nothing but memory: `window`
+    gives a part of it, `indices` its events, and `events` all of it as a dense matrix.
+
+    Args:
+        events: bool `[N units, T steps]`, which is copied; or what a `Builder` has collected.
 
     Attributes:
-        events: bool `[N units, T steps]`, read-only.
         sample_rate: Samples per second of the coded audio.
         hop: Samples per step.
         n_samples: Length of the recording in samples at `sample_rate`; T = ceil(n_samples / hop).
@@ -32,79 +60,285 @@ class EventMatrix:
         loudness: uint8 `[ceil(T / chunk_steps)]`, the quantised loudness of each chunk (`snn_codec.loudness`);
             empty if the events carry none.
         chunk_steps: Steps per chunk of the canonical grid.
-        levels: uint8 `[ceil(T / chunk_steps)]`, the compression level that each chunk was made with, in
-            eighths (`snn_codec.levels`); empty if the model has no levels.
+        levels: uint8 `[ceil(T / chunk_steps)]`, the level that each chunk was made with, in eighths
+            (`snn_codec.levels`); empty if the model has no levels.
 
     Raises:
         TypeError: `events` is not a boolean matrix, or an integer field is not an integer.
         ValueError: A field contradicts another; the message says which.
+
+    Example:
+        >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
+        >>> events
+        EventMatrix(3 units x 3 steps, 3 events, 0.068 s)
+        >>> events.window(1, 3).shape
+        (3, 2)
     """
 
-    events: np.ndarray
+    cells: Cells
     sample_rate: int
     hop: int
     n_samples: int
-    fingerprint: str = ""
-    loudness: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
-    chunk_steps: int = CHUNK_STEPS
-    levels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
+    fingerprint: str
+    loudness: NDArray[np.uint8]
+    chunk_steps: int
+    levels: NDArray[np.uint8]
 
-    def __post_init__(self) -> None:
-        events = np.asarray(self.events)
-        if events.dtype != np.bool_ or events.ndim != 2:
-            raise TypeError(
-                f"events must be a boolean matrix [units, steps], not {events.dtype} {events.shape}"
-            )
-        for name in ("sample_rate", "hop", "n_samples", "chunk_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name} must be an integer, not {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-            object.__setattr__(self, name, int(value))
-        units, steps = events.shape
-        if units < 1:
+    def __init__(
+        self,
+        events: NDArray[np.bool_] | Cells,
+        sample_rate: int,
+        hop: int,
+        n_samples: int,
+        fingerprint: str = "",
+        loudness: NDArray[np.uint8] | None = None,
+        chunk_steps: int = CHUNK_STEPS,
+        levels: NDArray[np.uint8] | None = None,
+    ) -> None:
+        integers = {
+            "sample_rate": sample_rate,
+            "hop": hop,
+            "n_samples": n_samples,
+            "chunk_steps": chunk_steps,
+        }
+        self._set(cells=_cells(events), fingerprint=fingerprint)
+        self._set(**{name: _positive(name, value) for name, value in integers.items()})
+        if self.n_units < 1:
             raise ValueError("events has no units")
-        if steps != steps_for(self.n_samples, self.hop):
+        if self.n_steps != steps_for(self.n_samples, self.hop):
             raise ValueError(
-                f"events has {steps} steps, but {self.n_samples} samples at a hop of {self.hop} "
+                f"events has {self.n_steps} steps, but {self.n_samples} samples at a hop of {self.hop} "
                 f"are {steps_for(self.n_samples, self.hop)} steps (did you pass seconds?)"
             )
-        arrays = {"events": events}
-        for name in ("loudness", "levels"):
-            arrays[name] = codes = np.asarray(getattr(self, name))
-            if codes.dtype != np.uint8 or codes.shape not in ((0,), (steps_for(steps, self.chunk_steps),)):
-                raise ValueError(
-                    f"{name} must be uint8 [{steps_for(steps, self.chunk_steps)}], one a chunk of "
-                    f"{self.chunk_steps} steps, or empty, not {codes.dtype} {codes.shape}"
-                )
-        for name, array in arrays.items():
-            array = array.copy()
-            array.flags.writeable = False
-            object.__setattr__(self, name, array)
+        self._set(loudness=self._codes("loudness", loudness), levels=self._codes("levels", levels))
+
+    def _set(self, **fields: object) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def _codes(self, name: str, codes: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        codes = np.zeros(0, np.uint8) if codes is None else np.array(codes)
+        if codes.dtype != np.uint8 or codes.shape not in ((0,), (self.n_chunks,)):
+            raise ValueError(
+                f"{name} must be uint8 [{self.n_chunks}], one a chunk of {self.chunk_steps} steps, or empty, "
+                f"not {codes.dtype} {codes.shape}"
+            )
+        codes.flags.writeable = False
+        return codes
+
+    @classmethod
+    def from_indices(
+        cls,
+        steps: NDArray[np.integer],
+        units: NDArray[np.integer],
+        n_units: int,
+        **metadata: Unpack[Metadata],
+    ) -> EventMatrix:
+        """The matrix with an event at each of these steps and units, in any order.
+
+        Args:
+            steps: Integers `[K]`.
+            units: Integers `[K]`.
+            n_units: N.
+            **metadata: The fields of the class.
+
+        Raises:
+            ValueError: An event lies outside or is there twice; or as the class.
+        """
+        n_steps = steps_for(metadata["n_samples"], metadata["hop"])
+        return cls(listed(steps, units, n_units, n_steps), **metadata)
+
+    @classmethod
+    def from_integers(
+        cls,
+        integers: NDArray[np.integer],
+        n_units: int,
+        *,
+        bits: int = tokens.BITS,
+        **metadata: Unpack[Metadata],
+    ) -> EventMatrix:
+        """The matrix that `to_integers` packed; without `n_samples`, the last step counts as full.
+
+        Raises:
+            ValueError: No such packed matrix (`snn_codec.tokens`); or as the class.
+        """
+        return cls._of_sequence(tokens.from_integers(integers, n_units, bits), metadata)
+
+    @classmethod
+    def from_tokens(
+        cls,
+        sequence: NDArray[np.integer],
+        n_units: int,
+        *,
+        max_shift: int = tokens.MAX_SHIFT,
+        **metadata: Unpack[Metadata],
+    ) -> EventMatrix:
+        """The matrix that `to_tokens` wrote; without `n_samples`, the last step counts as full.
+
+        Raises:
+            ValueError: No such sequence (`snn_codec.tokens`); or as the class.
+        """
+        return cls._of_sequence(tokens.from_tokens(sequence, n_units, max_shift), metadata)
+
+    @classmethod
+    def _of_sequence(cls, cells: Cells, metadata: Metadata) -> EventMatrix:
+        if "n_samples" not in metadata:
+            metadata = {**metadata, "n_samples": cells.shape[1] * metadata["hop"]}
+        return cls(cells, **metadata)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EventMatrix):
             return NotImplemented
+        plain = ("sample_rate", "hop", "n_samples", "fingerprint", "chunk_steps")
         return (
-            (self.sample_rate, self.hop, self.n_samples, self.fingerprint, self.chunk_steps)
-            == (other.sample_rate, other.hop, other.n_samples, other.fingerprint, other.chunk_steps)
-            and np.array_equal(self.events, other.events)
+            all(getattr(self, name) == getattr(other, name) for name in plain)
             and np.array_equal(self.loudness, other.loudness)
             and np.array_equal(self.levels, other.levels)
+            and equal(self.cells, other.cells)
         )
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __repr__(self) -> str:
+        model = f", model {self.fingerprint}" if self.fingerprint else ""
+        return (
+            f"EventMatrix({self.n_units} units x {self.n_steps} steps, {self.n_events} events, "
+            f"{self.duration:.3f} s{model})"
+        )
+
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            "an EventMatrix is no array: use .events (bool [units, steps]), .window(start, stop) for a part, "
+            "or .indices() for the steps and units of its events"
+        )
+
+    @property
+    def metadata(self) -> Metadata:
+        """All fields but the events: `EventMatrix(other.events, **other.metadata) == other`."""
+        return {name: getattr(self, name) for name in Metadata.__annotations__}  # type: ignore[return-value]
+
+    def replace(self, **changes: Any) -> EventMatrix:
+        """The same with other `events` or fields.
+
+        Raises:
+            TypeError, ValueError: As the class.
+        """
+        return EventMatrix(**({"events": self.cells, **self.metadata} | changes))
+
+    @property
+    def events(self) -> NDArray[np.bool_]:
+        """All events as a dense matrix: bool `[N units, T steps]`, read-only; made anew if held as a list."""
+        return self.window(0, self.n_steps)
+
+    def window(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """The events of steps [start, stop): bool `[units, stop - start]`, read-only.
+
+        Raises:
+            ValueError: Not 0 <= start <= stop <= T.
+        """
+        if not 0 <= start <= stop <= self.n_steps:
+            raise ValueError(f"steps {start}..{stop} are not inside the recording (0..{self.n_steps})")
+        return self.cells.window(start, stop)
+
+    def chunks(self) -> Iterator[NDArray[np.bool_]]:
+        """The chunks of the canonical grid in order: bool `[units, up to chunk_steps]`."""
+        for start in range(0, self.n_steps, self.chunk_steps):
+            yield self.window(start, min(start + self.chunk_steps, self.n_steps))
+
+    def indices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Step and unit of every event, by step and then by unit: int64 `[K]` each."""
+        return self.cells.indices()
+
+    def step_counts(self) -> NDArray[np.int64]:
+        """Events of each step: int64 `[T]`."""
+        return self.cells.step_counts()
+
+    def unit_counts(self) -> NDArray[np.int64]:
+        """Events of each unit: int64 `[N]`."""
+        return self.cells.unit_counts()
+
+    def to_integers(self, bits: int = tokens.BITS) -> NDArray[np.int64]:
+        """Each step as integers of `bits` bits: int64 `[T, ceil(N / bits)]` (`snn_codec.tokens`).
+
+        `from_integers` is the inverse. Loudness and levels, a byte each per chunk, are in `metadata`.
+
+        Raises:
+            ValueError: `bits` is not 1 to 62.
+
+        Example:
+            >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
+            >>> events.to_integers(bits=2).tolist()
+            [[1, 0], [2, 0], [0, 1]]
+        """
+        return tokens.to_integers(self.cells, bits)
+
+    def to_tokens(self, max_shift: int = tokens.MAX_SHIFT) -> NDArray[np.int64]:
+        """Unit and time-shift tokens, as MIDI language models have them: int64 `[tokens]` (`snn_codec.tokens`).
+
+        `from_tokens` is the inverse. Loudness and levels, a byte each per chunk, are in `metadata`.
+
+        Raises:
+            ValueError: `max_shift` is less than 1.
+
+        Example:
+            >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
+            >>> events.to_tokens().tolist()
+            [0, 3, 1, 3, 2, 3]
+        """
+        return tokens.to_tokens(self.cells, max_shift)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row an event, columns `step`, `unit` and `seconds` (the middle of the step); needs pandas.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError("to_dataframe needs pandas; install it with: pip install pandas") from error
+        steps, units = self.indices()
+        return pandas.DataFrame({"step": steps, "unit": units, "seconds": self.seconds(steps)})
+
+    def to_neo(self) -> neo.Segment:
+        """A `neo.Segment` with a spike train a unit, events in the middle of their steps; needs neo.
+
+        Raises:
+            UserError: neo is not installed.
+        """
+        try:
+            import neo
+        except ImportError as error:
+            raise UserError("to_neo needs neo; install it with: pip install neo") from error
+        steps, units = self.indices()
+        order = np.argsort(units, kind="stable")
+        trains = np.split(self.seconds(steps[order]), np.cumsum(self.unit_counts())[:-1])
+        segment = neo.Segment(name=self.fingerprint)
+        end = self.n_steps / self.step_rate
+        segment.spiketrains = [
+            neo.SpikeTrain(times, units="s", t_start=0, t_stop=end, unit=unit)
+            for unit, times in enumerate(trains)
+        ]
+        return segment
+
+    def seconds(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """When these steps have their middle."""
+        return (steps + 0.5) * self.hop / self.sample_rate
+
     @property
     def n_units(self) -> int:
         """N, the number of units."""
-        return self.events.shape[0]
+        return self.cells.shape[0]
 
     @property
     def n_steps(self) -> int:
         """T, the number of steps."""
-        return self.events.shape[1]
+        return self.cells.shape[1]
+
+    @property
+    def n_cells(self) -> int:
+        """N T, the number of cells."""
+        return self.n_units * self.n_steps
 
     @property
     def n_chunks(self) -> int:
@@ -114,7 +348,7 @@ class EventMatrix:
     @cached_property
     def n_events(self) -> int:
         """K, the number of events."""
-        return int(np.count_nonzero(self.events))
+        return self.cells.n_events
 
     @property
     def step_rate(self) -> float:
@@ -129,7 +363,7 @@ class EventMatrix:
     @property
     def density(self) -> float:
         """Events per cell, K / (N T)."""
-        return self.n_events / self.events.size
+        return self.n_events / self.n_cells
 
     @property
     def events_per_second(self) -> float:
@@ -144,3 +378,20 @@ class EventMatrix:
     def kbps(self, n_bytes: float) -> float:
         """Kilobits per second of audio if this recording is stored in `n_bytes`."""
         return n_bytes * 8 / self.duration / 1000
+
+
+def _cells(events: NDArray[np.bool_] | Cells) -> Cells:
+    if isinstance(events, (Dense, Sparse)):
+        return events
+    events = np.asarray(events)
+    if events.dtype != np.bool_ or events.ndim != 2:
+        raise TypeError(f"events must be a boolean matrix [units, steps], not {events.dtype} {events.shape}")
+    return stored(events)
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return int(value)

@@ -4,7 +4,6 @@ import os
 import pickle
 import signal
 import time
-from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -58,7 +57,7 @@ def test_any_grid_is_kept_exactly(tmp_path, fields, compress):
 def test_compression_levels_are_kept_beside_recordings_without(tmp_path, compress):
     plain = events(n_samples=300_000)
     codes = np.array([0, 248, 255], np.uint8)
-    prompted = replace(events(n_samples=300_000, seed=1), levels=codes)
+    prompted = events(n_samples=300_000, seed=1).replace(levels=codes)
     h5.write(tmp_path / "a.h5", {"plain": plain, "prompted": prompted}, compress=compress)
     with h5.SpikeTrains(tmp_path / "a.h5") as trains:
         assert trains["plain"] == plain and trains["prompted"] == prompted

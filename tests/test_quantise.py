@@ -193,5 +193,5 @@ def test_a_codec_decodes_alike_from_integers(codec):
     layer = quantise(fold(codec.bottleneck), calibrated_peak(codec))
     spikes = layer.spikes(layer.graded(x))
     assert (spikes == events.events).mean() > 0.95
-    sound, other = codec.decode(events), codec.decode(replace(events, events=spikes))
+    sound, other = codec.decode(events), codec.decode(events.replace(events=spikes))
     assert np.square(sound - other).sum() < 0.1 * np.square(sound).sum()

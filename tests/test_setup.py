@@ -24,8 +24,19 @@ ELSEWHERE = (
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
-    {"__init__", "audio", "checkpoints", "costs", "distortion", "errors", "events", "files", "levels"}
-    | {"loudness", "midi", "parallel", "plots", "pretrained", "progress", "settings", "weights"},
+    {
+        "__init__",
+        "audio",
+        "cells",
+        "checkpoints",
+        "costs",
+        "distortion",
+        "errors",
+        "events",
+        "files",
+        "levels",
+    }
+    | {"loudness", "midi", "parallel", "plots", "pretrained", "progress", "settings", "tokens", "weights"},
     {"storage"},
     {"models", "decoders"},
     {"codec", "loading", "search"},

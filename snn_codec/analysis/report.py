@@ -101,7 +101,7 @@ def _data(
         "selective": _base64((np.nan_to_num(study.jitter.q(), nan=1) <= 0.05).astype(np.uint8)),
         "tuning": {
             "best": tuned.best.tolist(),
-            "rate": [float(value) for value in events.events.sum(1) / events.duration],
+            "rate": [float(value) for value in events.unit_counts() / events.duration],
             **columns,
         },
         "summary": _summary(study),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +72,13 @@ def run(options: argparse.Namespace) -> int:
     took = time.perf_counter() - began
     if not codec.bottleneck.stateless:
         parts = [part[:, keep] for part, keep in zip(parts, kept_steps(codec, events), strict=True)]
-    found = replace(events, events=np.concatenate(parts, 1))
+    found = events.replace(events=np.concatenate(parts, 1))
     named = [(options.recording.name, found)]
     event_files.write(options.output, kind, named, entropy_model=codec.entropy_model, force=options.force)
     same = np.mean(found.events == events.events)
     print(
         f"{options.recording} -> {options.output}: {events.duration:.2f} s by {options.backend} in {took:.2f} s, "
-        f"{100 * same:.3f} % of {events.events.size} cells as in torch"
+        f"{100 * same:.3f} % of {events.n_cells} cells as in torch"
     )
     if options.report:
         _report(integers, runs, events.step_rate)

@@ -158,7 +158,7 @@ def _spectrogram(sound: np.ndarray) -> str:
 
 def _raster(events: EventMatrix, start: float, seconds: float) -> str:
     first, last = (round(second * events.step_rate) for second in (start, start + seconds))
-    return _png(events.events[:, first:last], "Greys", 0, 1)
+    return _png(events.window(first, min(last, events.n_steps)), "Greys", 0, 1)
 
 
 def _png(picture: np.ndarray, colours: str, low: float, high: float) -> str:

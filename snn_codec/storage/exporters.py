@@ -54,8 +54,8 @@ class _CannotHold(Exception):
 
 def _times(events: EventMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit, step and second of every event, by step and then by unit."""
-    step, unit = np.nonzero(events.events.T)
-    return unit, step, (step + 0.5) * events.hop / events.sample_rate
+    step, unit = events.indices()
+    return unit, step, events.seconds(step)
 
 
 def _shd(path: Path, items: list[tuple[str, EventMatrix]]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -42,7 +41,7 @@ def recording(units: int = 16, steps: int = 150, chunk_steps: int = 20) -> Event
 
 def prompted() -> EventMatrix:
     """The same with levels, for which version 2 is."""
-    return replace(recording(), levels=(255 - 7 * np.arange(8)).astype(np.uint8))
+    return recording().replace(levels=(255 - 7 * np.arange(8)).astype(np.uint8))
 
 
 def entropy_model(units: int = 16) -> EntropyModel:

@@ -12,12 +12,14 @@ import h5py
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.events import EventMatrix, steps_for
+from snn_codec.events import Builder, EventMatrix, steps_for
 from snn_codec.storage.h5.faults import Damaged, damage
 from snn_codec.storage.h5.layout import POPULATION, Recording
 from snn_codec.storage.h5.seal import check_seal
 from snn_codec.storage.h5.tables import open_dataset, read_tables
 from snn_codec.storage.limits import check_cells, check_chunk
+
+READ_CLIPS = 32  # at once, so that no dense matrix of a long recording is made
 
 
 def read(path: str | os.PathLike, name: str | None = None) -> EventMatrix:
@@ -96,11 +98,14 @@ class SpikeTrains(Mapping[str, EventMatrix]):
 
     def __getitem__(self, name: str) -> EventMatrix:
         recording, clip = self._find(name)
-        events = self._clips(recording, clip, 0, recording.n_clips)
+        builder = Builder(recording.n_units)
+        for first in range(0, recording.n_clips, READ_CLIPS):
+            last = min(first + READ_CLIPS, recording.n_clips)
+            builder.append(self._clips(recording, clip, first, last))
         loudness = self._loudness[clip : clip + recording.n_clips * recording.has_loudness]
         levels = self._levels[clip : clip + recording.n_clips * recording.has_levels]
         fields = (recording.sample_rate, recording.hop, recording.n_samples, recording.fingerprint)
-        return EventMatrix(events, *fields, loudness, recording.chunk_steps, levels)
+        return EventMatrix(builder.build(), *fields, loudness, recording.chunk_steps, levels)
 
     def info(self, name: str) -> Recording:
         """What is known about a recording without reading its events.

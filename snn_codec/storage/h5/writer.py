@@ -83,11 +83,11 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         _check_recording(recording, taken, decimals, path)
         taken.add(name)
         for begin in range(0, events.n_steps, BLOCK_STEPS):
-            step, unit = np.nonzero(events.events[:, begin : begin + BLOCK_STEPS].T)
+            step, unit = np.nonzero(events.window(begin, min(begin + BLOCK_STEPS, events.n_steps)).T)
             _append(times, np.round(start_ms + (begin + step + 0.5) * recording.step_ms, decimals))
             _append(units, unit.astype(np.uint64))
         starts = np.arange(0, events.n_steps, events.chunk_steps)
-        per_clip = np.add.reduceat(np.count_nonzero(events.events, axis=0), starts)
+        per_clip = np.add.reduceat(events.step_counts(), starts)
         indptr.append(indptr[-1][-1] + np.cumsum(per_clip))
         for codes, given in ((loudness, events.loudness), (levels, events.levels)):
             codes.append(given if len(given) else np.zeros(recording.n_clips, np.uint8))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.events import EventMatrix, steps_for
+from snn_codec.events import Builder, EventMatrix, steps_for
 from snn_codec.storage import entropy, formats
 from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.storage.limits import check_cells, check_chunk
@@ -60,8 +60,7 @@ def read(path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | No
     """
     with opened(path) as (file, name):
         reader = Reader(file, entropy_model=entropy_model, name=name)
-        chunks = list(reader)
-        return joined(reader.header, chunks, reader.n_samples)
+        return joined(reader, reader)
 
 
 def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, int]]:
@@ -314,17 +313,23 @@ class _Ended(Exception):
     """The file ends within the part that is being read."""
 
 
-def joined(header: Header, chunks: list[Chunk], n_samples: int) -> EventMatrix:
-    """A recording of its decoded chunks."""
+def joined(reader: Reader, chunks: Iterable[Chunk]) -> EventMatrix:
+    """A recording of its decoded chunks, after which the reader knows its length."""
+    header, builder = reader.header, Builder(reader.header.n_units)
+    loudness, levels = [], []
+    for chunk in chunks:
+        builder.append(chunk.events)
+        loudness.append(chunk.loudness)
+        levels.append(chunk.level)
     return EventMatrix(
-        np.concatenate([chunk.events for chunk in chunks], 1),
+        builder.build(),
         header.sample_rate,
         header.hop,
-        n_samples,
+        reader.n_samples,
         header.fingerprint,
-        np.array([chunk.loudness for chunk in chunks] if header.has_loudness else [], np.uint8),
+        np.array(loudness if header.has_loudness else [], np.uint8),
         header.chunk_steps,
-        np.array([chunk.level for chunk in chunks] if header.has_levels else [], np.uint8),
+        np.array(levels if header.has_levels else [], np.uint8),
     )
 
 

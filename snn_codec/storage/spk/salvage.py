@@ -69,7 +69,8 @@ def salvaged(
             chunk = Chunk(number, start, np.zeros((header.n_units, steps), bool), 0, 0)
             damages.append(Damage(number, header.seconds(start), header.seconds(start + steps)))
         chunks.append(chunk)
-    return joined(header, chunks, n_samples), damages
+    reader.n_samples = n_samples
+    return joined(reader, chunks), damages
 
 
 class _Search:

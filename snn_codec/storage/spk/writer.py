@@ -51,11 +51,10 @@ def write(
     )
     with _open(path, force) as (file, name):
         writer = Writer(file, header, entropy_model=entropy_model, name=name)
-        for number in range(events.n_chunks):
-            start = number * events.chunk_steps
+        for number, chunk in enumerate(events.chunks()):
             loudness = int(events.loudness[number]) if header.has_loudness else None
             level = int(events.levels[number]) if header.has_levels else None
-            writer.write(events.events[:, start : start + events.chunk_steps], loudness, level)
+            writer.write(chunk, loudness, level)
         writer.finish(events.n_samples)
 
 

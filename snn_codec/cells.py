@@ -1,0 +1,225 @@
+"""How an event matrix keeps its cells: as a dense matrix, or, if it is large and sparse, as the units of each step.
+
+Both forms answer the same questions, and `stored` and `Builder` choose between them by size alone, so equal events
+have equal forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DENSE_CELLS = 1 << 22  # up to so many cells a dense matrix is small enough, and quicker
+POINTER_BYTES = 8
+BLOCK_STEPS = 1024  # made sparse at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """A bool matrix `[units, steps]`."""
+
+    matrix: NDArray[np.bool_]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Units and steps."""
+        units, steps = self.matrix.shape
+        return units, steps
+
+    @property
+    def n_events(self) -> int:
+        """K, the number of events."""
+        return int(np.count_nonzero(self.matrix))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.matrix.nbytes
+
+    def window(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """The events of steps [start, stop): bool `[units, stop - start]`."""
+        return self.matrix[:, start:stop]
+
+    def indices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Step and unit of every event, by step and then by unit."""
+        steps, units = np.nonzero(self.matrix.T)
+        return steps, units
+
+    def step_counts(self) -> NDArray[np.int64]:
+        """Events of each step: int64 `[steps]`."""
+        return np.count_nonzero(self.matrix, axis=0).astype(np.int64)
+
+    def unit_counts(self) -> NDArray[np.int64]:
+        """Events of each unit: int64 `[units]`."""
+        return np.count_nonzero(self.matrix, axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """The units of each step's events, ascending: those of step t are `units[pointers[t] : pointers[t + 1]]`."""
+
+    n_units: int
+    pointers: NDArray[np.int64]
+    units: NDArray[np.unsignedinteger]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Units and steps."""
+        return self.n_units, len(self.pointers) - 1
+
+    @property
+    def n_events(self) -> int:
+        """K, the number of events."""
+        return len(self.units)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.pointers.nbytes + self.units.nbytes
+
+    def window(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """The events of steps [start, stop): bool `[units, stop - start]`."""
+        matrix = np.zeros((self.n_units, stop - start), bool)
+        bounds = self.pointers[start : stop + 1]
+        steps = np.repeat(np.arange(stop - start), np.diff(bounds))
+        matrix[self.units[bounds[0] : bounds[-1]], steps] = True
+        matrix.flags.writeable = False
+        return matrix
+
+    def indices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Step and unit of every event, by step and then by unit."""
+        steps = np.repeat(np.arange(len(self.pointers) - 1), np.diff(self.pointers))
+        return steps, self.units.astype(np.int64)
+
+    def step_counts(self) -> NDArray[np.int64]:
+        """Events of each step: int64 `[steps]`."""
+        return np.diff(self.pointers)
+
+    def unit_counts(self) -> NDArray[np.int64]:
+        """Events of each unit: int64 `[units]`."""
+        return np.bincount(self.units, minlength=self.n_units)
+
+
+Cells = Dense | Sparse
+
+
+def equal(one: Cells, other: Cells) -> bool:
+    """Whether both hold the same events of as many units and steps."""
+    if one.shape != other.shape:
+        return False
+    if isinstance(one, Dense) and isinstance(other, Dense):
+        return bool(np.array_equal(one.matrix, other.matrix))
+    pairs = zip(one.indices(), other.indices(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def is_sparse(n_units: int, n_steps: int, n_events: int) -> bool:
+    """Whether so many events are kept as a list: the matrix is large, and the list is half of it or less."""
+    cells = n_units * n_steps
+    return cells > DENSE_CELLS and 2 * sparse_bytes(n_units, n_steps, n_events) <= cells
+
+
+def sparse_bytes(n_units: int, n_steps: int, n_events: int) -> int:
+    """Bytes of memory of `Sparse`."""
+    return POINTER_BYTES * (n_steps + 1) + unit_type(n_units).itemsize * n_events
+
+
+def unit_type(n_units: int) -> np.dtype[np.unsignedinteger]:
+    """The smallest type that holds a unit's number."""
+    return np.dtype(np.uint16 if n_units <= 1 << 16 else np.uint32)
+
+
+def stored(matrix: NDArray[np.bool_]) -> Cells:
+    """A copy of a bool matrix `[units, steps]`, read-only."""
+    units, steps = matrix.shape
+    if is_sparse(units, steps, int(np.count_nonzero(matrix))):
+        builder = Builder(units)
+        for start in range(0, steps, BLOCK_STEPS):
+            builder.append(matrix[:, start : start + BLOCK_STEPS])
+        return builder.build()
+    return _frozen(Dense(matrix.copy()))
+
+
+def listed(steps: NDArray[np.integer], units: NDArray[np.integer], n_units: int, n_steps: int) -> Cells:
+    """The cells of these events, given in any order.
+
+    Raises:
+        ValueError: An event lies outside, or is there twice.
+    """
+    steps, units = np.asarray(steps, np.int64), np.asarray(units, np.int64)
+    if steps.ndim != 1 or steps.shape != units.shape:
+        raise ValueError(
+            f"steps and units must be two lists of one length, not {steps.shape} and {units.shape}"
+        )
+    if steps.size:
+        if min(steps.min(), units.min()) < 0 or steps.max() >= n_steps or units.max() >= n_units:
+            raise ValueError(f"an event lies outside {n_units} units and {n_steps} steps")
+        places = steps * n_units + units
+        if np.any(places[1:] <= places[:-1]):
+            places.sort()
+            if np.any(places[1:] == places[:-1]):
+                raise ValueError("an event is there twice")
+            steps, units = np.divmod(places, n_units)
+    if is_sparse(n_units, n_steps, len(units)):
+        pointers = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=n_steps))]).astype(np.int64)
+        return _frozen(Sparse(n_units, pointers, units.astype(unit_type(n_units))))
+    matrix = np.zeros((n_units, n_steps), bool)
+    matrix[units, steps] = True
+    return _frozen(Dense(matrix))
+
+
+class Builder:
+    """Collects a recording's events part by part, so that no dense matrix of a long one is ever held.
+
+    Args:
+        n_units: N of every part.
+    """
+
+    def __init__(self, n_units: int) -> None:
+        self.n_units = n_units
+        self._parts: list[Cells] = []
+
+    def append(self, part: NDArray[np.bool_]) -> None:
+        """Add the next steps: bool `[units, steps]`."""
+        dense = Dense(np.asarray(part))
+        if dense.shape[0] != self.n_units:
+            raise ValueError(f"a part has {dense.shape[0]} units, not {self.n_units}")
+        small = 2 * sparse_bytes(*dense.shape, dense.n_events) <= part.size
+        self._parts.append(_as_sparse(dense) if small else Dense(dense.matrix.copy()))
+
+    def build(self) -> Cells:
+        """All parts as one."""
+        n_steps = sum(part.shape[1] for part in self._parts)
+        if is_sparse(self.n_units, n_steps, sum(part.n_events for part in self._parts)):
+            return _frozen(_joined([_as_sparse(part) for part in self._parts]))
+        matrix = np.zeros((self.n_units, n_steps), bool)
+        start = 0
+        for part in self._parts:
+            stop = start + part.shape[1]
+            matrix[:, start:stop] = part.window(0, part.shape[1])
+            start = stop
+        return _frozen(Dense(matrix))
+
+
+def _as_sparse(cells: Cells) -> Sparse:
+    if isinstance(cells, Sparse):
+        return cells
+    _, units = cells.indices()
+    pointers = np.concatenate([[0], np.cumsum(cells.step_counts())]).astype(np.int64)
+    return Sparse(cells.shape[0], pointers, units.astype(unit_type(cells.shape[0])))
+
+
+def _joined(parts: Sequence[Sparse]) -> Sparse:
+    counts = np.concatenate([part.step_counts() for part in parts])
+    pointers = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Sparse(parts[0].n_units, pointers, np.concatenate([part.units for part in parts]))
+
+
+def _frozen(cells: Cells) -> Cells:
+    arrays = (cells.matrix,) if isinstance(cells, Dense) else (cells.pointers, cells.units)
+    for array in arrays:
+        array.flags.writeable = False
+    return cells
