@@ -1,10 +1,43 @@
-"""A neural audio codec for piano music whose code is a spike raster."""
+"""A neural audio codec for piano music whose code is a spike raster.
 
+    from snn_codec import Codec, read_audio, read_events, write_events
+
+    codec = Codec.load("free")
+    events = codec.encode(*read_audio("bach.flac"))
+    write_events("bach.spk", events)
+    sound = codec.decode(read_events("bach.spk"))
+
+Names are imported when they are first used, so `import snn_codec` is quick and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snn_codec.api import read_audio, read_events, write_audio, write_events
+    from snn_codec.codec import Codec
+    from snn_codec.errors import UserError
+    from snn_codec.events import EventMatrix
+    from snn_codec.storage.h5 import SpikeTrains
 
 __version__ = "0.2.0"
+__all__ = [
+    "Codec",
+    "EventMatrix",
+    "SpikeTrains",
+    "UserError",
+    "read_audio",
+    "read_events",
+    "write_audio",
+    "write_events",
+]
+
+_HOMES = {"Codec": "codec", "EventMatrix": "events", "SpikeTrains": "storage.h5", "UserError": "errors"}
 
 # Folders elsewhere in the repository that an installation has as subpackages (`package_dir` in setup.cfg).
 MAPPED = {"hardware": "hardware", "pretrained": "data/checkpoints"}
@@ -26,3 +59,15 @@ def _map_checkout() -> None:
 
 
 _map_checkout()
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'api')}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -111,6 +111,8 @@ def write(
                 for block in blocks:
                     clipped += int(np.count_nonzero(np.abs(block) > 1))
                     file.write(np.clip(block, -1, 1))
+        except UserError:  # of whoever makes the blocks
+            raise
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             known = ", ".join(SUFFIXES[:4])
             raise UserError(f"{path}: cannot be written ({error}); use a suffix such as {known}") from error

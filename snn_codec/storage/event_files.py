@@ -126,9 +126,12 @@ def write(
     if kind == "h5":
         h5.write(path, items, compress=compress, force=force)
     elif kind == "spk":
-        (_, events), *others = items
-        if others:
-            raise UserError(f"{path}: a bitstream holds one recording, not {1 + len(others)}; give a folder")
+        given = list(items)
+        if not given:
+            raise UserError(f"{path}: no recordings to write; pass at least one")
+        if len(given) > 1:
+            raise UserError(f"{path}: a bitstream holds one recording, not {len(given)}; give a folder")
+        ((_, events),) = given
         if entropy_model is not None and entropy_model.checkpoint != events.fingerprint:
             entropy_model = None
         spk.write(path, events, entropy_model=entropy_model, force=force)

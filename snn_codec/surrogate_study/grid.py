@@ -233,6 +233,8 @@ def read(root: Path) -> Study:
         }
         folders = tuple(Path(folder) for folder in data["data"])
         return Study(base, folders, tuple(map(str, data["choices"])), int(data["seeds"]))
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the folder of a study") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
