@@ -268,7 +268,7 @@ class EventMatrix:
         Example:
             >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
             >>> events.to_integers(bits=2).tolist()
-            [[1, 0], [2, 0], [0, 1]]
+            [[2, 0], [1, 0], [0, 2]]
         """
         return tokens.to_integers(self.cells, bits)
 

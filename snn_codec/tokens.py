@@ -1,7 +1,8 @@
 """Events as sequences of integers, for language models: packed steps, or unit and time-shift tokens.
 
-Packed steps (`integers`): bit b of integer g of a step is unit `bits` g + b, so 80 units at 10 bits are 8 integers
-below 1024, as many as a residual vector quantiser of 8 codebooks has.
+Packed steps (`integers`): integer g of a step is its units `bits` g to `bits` g + `bits` - 1, most significant bit
+first; the last one is filled up with zeros. 80 units at 10 bits are 8 integers below 1024: for a residual vector
+quantiser of 8 codebooks, their indices.
 
 Tokens: u < N is an event of unit u at the current step; N + s - 1 moves on by s steps, 1 <= s <= max_shift, as MIDI
 language models have it. A gap is one token, or several if it is longer than max_shift; the units of a step ascend; the
@@ -30,7 +31,7 @@ def to_integers(cells: Cells, bits: int = BITS) -> Integers:
     """
     _check_bits(bits)
     units, steps = cells.shape
-    values = 1 << np.arange(bits, dtype=np.int64)
+    values = 1 << _places(bits)
     packed = np.zeros((steps, -(-units // bits)), np.int64)
     for start in range(0, steps, BLOCK_STEPS):
         window = cells.window(start, min(start + BLOCK_STEPS, steps)).T
@@ -59,7 +60,7 @@ def from_integers(integers: Integers, n_units: int, bits: int = BITS) -> Cells:
     found = []
     for start in range(0, len(integers), BLOCK_STEPS):
         block = integers[start : start + BLOCK_STEPS].astype(np.int64)
-        steps, groups_at, bit = np.nonzero(block[..., None] >> np.arange(bits) & 1)
+        steps, groups_at, bit = np.nonzero(block[..., None] >> _places(bits) & 1)
         found.append((start + steps, groups_at * bits + bit))
     steps, units = (np.concatenate(parts) for parts in zip(*found, strict=True))
     if units.size and units.max() >= n_units:
@@ -107,6 +108,11 @@ def from_tokens(tokens: Integers, n_units: int, max_shift: int = MAX_SHIFT) -> C
         raise ValueError("the last token must be a shift, which says where the recording ends")
     places = np.unique(now[is_event] * n_units + tokens[is_event])
     return listed(*np.divmod(places, n_units), n_units, int(now[-1]))
+
+
+def _places(bits: int) -> Integers:
+    """Of the units of an integer."""
+    return np.arange(bits - 1, -1, -1, dtype=np.int64)
 
 
 def _check_bits(bits: int) -> None:

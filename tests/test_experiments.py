@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import settled, small_model
+from conftest import settled, small_model, tones
 
 from snn_codec import decoders
 from snn_codec import settings as config
@@ -218,3 +218,18 @@ def test_two_objectives_as_curves(tmp_path):
     (tmp_path / "other.json").write_text(other)
     result = run("objectives.py", *curves[:3], f"B={tmp_path / 'other.json'}")
     assert result.returncode == 2 and "not of the same clips" in result.stderr
+
+
+def test_sequences_of_every_shipped_model_give_its_events_back(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tones(1.0), 22050)
+    result = run("token_rates.py", tmp_path / "a.wav")
+    assert result.returncode == 0, result.stderr
+    shipped = {path.parent.name for path in (ROOT / "data" / "checkpoints").glob("*/config.json")}
+    rows = {
+        row[0]: [float(value) for value in row[1:]] for row in map(str.split, result.stdout.splitlines()[2:])
+    }
+    assert set(rows) == shipped
+    for events, steps, integers, length, vocabulary in rows.values():
+        assert vocabulary > 32 and integers >= steps
+        assert events < length <= events + 2 * steps
+    assert run("token_rates.py", tmp_path / "a.wav", "--model", "none").returncode == 2

@@ -6,6 +6,7 @@ from conftest import small_model, tones
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
 from snn_codec.storage import spk
 
 pytest.importorskip("vector_quantize_pytorch")
@@ -106,3 +107,10 @@ def test_a_codec_with_it_is_a_codec(tmp_path):
     assert len(decoded) == len(sound) and np.isfinite(decoded).all() and decoded.any()
     with pytest.raises(UserError, match="kind rvq has no membranes"):
         codec.membranes(sound, 22050)
+
+
+def test_integers_of_its_events_are_the_indices_of_its_codebooks():
+    made, features = quantiser(), torch.randn(1, 30, 8)
+    _, indices, _ = made.quantiser(features)
+    events = EventMatrix(made.encode(features)[0].numpy() > 0.5, 22050, 512, 30 * 512)
+    np.testing.assert_array_equal(events.to_integers(bits=made.bits), indices[0])
