@@ -6,7 +6,7 @@ have equal forms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 DENSE_CELLS = 1 << 22  # up to so many cells a dense matrix is small enough, and quicker
 POINTER_BYTES = 8
-BLOCK_STEPS = 1024  # made sparse at a time
+BLOCK_CELLS = 1 << 22  # looked at together, which needs many times the memory as lists of events
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +127,13 @@ def sparse_bytes(n_units: int, n_steps: int, n_events: int) -> int:
     return POINTER_BYTES * (n_steps + 1) + unit_type(n_units).itemsize * n_events
 
 
+def blocks(n_units: int, n_steps: int) -> Iterator[tuple[int, int]]:
+    """First and last step (not included) of parts of a matrix that bound the memory of whoever goes through it."""
+    size = max(1, BLOCK_CELLS // n_units)
+    for start in range(0, n_steps, size):
+        yield start, min(start + size, n_steps)
+
+
 def unit_type(n_units: int) -> np.dtype[np.unsignedinteger]:
     """The smallest type that holds a unit's number."""
     return np.dtype(np.uint16 if n_units <= 1 << 16 else np.uint32)
@@ -137,8 +144,8 @@ def stored(matrix: NDArray[np.bool_]) -> Cells:
     units, steps = matrix.shape
     if is_sparse(units, steps, int(np.count_nonzero(matrix))):
         builder = Builder(units)
-        for start in range(0, steps, BLOCK_STEPS):
-            builder.append(matrix[:, start : start + BLOCK_STEPS])
+        for start, stop in blocks(units, steps):
+            builder.append(matrix[:, start:stop])
         return builder.build()
     return _frozen(Dense(matrix.copy()))
 

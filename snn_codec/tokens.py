@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from snn_codec.cells import BLOCK_STEPS, Cells, listed
+from snn_codec.cells import Cells, blocks, listed
 
 BITS = 10
 MAX_BITS = 62
@@ -33,11 +33,11 @@ def to_integers(cells: Cells, bits: int = BITS) -> Integers:
     units, steps = cells.shape
     values = 1 << _places(bits)
     packed = np.zeros((steps, -(-units // bits)), np.int64)
-    for start in range(0, steps, BLOCK_STEPS):
-        window = cells.window(start, min(start + BLOCK_STEPS, steps)).T
+    for start, stop in blocks(units, steps):
+        window = cells.window(start, stop).T
         padded = np.zeros((len(window), packed.shape[1] * bits), bool)
         padded[:, :units] = window
-        packed[start : start + len(window)] = padded.reshape(len(window), -1, bits) @ values
+        packed[start:stop] = padded.reshape(len(window), -1, bits) @ values
     return packed
 
 
@@ -58,8 +58,8 @@ def from_integers(integers: Integers, n_units: int, bits: int = BITS) -> Cells:
     if not 0 <= integers.min() <= integers.max() < 1 << bits:
         raise ValueError(f"an integer is not from 0 to {(1 << bits) - 1}, the range of {bits} bits")
     found = []
-    for start in range(0, len(integers), BLOCK_STEPS):
-        block = integers[start : start + BLOCK_STEPS].astype(np.int64)
+    for start, stop in blocks(n_units, len(integers)):
+        block = integers[start:stop].astype(np.int64)
         steps, groups_at, bit = np.nonzero(block[..., None] >> _places(bits) & 1)
         found.append((start + steps, groups_at * bits + bit))
     steps, units = (np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -103,3 +103,11 @@ def test_units_beyond_16_bits_are_kept():
     found = Sparse(70_000, np.array([0, 1]), np.array([69_999], cells.unit_type(70_000)))
     assert cells.unit_type(65_536) == np.uint16 and found.units.dtype == np.uint32
     assert found.window(0, 1)[69_999, 0]
+
+
+def test_blocks_cover_all_steps_and_bound_the_cells():
+    for n_units, n_steps in [(80, 100_000), (38_400, 1000), (cells.BLOCK_CELLS * 2, 3)]:
+        found = list(cells.blocks(n_units, n_steps))
+        assert [start for start, _ in found[1:]] == [stop for _, stop in found[:-1]]
+        assert found[0][0] == 0 and found[-1][1] == n_steps
+        assert all(0 < (stop - start) * n_units <= max(cells.BLOCK_CELLS, n_units) for start, stop in found)

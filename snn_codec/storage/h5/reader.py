@@ -11,6 +11,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
+from snn_codec.cells import BLOCK_CELLS
 from snn_codec.errors import UserError
 from snn_codec.events import Builder, EventMatrix, steps_for
 from snn_codec.storage.h5.faults import Damaged, damage
@@ -18,8 +19,6 @@ from snn_codec.storage.h5.layout import POPULATION, Recording
 from snn_codec.storage.h5.seal import check_seal
 from snn_codec.storage.h5.tables import open_dataset, read_tables
 from snn_codec.storage.limits import check_cells, check_chunk
-
-READ_CLIPS = 32  # at once, so that no dense matrix of a long recording is made
 
 
 def read(path: str | os.PathLike, name: str | None = None) -> EventMatrix:
@@ -99,9 +98,9 @@ class SpikeTrains(Mapping[str, EventMatrix]):
     def __getitem__(self, name: str) -> EventMatrix:
         recording, clip = self._find(name)
         builder = Builder(recording.n_units)
-        for first in range(0, recording.n_clips, READ_CLIPS):
-            last = min(first + READ_CLIPS, recording.n_clips)
-            builder.append(self._clips(recording, clip, first, last))
+        at_once = max(1, BLOCK_CELLS // (recording.n_units * recording.chunk_steps))
+        for first in range(0, recording.n_clips, at_once):
+            builder.append(self._clips(recording, clip, first, min(first + at_once, recording.n_clips)))
         loudness = self._loudness[clip : clip + recording.n_clips * recording.has_loudness]
         levels = self._levels[clip : clip + recording.n_clips * recording.has_levels]
         fields = (recording.sample_rate, recording.hop, recording.n_samples, recording.fingerprint)

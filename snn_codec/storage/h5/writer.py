@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import h5py
 import numpy as np
 
+from snn_codec.cells import blocks
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import NewFile, new_file, replacing
@@ -29,7 +30,6 @@ from snn_codec.storage.h5.seal import seal
 from snn_codec.storage.limits import check_cells, check_chunk
 
 HDF5_CHUNK = 4096  # rows; larger saves 3 % of the file and makes random access slower
-BLOCK_STEPS = 2**13  # written at once, as lists of events take many times the memory of their cells
 
 
 def write(
@@ -82,8 +82,8 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
             times, units = _create_population(population, decimals, compress)
         _check_recording(recording, taken, decimals, path)
         taken.add(name)
-        for begin in range(0, events.n_steps, BLOCK_STEPS):
-            step, unit = np.nonzero(events.window(begin, min(begin + BLOCK_STEPS, events.n_steps)).T)
+        for begin, end in blocks(events.n_units, events.n_steps):
+            step, unit = np.nonzero(events.window(begin, end).T)
             _append(times, np.round(start_ms + (begin + step + 0.5) * recording.step_ms, decimals))
             _append(units, unit.astype(np.uint64))
         starts = np.arange(0, events.n_steps, events.chunk_steps)
