@@ -13,7 +13,7 @@ VERSIONS := 3.13 3.12 3.11 3.10
 PYTEST := -m pytest -q --durations=10 $(PYTEST_ARGS)
 environment = bash tools/environment.sh make
 
-.PHONY: help demo test venv test-venv lava-venv test-main test-oldest lint format clean
+.PHONY: help demo test venv test-venv lava-venv test-main test-oldest types lint format clean
 
 help:
 	@echo 'make demo         encode and decode the recording that comes with the repository'
@@ -21,14 +21,14 @@ help:
 	@echo 'make test-main    only in .venv;     one test: make test-main PYTEST_ARGS="-k name"'
 	@echo 'make test-oldest  only in .venv-lava: the oldest supported packages, and Lava'
 	@echo 'make venv         only set up .venv (test-venv, lava-venv: those of the tests)'
-	@echo 'make lint         check style;  make format  mend it'
+	@echo 'make lint         check style and types;  make format  mend style;  make types  only types'
 	@echo 'make clean        remove environments, caches and results'
 	@echo 'PYTHON=, LAVA_PYTHON= choose the interpreters; CONTRIBUTING.md has more settings.'
 
 demo: venv
 	@.venv/bin/python experiments/demo.py
 
-test: test-venv lava-venv test-main test-oldest
+test: test-venv lava-venv test-main test-oldest types
 
 test-main: test-venv
 	.venv/bin/python $(PYTEST)
@@ -50,7 +50,10 @@ lava-venv:
 	    status=$$?; [ $$status = 3 ] || exit $$status; rm -f .venv-lava/made; \
 	    echo 'Skipping Lava: no Python 3.10 found (uv python install 3.10, or pyenv install 3.10, or give LAVA_PYTHON=/path/to/python3.10).'; }
 
-lint: test-venv
+types: test-venv
+	.venv/bin/mypy
+
+lint: types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
@@ -59,5 +62,5 @@ format: test-venv
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-lava .coverage .hypothesis .pytest_cache .ruff_cache build dist out *.egg-info
+	rm -rf .venv .venv-lava .cache/mypy .coverage .hypothesis .pytest_cache .ruff_cache build dist out *.egg-info
 	find snn_codec hardware experiments tests tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

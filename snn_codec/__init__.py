@@ -53,6 +53,7 @@ def _map_checkout() -> None:
         spec = importlib.util.spec_from_file_location(
             f"{__name__}.{name}", file, submodule_search_locations=[str(file.parent)]
         )
+        assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = globals()[name] = module
         spec.loader.exec_module(module)

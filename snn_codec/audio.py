@@ -30,7 +30,7 @@ class Info(NamedTuple):
     channels: int
 
 
-def info(path: str | os.PathLike) -> Info:
+def info(path: str | os.PathLike[str]) -> Info:
     """What the header of an audio file says.
 
     Raises:
@@ -40,7 +40,7 @@ def info(path: str | os.PathLike) -> Info:
         return Info(file.frames, file.samplerate, file.channels)
 
 
-def read_blocks(path: str | os.PathLike) -> Iterator[np.ndarray]:
+def read_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
     """The file's samples, mixed down, at the file's own rate.
 
     Raises:
@@ -78,7 +78,7 @@ def _check_whole(file: soundfile.SoundFile, path: Path) -> None:
         )
 
 
-def read(path: str | os.PathLike, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
+def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
     """The samples [start, stop) of a file, mixed down, and its rate; only that part is decoded.
 
     Raises:
@@ -94,7 +94,7 @@ def read(path: str | os.PathLike, start: int = 0, stop: int | None = None) -> tu
 
 
 def write(
-    path: str | os.PathLike, blocks: Iterable[np.ndarray], sample_rate: int, *, force: bool = False
+    path: str | os.PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int, *, force: bool = False
 ) -> int:
     """Write float blocks as 16-bit audio in the format of the suffix; the number of samples beyond full scale.
 
@@ -191,7 +191,7 @@ def _finite(block: np.ndarray, what: object) -> np.ndarray:
     return block
 
 
-def _opened(path: str | os.PathLike) -> soundfile.SoundFile:
+def _opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not an audio file")

@@ -50,11 +50,11 @@ class Dense:
 
     def step_counts(self) -> NDArray[np.int64]:
         """Events of each step: int64 `[steps]`."""
-        return np.count_nonzero(self.matrix, axis=0).astype(np.int64)
+        return np.asarray(np.count_nonzero(self.matrix, axis=0), np.int64)
 
     def unit_counts(self) -> NDArray[np.int64]:
         """Events of each unit: int64 `[units]`."""
-        return np.count_nonzero(self.matrix, axis=1).astype(np.int64)
+        return np.asarray(np.count_nonzero(self.matrix, axis=1), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ def listed(steps: NDArray[np.integer], units: NDArray[np.integer], n_units: int,
             f"steps and units must be two lists of one length, not {steps.shape} and {units.shape}"
         )
     if steps.size:
-        if min(steps.min(), units.min()) < 0 or steps.max() >= n_steps or units.max() >= n_units:
+        if min(np.min(steps), np.min(units)) < 0 or np.max(steps) >= n_steps or np.max(units) >= n_units:
             raise ValueError(f"an event lies outside {n_units} units and {n_steps} steps")
         places = steps * n_units + units
         if np.any(places[1:] <= places[:-1]):

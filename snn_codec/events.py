@@ -223,7 +223,8 @@ class EventMatrix:
         Raises:
             TypeError, ValueError: As the class.
         """
-        return EventMatrix(**({"events": self.cells, **self.metadata} | changes))
+        fields: dict[str, Any] = {"events": self.cells, **self.metadata}
+        return EventMatrix(**(fields | changes))
 
     @property
     def events(self) -> NDArray[np.bool_]:

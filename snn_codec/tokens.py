@@ -41,7 +41,7 @@ def to_integers(cells: Cells, bits: int = BITS) -> Integers:
     return packed
 
 
-def from_integers(integers: Integers, n_units: int, bits: int = BITS) -> Cells:
+def from_integers(integers: NDArray[np.integer], n_units: int, bits: int = BITS) -> Cells:
     """The cells that `to_integers` packed.
 
     Raises:
@@ -55,7 +55,7 @@ def from_integers(integers: Integers, n_units: int, bits: int = BITS) -> Cells:
             f"{n_units} units at {bits} bits must be integers [steps, {groups}], "
             f"not {integers.dtype} {integers.shape}"
         )
-    if not 0 <= integers.min() <= integers.max() < 1 << bits:
+    if not 0 <= np.min(integers) <= np.max(integers) < 1 << bits:
         raise ValueError(f"an integer is not from 0 to {(1 << bits) - 1}, the range of {bits} bits")
     found = []
     for start, stop in blocks(n_units, len(integers)):
@@ -87,7 +87,7 @@ def to_tokens(cells: Cells, max_shift: int = MAX_SHIFT) -> Integers:
     return tokens
 
 
-def from_tokens(tokens: Integers, n_units: int, max_shift: int = MAX_SHIFT) -> Cells:
+def from_tokens(tokens: NDArray[np.integer], n_units: int, max_shift: int = MAX_SHIFT) -> Cells:
     """The cells that `to_tokens` wrote; the order within a step, and an event's repetition, do not matter.
 
     Raises:
@@ -97,7 +97,7 @@ def from_tokens(tokens: Integers, n_units: int, max_shift: int = MAX_SHIFT) -> C
     tokens = np.asarray(tokens)
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens must be a list of integers, not {tokens.dtype} {tokens.shape}")
-    if tokens.size and not 0 <= tokens.min() <= tokens.max() < n_units + max_shift:
+    if tokens.size and not 0 <= np.min(tokens) <= np.max(tokens) < n_units + max_shift:
         raise ValueError(
             f"a token is not from 0 to {n_units + max_shift - 1}, the vocabulary of {n_units} units "
             f"and shifts up to {max_shift}"
