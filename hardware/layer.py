@@ -151,7 +151,7 @@ def kept_steps(codec: Codec, events: EventMatrix) -> list[slice]:
     """Which steps of each window of the codec's grid are its own; the others are context."""
     steps = events.chunk_steps
     starts = range(0, events.n_steps, steps)
-    context = codec.settings.context_steps
+    context = codec.settings.margin_steps
     return [
         slice(min(start, context), min(start, context) + min(steps, events.n_steps - start))
         for start in starts

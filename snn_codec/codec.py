@@ -29,21 +29,13 @@ from snn_codec.audio import resampled
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, Builder, EventMatrix, steps_for
 from snn_codec.files import replacing
-from snn_codec.levels import MAX_LEVELS, Prompts, numbers, valid
-from snn_codec.models.conformer import Context
-from snn_codec.models.mel import MelBottleneck, MelEncoder
-from snn_codec.models.rvq import ResidualVectorQuantiser
-from snn_codec.models.seanet import SEANetDecoder, SEANetEncoder
-from snn_codec.models.spectral import SpectralDecoder, SpectralEncoder
+from snn_codec.levels import Prompts, numbers, valid
+from snn_codec.models.conformer import ConformerStack
 from snn_codec.models.spiking import SpikingBottleneck
 from snn_codec.search import Search, searched
 from snn_codec.storage.entropy_model import FILE_NAME as ENTROPY_FILE
 from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.weights import digest, pack, unpack
-
-ENCODERS = {"spectral": SpectralEncoder, "seanet": SEANetEncoder, "mel": MelEncoder}
-BOTTLENECKS = {"spiking": SpikingBottleneck, "rvq": ResidualVectorQuantiser, "mel_bits": MelBottleneck}
-DECODERS = {"spectral": SpectralDecoder, "seanet": SEANetDecoder}
 
 
 class Output(NamedTuple):
@@ -72,32 +64,15 @@ class Codec(nn.Module):
 
     def __init__(self, model: config.Model):
         super().__init__()
-        if not 0 <= model.context_steps <= CHUNK_STEPS // 2:
-            raise UserError(f"context_steps must be 0 to {CHUNK_STEPS // 2}, not {model.context_steps}")
-        if (model.encoder.kind == "mel") != (model.bottleneck.kind == "mel_bits") or (
-            model.encoder.kind == "mel"
-            and (model.conformer.layers or model.levels or model.units != 32 * model.encoder.channels)
-        ):
-            raise UserError(
-                "an encoder of kind mel and a bottleneck of kind mel_bits go together, with 32 units a channel, "
-                "without conformer layers or levels"
-            )
-        if not 0 <= model.levels <= MAX_LEVELS:
-            raise UserError(f"a model has 0 to {MAX_LEVELS} compression levels, not {model.levels}")
-        if model.decoder.width != model.encoder.width:
-            raise UserError(
-                f"encoder and decoder need one width, not {model.encoder.width} and {model.decoder.width}"
-            )
         self.settings = model
         self.entropy_model: EntropyModel | None = None
         self.active_decoder: decoders.Decoder | None = None
         self.decoders: tuple[str, ...] = (decoders.PLAIN,)
-        self.encoder = ENCODERS[model.encoder.kind](model.hop, model.encoder)
-        self.before = Context(model.encoder.width, model.levels, model.conformer)
-        bottleneck = BOTTLENECKS[model.bottleneck.kind]
-        self.bottleneck = bottleneck(model.encoder.width, model.units, model.bottleneck)
-        self.after = Context(model.encoder.width, model.levels, model.conformer)
-        self.decoder = DECODERS[model.decoder.kind](model.hop, model.decoder)
+        self.encoder = model.encoder.build_encoder(model)
+        self.before = ConformerStack(model.encoder.width, model.levels, model.conformer)
+        self.bottleneck = model.bottleneck.build_bottleneck(model)
+        self.after = ConformerStack(model.encoder.width, model.levels, model.conformer)
+        self.decoder = model.decoder.build_decoder(model)
 
     def forward(self, audio: Tensor, level: Tensor | None = None) -> Output:
         """Normalised audio `[batch, samples]`, levels `[batch, 1]` or None -> what the training loss needs."""
@@ -171,7 +146,7 @@ class Codec(nn.Module):
         prompts = self.prompts(level)
         builder, done = Builder(self.settings.units), 0
         if search:
-            grid = windows(counted, codes, self.settings.hop, self.settings.context_steps)
+            grid = windows(counted, codes, self.settings.hop, self.settings.margin_steps)
             coded = searched(Search(self, search), grid, prompts.codes)
         else:
             coded = self._coded(counted, codes, batch_size, self.bottleneck.encode, prompts)
@@ -224,7 +199,7 @@ class Codec(nn.Module):
         """`code` of the features, `[unit, step]`, of one chunk after the other; loudness codes go to `codes`."""
         done = 0
         for batch in _batches(
-            windows(blocks, codes, self.settings.hop, self.settings.context_steps), batch_size
+            windows(blocks, codes, self.settings.hop, self.settings.margin_steps), batch_size
         ):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             level = self.level_tensor(prompts.codes(done + len(batch))[done:, None])
@@ -251,7 +226,7 @@ class Codec(nn.Module):
     def decode_blocks(self, events: EventMatrix) -> Iterator[np.ndarray]:
         """As `decode`, chunk by chunk: float32 blocks of up to 256 steps, in bounded memory."""
         self._check(events)
-        hop, context, tail = events.hop, self.settings.context_steps, np.zeros(0, np.float32)
+        hop, context, tail = events.hop, self.settings.margin_steps, np.zeros(0, np.float32)
         fade = min(context, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
         for start in range(0, events.n_steps, events.chunk_steps):
             stop = min(start + events.chunk_steps, events.n_steps)

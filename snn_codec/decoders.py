@@ -156,7 +156,7 @@ def load(folder: Path, name: str, codec: Any, sampling: Sampling | None = None) 
     kind = entry["settings"]["kind"]
     if config.PHASE_OF.get(kind) != name:
         raise UserError(f"{place}.kind: is {kind!r}, which is no {name} decoder; get the checkpoint again")
-    settings = config.from_dict(config.PHASES[kind], entry["settings"], place)
+    settings = config.from_dict(config.Phase, entry["settings"], place)
     module = build(settings, codec)
     try:
         module.load_state_dict(unpack(load_file(file)))

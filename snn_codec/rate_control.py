@@ -170,7 +170,7 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
     """For each chunk, the code with the fewest bytes that reaches the quality, as if its neighbours had it, too."""
     hop, top = codec.settings.hop, _top(codec)
     gains: list[int] = []
-    for window in windows(blocks, gains, hop, codec.settings.context_steps):
+    for window in windows(blocks, gains, hop, codec.settings.margin_steps):
         samples = window.before * hop, (window.before + window.steps) * hop
         audio = torch.from_numpy(window.audio[None]).to(codec.device)
         target = window.audio[samples[0] : samples[1]]
@@ -191,7 +191,7 @@ def _highest_searched(search: Search, blocks: Iterable[np.ndarray], min_si_snr: 
     """For each chunk, the code of a level that is enough, as if the chunk after had it, too."""
     settings = search.codec.settings
     before, past = 0, search.nothing()
-    for window in windows(blocks, [], settings.hop, settings.context_steps):
+    for window in windows(blocks, [], settings.hop, settings.margin_steps):
         before, past = _bisected(search, window, before, past, min_si_snr)
         yield before
 

@@ -26,7 +26,7 @@ def small_model(**changes) -> config.Model:
         "encoder": SMALL,
         "decoder": SMALL,
         "bottleneck": config.Spiking(groups=4),
-        "context_steps": 8,
+        "margin_steps": 8,
     }
     return config.Model(**(settings | changes))
 

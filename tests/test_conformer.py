@@ -3,7 +3,7 @@ import torch
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.models.conformer import ConformerLayer, Context
+from snn_codec.models.conformer import ConformerLayer, ConformerStack
 
 SETTINGS = config.Conformer(layers=2, heads=2, feedforward=24, kernel=5, window=4)
 
@@ -18,12 +18,12 @@ def lively(module: torch.nn.Module) -> torch.nn.Module:
 
 def test_new_layers_change_nothing():
     features = torch.randn(2, 30, 16)
-    context = Context(16, 8, SETTINGS)
+    context = ConformerStack(16, 8, SETTINGS)
     torch.testing.assert_close(context(features, torch.full((2, 1), 3.5)), features, rtol=0, atol=0)
 
 
 def test_without_layers_and_levels_it_is_the_identity_and_has_no_weights():
-    context = Context(16, 0, config.Conformer())
+    context = ConformerStack(16, 0, config.Conformer())
     features = torch.randn(1, 5, 16)
     assert context(features) is features and not context.state_dict()
 
@@ -64,7 +64,7 @@ def test_attention_is_that_of_torch_with_the_bias():
 
 
 def test_levels_between_two_are_between_their_prompts():
-    context = lively(Context(16, 4, config.Conformer()))
+    context = lively(ConformerStack(16, 4, config.Conformer()))
     features = torch.zeros(1, 2, 16)
     at = [context(features, torch.tensor([[level, level]]))[0, 0] for level in (1.0, 1.25, 2.0, 3.0)]
     torch.testing.assert_close(at[1], 0.75 * at[0] + 0.25 * at[2])
@@ -75,5 +75,5 @@ def test_levels_between_two_are_between_their_prompts():
 
 @pytest.mark.parametrize("change", [{"heads": 3}, {"kernel": 4}, {"window": -1}, {"heads": 0}])
 def test_impossible_sizes_are_errors(change):
-    with pytest.raises(UserError, match="heads|odd kernel"):
+    with pytest.raises(UserError, match="heads|odd kernel|Conformer.window"):
         ConformerLayer(16, config.Conformer(**change))

@@ -21,9 +21,9 @@ from snn_codec.evaluation import coders
 from snn_codec.training.loop import train
 from snn_codec.training.run_folder import Run
 
-FLOW = config.Flow(width=16, blocks=1, kernel=3, expansion=2, steps=2)
+FLOW = config.Flow(width=16, blocks=1, kernel=3, expansion=2, sampler_steps=2)
 UNET = config.Diffusion(
-    channels=(2, 2, 4, 4, 4, 8, 8), factors=(1, 4, 4, 4, 2, 2, 2), items=(1,) * 7, steps=2
+    channels=(2, 2, 4, 4, 4, 8, 8), factors=(1, 4, 4, 4, 2, 2, 2), items=(1,) * 7, sampler_steps=2
 )
 
 
@@ -74,7 +74,7 @@ def test_same_seed_and_steps_same_sound(several, events):
 @pytest.mark.parametrize("settings", [FLOW, UNET], ids=["flow", "diffusion"])
 def test_chunks_make_the_sound_of_the_whole(settings):
     """Chunk by chunk as in one window: these small networks see less far than a window's context."""
-    codec = settled(small_model(context_steps=32))
+    codec = settled(small_model(margin_steps=32))
     events, module = codec.encode(tones(20.0), 22050), network(settings, codec)
     codec.active_decoder = Decoder(settings, module, Sampling(1 if settings is UNET else 3))
     chunked = codec.decode(events)
@@ -124,7 +124,7 @@ def test_memory_is_that_of_a_window(several, events):
     )
     blocks = list(codec.decode_blocks(events))
     assert len(blocks) == events.n_chunks > 2
-    assert max(seen) == 256 + 2 * codec.settings.context_steps
+    assert max(seen) == 256 + 2 * codec.settings.margin_steps
 
 
 def rows(folder):

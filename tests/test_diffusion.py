@@ -5,7 +5,7 @@ from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.diffusion import DiffusionDecoder
 
-SMALL = config.Diffusion(channels=(4, 8, 16, 16), factors=(1, 4, 4, 2), items=(1, 1, 1, 1), steps=3)
+SMALL = config.Diffusion(channels=(4, 8, 16, 16), factors=(1, 4, 4, 2), items=(1, 1, 1, 1), sampler_steps=3)
 
 
 def decoder(settings=SMALL, hop=16, random=True):

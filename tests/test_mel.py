@@ -13,7 +13,7 @@ MODEL = config.Model(
     encoder=config.Mel(channels=4, width=16),
     bottleneck=config.MelBits(),
     decoder=SMALL,
-    context_steps=8,
+    margin_steps=8,
 )
 
 

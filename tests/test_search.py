@@ -144,7 +144,7 @@ def test_what_cannot_be_searched(codec, sound):
             codec.encode(sound, RATE, search=steps)
     mel = Codec(
         small_model(
-            encoder=config.Mel(channels=4, width=16), bottleneck=config.MelBits(), units=128, context_steps=8
+            encoder=config.Mel(channels=4, width=16), bottleneck=config.MelBits(), units=128, margin_steps=8
         )
     )
     with pytest.raises(UserError, match="mel_bits has no events"):

@@ -17,11 +17,11 @@ def test_the_decoder_gives_a_hop_for_each_step(steps):
     assert SpectralDecoder(512, SMALL)(torch.randn(2, steps, 16)).shape == (2, steps * 512)
 
 
-@pytest.mark.parametrize("compression", [0.3, 0.5, 1.0])
+@pytest.mark.parametrize("exponent", [0.3, 0.5, 1.0])
 @pytest.mark.parametrize("n", [512, 700, 20 * 512])
-def test_the_two_transforms_are_each_others_inverse(compression, n):
+def test_the_two_transforms_are_each_others_inverse(exponent, n):
     """With the networks between them taken out, audio comes back as it was, edges too."""
-    settings = config.Spectral(width=2050, blocks=0, compression=compression)
+    settings = config.Spectral(width=2050, blocks=0, magnitude_exponent=exponent)
     encoder, decoder = SpectralEncoder(512, settings).double(), SpectralDecoder(512, settings).double()
     for module in (encoder, decoder):
         module.stack = torch.nn.Identity()
@@ -53,4 +53,4 @@ def test_the_default_context_covers_what_the_networks_see():
     """Then chunks are computed as if the recording were one piece (half a window of steps, and the kernels)."""
     settings = config.Spectral()
     reach = settings.blocks * (settings.kernel // 2) + -(-(settings.window - 512) // 2 // 512)
-    assert reach <= config.Model().context_steps
+    assert reach <= config.Model().margin_steps

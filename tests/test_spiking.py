@@ -94,7 +94,7 @@ def test_nothing_of_the_last_batch_is_kept():
     ("settings", "words"),
     [
         (dict(groups=5), "12 units cannot be split into 5"),
-        (dict(groups=0), "cannot be split"),
+        (dict(groups=0), "Spiking.groups: must be 1 or more, not 0"),
         (dict(beta=1.0), "beta"),
         (dict(reset="zero"), "nothing to reset"),
         (dict(surrogate="magic"), "magic.*fast_sigmoid"),

@@ -33,13 +33,8 @@ class ConformerLayer(nn.Module):
 
     def __init__(self, width: int, settings: config.Conformer):
         super().__init__()
-        if settings.heads < 1 or width % settings.heads:
+        if width % settings.heads:
             raise UserError(f"a width of {width} cannot be split into {settings.heads} heads")
-        if settings.kernel % 2 == 0 or settings.window < 0:
-            raise UserError(
-                "a conformer needs an odd kernel and a window of 0 or more, "
-                f"not {settings.kernel} and {settings.window}"
-            )
         self.first = _FeedForward(width, settings)
         self.attention = _Attention(width, settings)
         self.convolution = _Convolution(width, settings)
@@ -53,7 +48,7 @@ class ConformerLayer(nn.Module):
         return x + 0.5 * self.second(x)
 
 
-class Context(nn.Module):
+class ConformerStack(nn.Module):
     """The prompt of a level, then conformer layers; with neither, the identity.
 
     Args:

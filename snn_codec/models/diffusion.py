@@ -33,17 +33,11 @@ class DiffusionDecoder(nn.Module):
         settings: Sizes of the network.
 
     Raises:
-        UserError: No block has the stride `hop`, or the sizes contradict.
+        UserError: No block has the stride `hop`.
     """
 
     def __init__(self, hop: int, features: int, settings: config.Diffusion):
         super().__init__()
-        depths = {len(settings.channels), len(settings.factors), len(settings.items)}
-        if len(depths) > 1 or min((*settings.channels, *settings.factors, *settings.items), default=0) < 1:
-            raise UserError(
-                "a diffusion decoder needs channels, factors and items of 1 or more for each of its blocks, not "
-                f"{settings.channels}, {settings.factors}, {settings.items}"
-            )
         strides = [math.prod(settings.factors[: k + 1]) for k in range(len(settings.factors))]
         if hop not in strides:
             raise UserError(
@@ -76,7 +70,7 @@ class DiffusionDecoder(nn.Module):
             for condition in conditions
         )
         return samplers.ddim(
-            samplers.guided(network, free, guidance), noise.flatten(1), steps or self.settings.steps
+            samplers.guided(network, free, guidance), noise.flatten(1), steps or self.settings.sampler_steps
         )
 
     def _conditions(self, features: Tensor, kept: Tensor) -> Tensor:

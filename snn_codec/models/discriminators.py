@@ -18,7 +18,6 @@ from torch.nn.functional import leaky_relu
 from torch.nn.utils.parametrizations import weight_norm
 
 from snn_codec import settings as config
-from snn_codec.errors import UserError
 
 FLOOR = 1e-8  # of a bin's power, relative to a normalised signal's level
 
@@ -31,23 +30,10 @@ class Judgement(NamedTuple):
 
 
 class Discriminators(nn.Module):
-    """Audio `[batch, samples]` -> a `Judgement` for each window.
-
-    Raises:
-        UserError: Sizes that no network can have.
-    """
+    """Audio `[batch, samples]` -> a `Judgement` for each window."""
 
     def __init__(self, settings: config.Discriminators):
         super().__init__()
-        if (
-            not settings.windows
-            or min(settings.windows) < 32
-            or settings.channels < 1
-            or settings.overlap < 1
-        ):
-            raise UserError(
-                f"discriminators need windows of 32 samples or more, a channel and an overlap, not {settings}"
-            )
         self.scales = nn.ModuleList(_Scale(window, settings) for window in settings.windows)
 
     def forward(self, audio: Tensor) -> list[Judgement]:
@@ -57,7 +43,7 @@ class Discriminators(nn.Module):
 class _Scale(nn.Module):
     def __init__(self, window: int, settings: config.Discriminators):
         super().__init__()
-        self.hop, self.compression = max(1, window // settings.overlap), settings.compression
+        self.hop, self.exponent = max(1, window // settings.overlap), settings.magnitude_exponent
         self.register_buffer("window", torch.hann_window(window), persistent=False)
         channels = settings.channels
         self.layers = nn.ModuleList([_conv(2, channels, (3, 8), (1, settings.stride))])
@@ -67,7 +53,7 @@ class _Scale(nn.Module):
         self.judge = _conv(channels, 1, (3, 3))
 
     def forward(self, audio: Tensor) -> Judgement:
-        x = spectrum(audio, self.window, self.hop, self.compression)
+        x = spectrum(audio, self.window, self.hop, self.exponent)
         features = []
         for layer in self.layers:
             x = leaky_relu(layer(x), 0.2)
@@ -75,13 +61,13 @@ class _Scale(nn.Module):
         return Judgement(self.judge(x), features)
 
 
-def spectrum(audio: Tensor, window: Tensor, hop: int, compression: float) -> Tensor:
+def spectrum(audio: Tensor, window: Tensor, hop: int, exponent: float) -> Tensor:
     """Compressed complex spectrogram `[batch, 2, frame, bin]` of `[batch, samples]`, orthonormal transform."""
     with torch.autocast(audio.device.type, enabled=False):
         frames = audio.to(window.dtype).unfold(-1, len(window), hop) * window
         parts = torch.view_as_real(torch.fft.rfft(frames, norm="ortho"))
         power = parts.square().sum(-1, keepdim=True)
-        parts = parts * (power + FLOOR).pow((compression - 1) / 2)
+        parts = parts * (power + FLOOR).pow((exponent - 1) / 2)
         return parts.permute(0, 3, 1, 2)
 
 

@@ -108,7 +108,9 @@ class FlowDecoder(nn.Module):
             for condition in conditions
         )
         noise = noise * self.settings.temperature
-        y = samplers.euler(samplers.guided(network, free, guidance), noise, steps or self.settings.steps)
+        y = samplers.euler(
+            samplers.guided(network, free, guidance), noise, steps or self.settings.sampler_steps
+        )
         return self._sound(start, y)
 
     def _spectrum(self, audio: Tensor) -> Tensor:

@@ -110,13 +110,9 @@ class _Recurrent(nn.Module):
 
 
 def _check(hop: int, settings: config.SEANet) -> None:
-    if not settings.ratios or min(settings.ratios) < 2 or math.prod(settings.ratios) != hop:
+    if math.prod(settings.ratios) != hop:
         product = " x ".join(map(str, settings.ratios))
-        raise UserError(f"ratios {product} must each be 2 or more and multiply to the hop, {hop}")
-    least = {"filters": 2, "width": 1, "residual_blocks": 0, "lstm_layers": 0}
-    for name, minimum in least.items():
-        if getattr(settings, name) < minimum:
-            raise UserError(f"{name} of SEANet must be {minimum} or more, not {getattr(settings, name)}")
+        raise UserError(f"ratios {product} must multiply to the hop, {hop}")
 
 
 def _residual_blocks(channels: int, count: int) -> list[nn.Module]:

@@ -48,7 +48,7 @@ class SpectralEncoder(nn.Module):
 
     def __init__(self, hop: int, settings: config.Spectral):
         super().__init__()
-        self.hop, self.compression = hop, settings.compression
+        self.hop, self.exponent = hop, settings.magnitude_exponent
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
         self.project = nn.Linear(settings.window + 2, settings.width)
         self.stack = _Stack(settings)
@@ -58,7 +58,7 @@ class SpectralEncoder(nn.Module):
             spectrum = torch.fft.rfft(frames(audio.float(), self.window, self.hop), norm="ortho")
             parts = torch.view_as_real(spectrum)
             power = parts.square().sum(-1, keepdim=True)
-            parts = parts * (power + 1e-8).pow((self.compression - 1) / 2)
+            parts = parts * (power + 1e-8).pow((self.exponent - 1) / 2)
         return self.stack(self.project(parts.flatten(-2)))
 
 
@@ -75,7 +75,7 @@ class SpectralDecoder(nn.Module):
 
     def __init__(self, hop: int, settings: config.Spectral):
         super().__init__()
-        self.hop, self.compression = hop, settings.compression
+        self.hop, self.exponent = hop, settings.magnitude_exponent
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
         self.stack = _Stack(settings)
         self.project = nn.Linear(settings.width, settings.window + 2)
@@ -85,7 +85,7 @@ class SpectralDecoder(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             parts = parts.float().unflatten(-1, (-1, 2))
             power = parts.square().sum(-1, keepdim=True)
-            parts = parts * (power + 1e-8).pow((1 / self.compression - 1) / 2)
+            parts = parts * (power + 1e-8).pow((1 / self.exponent - 1) / 2)
             return joined(torch.view_as_complex(parts), self.window, self.hop)
 
 

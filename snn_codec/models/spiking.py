@@ -37,19 +37,13 @@ class SpikingBottleneck(nn.Module):
         settings: Groups, surrogate and neuron.
 
     Raises:
-        UserError: The units cannot be split into that many groups, or the neuron's settings contradict.
+        UserError: The units cannot be split into that many groups, or there is no such surrogate.
     """
 
     def __init__(self, width: int, units: int, settings: config.Spiking):
         super().__init__()
-        if settings.groups < 1 or units % settings.groups:
+        if units % settings.groups:
             raise UserError(f"{units} units cannot be split into {settings.groups} equal groups")
-        if not 0 <= settings.beta < 1:
-            raise UserError(
-                f"beta is the share of the membrane kept per step, in [0, 1), not {settings.beta}"
-            )
-        if settings.beta == 0 and settings.reset != "none":
-            raise UserError("a neuron with beta 0 keeps nothing, so it has nothing to reset; use reset=none")
         self.group_size = units // settings.groups
         self.stateless = settings.beta == 0
         self.encode_weight = nn.Parameter(torch.empty(units, width))
