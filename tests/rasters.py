@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies
 
 from snn_codec.events import EventMatrix, steps_for
-from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.entropy_model import EntropyNetwork
 
 
 def raster(units: int, steps: int, density: float, seed: int = 0) -> np.ndarray:
@@ -49,7 +49,7 @@ def rasters(draw, max_units: int = 40, max_steps: int = 80) -> np.ndarray:
 
 def entropy_model(
     units: int, history: int = 2, layers: tuple[int, ...] = (6, 5), seed=0, scale=60
-) -> EntropyModel:
+) -> EntropyNetwork:
     """An entropy model with random weights, in units of 1 / 256."""
     random = np.random.default_rng(seed)
 
@@ -60,11 +60,11 @@ def entropy_model(
     shapes = zip(layers, widths[:-1], strict=True)
     hidden = [(weights(*shape), weights(shape[0]).astype(np.int32)) for shape in shapes]
     output = weights(units, sum(widths)), weights(units).astype(np.int32)
-    return EntropyModel(history, tuple(hidden), output, np.tril(weights(units, units), -1))
+    return EntropyNetwork(history, tuple(hidden), output, np.tril(weights(units, units), -1))
 
 
-def chain(units: int) -> EntropyModel:
+def chain(units: int) -> EntropyNetwork:
     """An entropy model that expects every unit to do what the unit before it did."""
     output = np.zeros((units, units), np.int16), np.full(units, -4 * 256, np.int32)
     output[1][0] = 0
-    return EntropyModel(1, (), output, (8 * 256 * np.eye(units, k=-1)).astype(np.int16))
+    return EntropyNetwork(1, (), output, (8 * 256 * np.eye(units, k=-1)).astype(np.int16))

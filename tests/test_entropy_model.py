@@ -9,7 +9,8 @@ from rasters import bursty, entropy_model, raster
 from safetensors.numpy import load_file, save_file
 
 from snn_codec.errors import UserError
-from snn_codec.storage.entropy_model import FILE_NAME, MAX_LOGIT, UNIT, EntropyModel, probability
+from snn_codec.storage.entropy_model import FILE_NAME, EntropyModel
+from snn_codec.storage.entropy_model.network import MAX_LOGIT, UNIT, probability
 
 
 @settings(max_examples=40)

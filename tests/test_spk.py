@@ -11,7 +11,20 @@ from rasters import bursty, chain, entropy_model, matrix, raster, rasters
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.storage import entropy, spk
-from snn_codec.storage.spk import Header, Reader, Writer, breakdown, read, salvaged, write, writer
+from snn_codec.storage.entropy_model import NO_SIDE, EntropyModel, Side
+from snn_codec.storage.spk import (
+    Header,
+    Reader,
+    Writer,
+    breakdown,
+    chunk,
+    layout,
+    read,
+    reader,
+    salvaged,
+    write,
+    writer,
+)
 from snn_codec.storage.spk.chunk import pack
 
 RECORDING = matrix(np.concatenate([raster(80, 600, 0.02), raster(80, 600, 0.5), bursty(80, 3700)], 1))
@@ -100,7 +113,11 @@ def test_each_chunk_takes_its_cheapest_format():
 def test_every_format_is_read(name, monkeypatch):
     """Also those that another one beats on most matrices."""
     model, recording = entropy_model(80, scale=2), matrix(raster(80, 700, 0.02))
-    monkeypatch.setattr(writer, "pack_chunk", lambda events, model: (name, pack(events, name, model)))
+
+    def only(events, model, side):
+        return name, model.encode(events, side) if name == "learned" else pack(events, name)
+
+    monkeypatch.setattr(writer, "pack_chunk", only)
     data = packed(recording, model)
     assert breakdown(io.BytesIO(data))["chunks"] == {name: 3}
     assert read(io.BytesIO(data), entropy_model=model) == recording
@@ -158,9 +175,9 @@ def test_a_pipe_is_enough_and_chunks_arrive_one_by_one():
         writer.finish(3 * 25600)
     listener.join(20)
     assert chunks.pop() == 3 * 25600
-    for number, chunk in enumerate(chunks):
-        np.testing.assert_array_equal(chunk.events, raster(5, 256, 0.1, number))
-        assert (chunk.number, chunk.start, chunk.loudness) == (number, 256 * number, None)
+    for number, part in enumerate(chunks):
+        np.testing.assert_array_equal(part.events, raster(5, 256, 0.1, number))
+        assert (part.number, part.start, part.loudness) == (number, 256 * number, None)
 
 
 class _Dribble(io.RawIOBase):
@@ -303,3 +320,96 @@ def test_salvage_of_cut_shuffled_and_punched_files():
 def test_trailing_bytes_are_refused():
     with pytest.raises(UserError, match="more bytes"):
         read(io.BytesIO(packed(RECORDING) + b"\0"))
+
+
+class Doubled(EntropyModel):
+    """A kind of entropy model from outside, whose chunks begin with the codes of loudness and level."""
+
+    KIND, VERSION, CHUNK_FORMAT = "tests.doubled", "1", "doubled"
+
+    def __init__(self, units: int, checkpoint: str = ""):
+        self.units, self.checkpoint = units, checkpoint
+
+    @property
+    def n_units(self):
+        return self.units
+
+    def encode(self, events, side=NO_SIDE):
+        return bytes([side.loudness, side.level]) + entropy.encode_cells(
+            events.T.ravel(), self._likely(events)
+        )
+
+    def decode(self, data, steps, side=NO_SIDE):
+        if data[:2] != bytes([side.loudness, side.level]):
+            raise entropy.EntropyError("the codes are those of another chunk")
+        cells = entropy.decode_cells(entropy.decoder(data[2:]), np.full(steps * self.units, 200))
+        return cells.reshape(steps, self.units).T
+
+    def bits(self, events, side=NO_SIDE):
+        return 16 + entropy.ideal_bits(events.T.ravel(), self._likely(events))
+
+    def _likely(self, events):
+        return np.full(events.size, 200)
+
+    def settings(self):
+        return {"units": str(self.units)}
+
+    def tensors(self):
+        return {"none": np.zeros(1, np.int16)}
+
+    @classmethod
+    def from_parts(cls, settings, tensors, checkpoint):
+        return cls(int(settings["units"]), checkpoint)
+
+
+def test_another_kind_of_entropy_model_is_a_class_a_format_and_a_version(tmp_path, monkeypatch):
+    """What a reader knows of a chunk reaches it; programs without it say that they are too old."""
+    recording = matrix(raster(3000, 150, 0.003), chunk_steps=64, levels=True)
+    model = Doubled(3000, "0123456789abcdef")
+    model.save(tmp_path / "context.safetensors")
+    again = EntropyModel.of(tmp_path, "0123456789abcdef")
+    assert isinstance(again, Doubled) and again.fingerprint == model.fingerprint
+    with monkeypatch.context() as patch:
+        for module in (chunk, layout, reader):
+            patch.setattr(module, "FORMATS", (*module.FORMATS, "doubled"))
+        patch.setitem(layout.SINCE, "doubled", 3)
+        patch.setattr(chunk, "pack", lambda events, name: bytes(10**5))
+        data = packed(recording, model)
+        assert data[4] == 3
+        assert breakdown(io.BytesIO(data))["chunks"] == {"doubled": 3}
+        assert read(io.BytesIO(data), entropy_model=again) == recording
+        assert salvaged(io.BytesIO(data), entropy_model=again) == (recording, [])
+        with pytest.raises(UserError, match=f"needs the entropy model {model.fingerprint}"):
+            read(io.BytesIO(data))
+        with pytest.raises(ValueError, match="another entropy model"):
+            Writer(
+                io.BytesIO(), Header(3000, 22050, 512, entropy_model=model.fingerprint), entropy_model=model
+            )
+    without = packed(matrix(raster(9, 20, 0.1)))
+    assert without[4] == 1 and read(io.BytesIO(without)).n_units == 9
+    with pytest.raises(
+        UserError, match="is version 3 of the format, and this program reads 1, 2; get a newer"
+    ):
+        read(io.BytesIO(data))
+
+
+def test_large_chunks_are_not_tried_in_what_cannot_win(monkeypatch):
+    tried = []
+
+    def noted(events, name):
+        tried.append(name)
+        return pack(events, name)
+
+    monkeypatch.setattr(chunk, "pack", noted)
+    monkeypatch.setattr(chunk, "FORMATS", (*chunk.FORMATS, "doubled"))
+    sparse, model = raster(3000, 64, 0.001), Doubled(3000)
+    name, payload = chunk.pack_chunk(sparse, model, Side(1, 2))
+    assert (name, tried) == ("counted", ["counted"]) and len(payload) < len(model.encode(sparse, Side(1, 2)))
+    tried.clear()
+    assert chunk.pack_chunk(raster(3000, 64, 0.5))[0] == "dense" and tried == ["counted", "dense"]
+    tried.clear()
+    model.encode = lambda events, side: b"ok"
+    assert chunk.pack_chunk(sparse, model, Side(1, 2)) == ("doubled", b"ok") and not tried
+    assert chunk.LARGE_CELLS == 2**17 and sparse.size > 2**17 > 80 * 256
+    chunk.pack_chunk(raster(512, 256, 0.01))
+    assert {"counted", "adaptive"} <= set(tried)

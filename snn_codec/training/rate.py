@@ -1,6 +1,6 @@
 """What events cost in bits, as a differentiable function, and how its network is trained.
 
-`ContextNetwork` is the float twin of `snn_codec.storage.entropy_model.EntropyModel`: same network, and
+`ContextNetwork` is the float twin of `snn_codec.storage.entropy_model.EntropyNetwork`: same network, and
 `ContextNetwork.integers` rounds it to the one that writes bitstreams.
 """
 
@@ -21,7 +21,8 @@ from snn_codec import audio
 from snn_codec.codec import Codec
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.storage import entropy
-from snn_codec.storage.entropy_model import UNIT, EntropyModel
+from snn_codec.storage.entropy_model import EntropyModel, EntropyNetwork
+from snn_codec.storage.entropy_model.network import UNIT
 
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are evenly spread however many there are
 
@@ -80,9 +81,9 @@ class ContextNetwork(nn.Module):
         return self.output(torch.cat(features, 2)) + same
 
     @torch.no_grad()
-    def integers(self, checkpoint: str = "") -> EntropyModel:
+    def integers(self, checkpoint: str = "") -> EntropyNetwork:
         """The network in units of 1 / 256, for the events of the checkpoint with this fingerprint."""
-        return EntropyModel(
+        return EntropyNetwork(
             self.history,
             tuple(_integers(layer) for layer in self.layers),
             _integers(self.output),

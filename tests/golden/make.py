@@ -16,7 +16,7 @@ import numpy as np
 
 from snn_codec.events import EventMatrix
 from snn_codec.storage import h5, spk
-from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.entropy_model import EntropyModel, EntropyNetwork
 from snn_codec.storage.spk.chunk import pack
 
 FOLDER = Path(__file__).parent
@@ -44,7 +44,7 @@ def prompted() -> EventMatrix:
     return recording().replace(levels=(255 - 7 * np.arange(8)).astype(np.uint8))
 
 
-def entropy_model(units: int = 16) -> EntropyModel:
+def entropy_model(units: int = 16) -> EntropyNetwork:
     """A network of two hidden layers."""
     values = iter(numbers(10**5) % 61 - 30)
 
@@ -53,7 +53,7 @@ def entropy_model(units: int = 16) -> EntropyModel:
 
     layers = tuple((take(wide, narrow), take(wide).astype(np.int32)) for wide, narrow in ((12, 32), (8, 12)))
     output = take(units, 52), take(units).astype(np.int32) - 500  # events are rare
-    return EntropyModel(2, layers, output, np.tril(take(units, units), -1))
+    return EntropyNetwork(2, layers, output, np.tril(take(units, units), -1))
 
 
 def bitstreams() -> dict[str, bytes]:
@@ -63,8 +63,8 @@ def bitstreams() -> dict[str, bytes]:
     few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
     for name in spk.FORMATS:
 
-        def only(events, model, name=name):
-            return name, pack(events, name, model)
+        def only(events, model, side, name=name):
+            return name, model.encode(events) if name == "learned" else pack(events, name)
 
         with mock.patch.object(spk.writer, "pack_chunk", only):
             files[f"v1_{name}.spk"] = _packed(few, entropy_model())

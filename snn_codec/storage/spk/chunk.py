@@ -1,41 +1,61 @@
 """A chunk's events as bytes: the formats of a bitstream, and the choice of the shortest.
 
-The formats are the paper's four (`snn_codec.storage.formats`) and the entropy coder with one of three models
-(`snn_codec.storage.entropy`); all but dense and learned have the varint number of events before their bits.
+    dense, coordinate, compressed_time, compressed_unit     the paper's four (`snn_codec.storage.formats`)
+    counted, adaptive                                       entropy coder without one (`snn_codec.storage.entropy`)
+    the others                                              entropy coder with an entropy model
+
+All but dense and those of entropy models have the varint number of events before their bits.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from snn_codec import costs
 from snn_codec.storage import entropy, formats
-from snn_codec.storage.entropy_model import EntropyModel
-from snn_codec.storage.spk.layout import Damaged, Frame, parse_varint, varint
+from snn_codec.storage.entropy_model import NO_SIDE, EntropyModel, Side
+from snn_codec.storage.spk.layout import FORMATS, Damaged, Frame, parse_varint, varint
+
+# Chunks of more cells are not tried in what is slow and cannot win. (Up to here all are tried, so that files of the
+# usual chunks have the same bytes as ever.)
+LARGE_CELLS = 2**17
 
 
-def pack_chunk(events: np.ndarray, entropy_model: EntropyModel | None = None) -> tuple[str, bytes]:
-    """The cheapest of `layout.FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
-    lists = formats.best(*events.shape, int(np.count_nonzero(events)))
-    names = dict.fromkeys(("dense", lists, "counted", "adaptive", *(["learned"] if entropy_model else [])))
-    payloads = {name: pack(events, name, entropy_model) for name in names}
-    shortest = min(payloads, key=lambda name: len(payloads[name]))
+def pack_chunk(
+    events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE
+) -> tuple[str, bytes]:
+    """The shortest of `layout.FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
+    n_events = int(np.count_nonzero(events))
+    payloads: dict[str, bytes] = {}
+    if entropy_model is not None:
+        payloads[entropy_model.CHUNK_FORMAT] = entropy_model.encode(events, side)
+    large = events.size > LARGE_CELLS
+    if not large:
+        payloads["adaptive"] = pack(events, "adaptive")
+    least = costs.floor_bits(*events.shape, n_events) / 8  # of `counted`
+    if not large or not payloads or least < min(map(len, payloads.values())):
+        payloads["counted"] = pack(events, "counted")
+    bits = formats.packed_bits(*events.shape, n_events)
+    for name in dict.fromkeys(("dense", formats.best(*events.shape, n_events))):
+        if bits[name] <= 8 * min(map(len, payloads.values())):
+            payloads[name] = pack(events, name)
+    shortest = min(payloads, key=lambda name: (len(payloads[name]), FORMATS.index(name)))
     return shortest, payloads[shortest]
 
 
-def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None) -> float:
+def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE) -> float:
     """What the cheapest format of a chunk, bool `[units, steps]`, costs before it is rounded up to bytes."""
     n_events = int(np.count_nonzero(events))
-    packed = min(formats.packed_bits(*events.shape, n_events).values())
-    coded = entropy.bits(events) | ({"learned": entropy_model.bits(events)} if entropy_model else {})
-    return min(packed, *coded.values())
+    coded = list(entropy.bits(events).values())
+    if entropy_model is not None:
+        coded.append(entropy_model.bits(events, side))
+    return min(*formats.packed_bits(*events.shape, n_events).values(), *coded)
 
 
-def pack(events: np.ndarray, name: str, entropy_model: EntropyModel | None) -> bytes:
-    """Bool `[units, steps]` in the format `name`."""
+def pack(events: np.ndarray, name: str) -> bytes:
+    """Bool `[units, steps]` in the format `name`, which needs no entropy model."""
     if name == "dense":
         return formats.pack(events, name)
-    if name == "learned":
-        return entropy_model.encode(events)
     count = varint(int(np.count_nonzero(events)))
     if name == "counted":
         return count + entropy.encode_counted(events)
@@ -51,8 +71,8 @@ def unpack(frame: Frame, units: int, entropy_model: EntropyModel | None) -> np.n
         Damaged, formats.FormatError, entropy.EntropyError: No matrix packs to its payload.
     """
     data, steps = frame.payload, frame.steps
-    if frame.format == "learned":
-        return entropy_model.decode(data, steps)
+    if entropy_model is not None and frame.format == entropy_model.CHUNK_FORMAT:
+        return entropy_model.decode(data, steps, Side(frame.loudness, frame.level))
     if frame.format == "dense":
         cells = np.unpackbits(np.frombuffer(data, np.uint8))
         return formats.unpack(data, "dense", units, steps, int(np.count_nonzero(cells)))

@@ -1,7 +1,7 @@
 """Where every byte of a bitstream stands, without reading or writing files.
 
-Version 1, or 2 if the chunks carry levels. A varint is little-endian base 128; a CRC is CRC-32, 4 bytes,
-little-endian.
+Version 1, or 2 if the chunks carry levels; a kind of entropy model that came later has a version of its own
+(`SINCE`). A varint is little-endian base 128; a CRC is CRC-32, 4 bytes, little-endian.
 
     header    magic 93 53 50 4B; version; length of the body; body; CRC of all before
       body    flags (1: loudness, 2: fingerprint is hexadecimal, 4: entropy model, 8: levels);
@@ -30,8 +30,14 @@ from snn_codec.events import CHUNK_STEPS, steps_for
 from snn_codec.storage import formats
 
 MAGIC = b"\x93SPK"
-VERSIONS = 1, 2  # without and with levels
-FORMATS = (*formats.FORMATS, "counted", "adaptive", "learned")  # a format's number is its place here
+FORMATS = (
+    *formats.FORMATS,
+    "counted",
+    "adaptive",
+    "learned",
+)  # a format's number is its place here, at most 7
+WITHOUT_MODEL = FORMATS[:6]  # the others are what entropy models call theirs (`EntropyModel.CHUNK_FORMAT`)
+SINCE: dict[str, int] = {}  # such a format that is newer than version 2, and the version that brought it
 INDEX_CHUNKS = 16  # to an entry of the trailer's table
 MAX_INTEGER = 2**40
 MIN_TRAILER = 11  # bytes
@@ -47,7 +53,8 @@ class Damaged(Exception):
 class Header:
     """What a bitstream says before its first chunk.
 
-    `entropy_model` is the fingerprint of the entropy model that its chunks may need, "" if they need none.
+    `entropy_model` is the fingerprint of the entropy model that its chunks may need, "" if they need none, and
+    `model_format` the format of the chunks that it has coded.
     """
 
     n_units: int
@@ -58,6 +65,7 @@ class Header:
     chunk_steps: int = CHUNK_STEPS
     entropy_model: str = ""
     has_levels: bool = False
+    model_format: str = "learned"
 
     @property
     def side_bytes(self) -> int:
@@ -115,7 +123,7 @@ def pack_header(header: Header, name: str) -> bytes:
     return data + struct.pack("<I", zlib.crc32(data))
 
 
-def unpack_header(body: bytes) -> Header:
+def unpack_header(version: int, body: bytes) -> Header:
     """The header of this body.
 
     Raises:
@@ -135,12 +143,31 @@ def unpack_header(body: bytes) -> Header:
     except UnicodeDecodeError as error:
         raise Damaged("has an impossible fingerprint") from error
     loudness, levels = bool(flags & _LOUDNESS), bool(flags & _LEVELS)
-    return Header(units, sample_rate, hop, fingerprint, loudness, chunk_steps, entropy_model, levels)
+    newer = {number: name for name, number in SINCE.items()}
+    header = Header(
+        units,
+        sample_rate,
+        hop,
+        fingerprint,
+        loudness,
+        chunk_steps,
+        entropy_model,
+        levels,
+        newer.get(version, "learned"),
+    )
+    if version != version_of(header):
+        raise Damaged("has another version than its content")
+    return header
 
 
 def version_of(header: Header) -> int:
     """The version of a file with this header: the lowest that can hold it."""
-    return VERSIONS[header.has_levels]
+    return SINCE.get(header.model_format, 2 if header.has_levels else 1)
+
+
+def versions() -> list[int]:
+    """The versions that this program reads."""
+    return sorted({1, 2, *SINCE.values()})
 
 
 def pack_frame(frame: Frame, header: Header, seed: bytes) -> bytes:

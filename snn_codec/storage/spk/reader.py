@@ -22,7 +22,7 @@ from snn_codec.storage.spk.layout import (
     INDEX_CHUNKS,
     MAGIC,
     MIN_TRAILER,
-    VERSIONS,
+    WITHOUT_MODEL,
     Damaged,
     Frame,
     Header,
@@ -34,7 +34,7 @@ from snn_codec.storage.spk.layout import (
     table_size,
     unpack_header,
     unpack_trailer,
-    version_of,
+    versions,
 )
 
 
@@ -201,7 +201,9 @@ class Reader:
             UserError: It is not.
         """
         model = self.entropy_model
-        if frame.format == "learned" and (model is None or model.fingerprint != self.header.entropy_model):
+        if frame.format in WITHOUT_MODEL:
+            return
+        if model is None or model.fingerprint != self.header.entropy_model:
             ours = f"not {model.fingerprint}" if model else "and none is given"
             raise UserError(
                 f"{self._name}: needs the entropy model {self.header.entropy_model} of checkpoint "
@@ -224,19 +226,16 @@ class Reader:
         head = self._take(6)
         if head[:4] != MAGIC:
             raise UserError(f"{self._name}: is no .spk bitstream; give a file that `encode` wrote")
-        if head[4] not in VERSIONS:
+        if head[4] not in versions():
+            known = ", ".join(map(str, versions()))
             raise UserError(
-                f"{self._name}: is version {head[4]} of the format, and this program reads "
-                f"{' and '.join(map(str, VERSIONS))}"
+                f"{self._name}: is version {head[4]} of the format, and this program reads {known}; get a newer one"
             )
         body = self._take(head[5])
         seed = self._take(4)
         if struct.pack("<I", zlib.crc32(head + body)) != seed:
             raise Damaged("does not match its checksum")
-        header = unpack_header(body)
-        if head[4] != version_of(header):
-            raise Damaged("has another version than its content")
-        return header, seed
+        return unpack_header(head[4], body), seed
 
     def _frame(self, number: int) -> Frame | None:
         """The next frame, which must be chunk `number`; None if the trailer begins here."""

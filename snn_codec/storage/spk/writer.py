@@ -12,7 +12,7 @@ import numpy as np
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
 from snn_codec.files import cannot_write, replacing
-from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.entropy_model import EntropyModel, Side
 from snn_codec.storage.limits import check_cells, check_chunk
 from snn_codec.storage.spk.chunk import pack_chunk
 from snn_codec.storage.spk.layout import (
@@ -48,6 +48,7 @@ def write(
         events.chunk_steps,
         entropy_model.fingerprint if entropy_model else "",
         len(events.levels) > 0,
+        entropy_model.CHUNK_FORMAT if entropy_model else "learned",
     )
     with _open(path, force) as (file, name):
         writer = Writer(file, header, entropy_model=entropy_model, name=name)
@@ -79,8 +80,9 @@ class Writer:
         entropy_model: EntropyModel | None = None,
         name: str = "bitstream",
     ) -> None:
-        if header.entropy_model != (entropy_model.fingerprint if entropy_model else ""):
-            raise ValueError("the header and the entropy model have different fingerprints")
+        ours = (entropy_model.fingerprint, entropy_model.CHUNK_FORMAT) if entropy_model else ("", "learned")
+        if (header.entropy_model, header.model_format) != ours:
+            raise ValueError("the header is for another entropy model")
         if entropy_model and entropy_model.n_units != header.n_units:
             raise UserError(
                 f"{name}: the entropy model is for {entropy_model.n_units} units, not {header.n_units}"
@@ -113,7 +115,7 @@ class Writer:
             raise ValueError(
                 "every chunk needs the codes (loudness, level) that the header names, and no other"
             )
-        name, payload = pack_chunk(events, self._entropy_model)
+        name, payload = pack_chunk(events, self._entropy_model, Side(loudness, level))
         frame = Frame(name, len(payload), steps, self._chunks, payload, loudness, level)
         data = pack_frame(frame, header, self._seed)
         if self._chunks % INDEX_CHUNKS == 0:

@@ -7,31 +7,23 @@ unit of the next step a logit; each event among the earlier units of the same st
     f_0 = last steps;   f_k = relu(W_k f_(k-1) + b_k);   logits = W [f_0, f_1, ...] + b + same_step z
 
 All numbers are integers in units of 1 / 256. They are kept in float64, in which sums and products of integers
-below 2^53 are exact in any order, so that every machine, BLAS and Python gets the same logits; `EntropyModel`
+below 2^53 are exact in any order, so that every machine, BLAS and Python gets the same logits; `EntropyNetwork`
 refuses weights that could leave that range. Training is in `snn_codec.training.rate`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
+from typing import ClassVar
 
 import constriction
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from snn_codec.errors import UserError
-from snn_codec.files import replacing
 from snn_codec.storage import entropy
-
-FILE_NAME = "context.safetensors"  # beside a checkpoint's weights
-FORMAT = "snn_codec.context"
-VERSION = "1"
+from snn_codec.storage.entropy_model.base import NO_SIDE, EntropyModel, Side
 
 UNIT = 256  # the integer that stands for 1
 MAX_ACTIVATION = 2**15 - 1
@@ -40,7 +32,7 @@ MAX_LAYERS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class EntropyModel:
+class EntropyNetwork(EntropyModel):
     """The integer network of one checkpoint.
 
     Attributes:
@@ -54,6 +46,10 @@ class EntropyModel:
     Raises:
         ValueError: Arrays of other types or of shapes that do not fit together.
     """
+
+    KIND: ClassVar[str] = "snn_codec.context"
+    VERSION: ClassVar[str] = "1"
+    CHUNK_FORMAT: ClassVar[str] = "learned"
 
     history: int
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -81,20 +77,11 @@ class EntropyModel:
         """N, the number of units."""
         return len(self.output[1])
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """8 hexadecimal digits that stand for the weights; a bitstream carries them."""
-        digest = hashlib.sha256(str(self.history).encode())
-        for name, array in sorted(self._tensors().items()):
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
-        return digest.hexdigest()[:8]
-
-    def encode(self, events: np.ndarray) -> bytes:
+    def encode(self, events: np.ndarray, side: Side = NO_SIDE) -> bytes:
         """Code of a bool matrix `[N, steps]`."""
         return entropy.encode_cells(events.T.ravel(), self._probabilities(events).ravel())
 
-    def decode(self, data: bytes, steps: int) -> np.ndarray:
+    def decode(self, data: bytes, steps: int, side: Side = NO_SIDE) -> np.ndarray:
         """The bool matrix `[N, steps]` that `encode` made `data` of.
 
         Raises:
@@ -123,69 +110,16 @@ class EntropyModel:
         """Of an event in each cell of a bool matrix `[N, steps]`, given those before it: float64 `[N, steps]`."""
         return self._probabilities(events).T / entropy.ONE
 
-    def bits(self, events: np.ndarray) -> float:
+    def bits(self, events: np.ndarray, side: Side = NO_SIDE) -> float:
         """Ideal bits of a bool matrix `[N, steps]`: the sum of -log2 of the probabilities."""
         return entropy.ideal_bits(events.T.ravel(), self._probabilities(events).ravel())
 
-    def save(self, path: str | os.PathLike, *, force: bool = False) -> None:
-        """Write the network as safetensors.
+    def settings(self) -> dict[str, str]:
+        """See `EntropyModel`."""
+        return {"history": json.dumps(self.history)}
 
-        Raises:
-            UserError: `path` cannot be written (`snn_codec.files.replacing`).
-        """
-        tensors = {name: np.ascontiguousarray(array) for name, array in self._tensors().items()}
-        metadata = {"format": FORMAT, "version": VERSION, "history": json.dumps(self.history)}
-        metadata |= {"checkpoint": self.checkpoint, "fingerprint": self.fingerprint}
-        with replacing(path, force=force) as temporary:
-            temporary.write_bytes(
-                save(tensors, metadata)
-            )  # save_file has an error of its own for a full disk
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> EntropyModel:
-        """Read a network.
-
-        Raises:
-            UserError: The file is missing, damaged, or no such network.
-        """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; give an entropy model, or train one")
-        try:
-            with safe_open(path, "numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: is damaged or no safetensors file ({error})") from error
-        if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
-            raise UserError(f"{path}: is no entropy model of version {VERSION}; train one")
-        try:
-            layers = (len(tensors) - 3) // 2
-            model = cls(
-                json.loads(metadata["history"]),
-                tuple((tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"]) for k in range(layers)),
-                (tensors["output.weight"], tensors["output.bias"]),
-                tensors["same_step"],
-                metadata.get("checkpoint", ""),
-            )
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: is a damaged entropy model ({error})") from error
-        if metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
-            raise UserError(f"{path}: does not match its fingerprint; the file is damaged, get it again")
-        return model
-
-    @classmethod
-    def of(cls, folder: str | os.PathLike, checkpoint: str | None = None) -> EntropyModel | None:
-        """The network in a checkpoint folder, or None if it has none, or (if given) that of another `checkpoint`.
-
-        Raises:
-            UserError: As `load`.
-        """
-        path = Path(folder) / FILE_NAME
-        model = cls.load(path) if path.exists() else None
-        return model if model is None or checkpoint in (None, model.checkpoint) else None
-
-    def _tensors(self) -> dict[str, np.ndarray]:
+    def tensors(self) -> dict[str, np.ndarray]:
+        """See `EntropyModel`."""
         tensors = {
             "output.weight": self.output[0],
             "output.bias": self.output[1],
@@ -194,6 +128,20 @@ class EntropyModel:
         for number, (weight, bias) in enumerate(self.layers):
             tensors |= {f"layer{number}.weight": weight, f"layer{number}.bias": bias}
         return tensors
+
+    @classmethod
+    def from_parts(
+        cls, settings: Mapping[str, str], tensors: Mapping[str, np.ndarray], checkpoint: str
+    ) -> EntropyNetwork:
+        """See `EntropyModel`."""
+        layers = (len(tensors) - 3) // 2
+        return cls(
+            json.loads(settings["history"]),
+            tuple((tensors[f"layer{k}.weight"], tensors[f"layer{k}.bias"]) for k in range(layers)),
+            (tensors["output.weight"], tensors["output.bias"]),
+            tensors["same_step"],
+            checkpoint,
+        )
 
     @cached_property
     def _exact(self) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
