@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
+from snn_codec import corpus
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.metrics import si_snr
-from snn_codec.training.datasets import clips, recordings
 
 EDGES = np.array([0, 250, 500, 1000, 2000, 4000, np.inf])
 BANDS = ("< 250 Hz", "250-500", "500-1000", "1-2 kHz", "2-4 kHz", "> 4 kHz")
@@ -30,14 +30,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, nargs="+", help="folders of recordings")
     parser.add_argument("--model", default="free", help="a shipped model or a checkpoint folder (free)")
-    parser.add_argument("--split", default="validation")
+    parser.add_argument("--split", help="as in snn-codec evaluate")
     parser.add_argument("--recordings", type=int, default=10**9, help="of each data set, at most (all)")
     options = parser.parse_args()
     try:
         codec = Codec.load(options.model)
         print(f"{'':24}{'SI-SNR':>8}  " + "".join(f"{band:>11}" for band in BANDS))
         for folder in options.data:
-            paths = recordings(folder, options.split)[: options.recordings]
+            paths = corpus.paths(folder, corpus.measured_split(folder, options.split))[: options.recordings]
             score, energy, error = measured(codec, paths)
             print(
                 f"{folder.name[:24]:24}{score:8.2f}  " + "".join(f"{100 * share:9.1f} %" for share in energy)
@@ -58,7 +58,7 @@ def measured(codec: Codec, paths: list[Path]) -> tuple[float, np.ndarray, np.nda
     length, rate = CHUNK_STEPS * codec.settings.hop, codec.settings.sample_rate
     bands = np.searchsorted(EDGES, fft.rfftfreq(length, 1 / rate), side="right") - 1
     scores, energies, errors = [], [], []
-    for clip in clips(paths, length, rate):
+    for clip in corpus.clips(paths, length, rate):
         decoded = codec.decode(codec.encode(clip, rate))
         if not clip.any() or not decoded.any():
             continue

@@ -15,19 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from snn_codec import audio, rate_control
+from snn_codec import audio, corpus, rate_control
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.loading import load
 from snn_codec.metrics import si_snr
-from snn_codec.training.datasets import recordings
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings")
-    parser.add_argument("--split", default="validation")
+    parser.add_argument("--split", help="as in snn-codec evaluate")
     parser.add_argument("--model", default="mu-sparse", help="a model with levels (mu-sparse)")
     parser.add_argument("--kbps", nargs="*", type=float, default=[0.5, 1, 2, 3])
     parser.add_argument("--min-si-snr", nargs="*", type=float, default=[4, 6, 8])
@@ -35,7 +34,9 @@ def main() -> int:
     options = parser.parse_args()
     try:
         codec = load(options.model)
-        paths = recordings(options.data, options.split)[: 1 if options.quick else None]
+        paths = corpus.paths(options.data, corpus.measured_split(options.data, options.split))[
+            : 1 if options.quick else None
+        ]
         for wanted in options.kbps:
             print(rates(codec, paths, wanted), flush=True)
         for wanted in options.min_si_snr:

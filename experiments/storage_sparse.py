@@ -14,13 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from snn_codec import audio, costs
+from snn_codec import audio, corpus, costs
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.storage import formats, spk
-from snn_codec.training.datasets import recordings
 from snn_codec.training.rate import RateTraining, train_context
 
 FRAMING = 3 + 4  # bytes of a chunk besides its payload: length and format, checksum
@@ -77,7 +76,7 @@ def best_of_four(chunk: np.ndarray) -> int:
 
 def membranes(codec: Codec, folders: list[Path], split: str, minutes: float) -> list[np.ndarray]:
     """What the neurons compare with zero, float32 `[units, steps]`, of recordings in random order."""
-    paths = [path for folder in folders for path in recordings(folder, split)]
+    paths = [path for folder in folders for path in corpus.paths(folder, split)]
     found: list[np.ndarray] = []
     seconds = 0.0
     for which in np.random.default_rng(0).permutation(len(paths)):

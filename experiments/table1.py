@@ -176,7 +176,7 @@ def markdown(rows: list[dict[str, Any]], first: str, n_clips: int, data: Data) -
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
-        f"{n_clips} clips of 5.94 s, the {data.split} split; mean and 95 % interval (bootstrap over recordings). "
+        f"{n_clips} clips of 5.94 s, of {data}; mean and 95 % interval (bootstrap over recordings). "
         "kbps true: bytes of the code, without what a file or container has once. "
         "The paper's values are of MAESTRO's recordings.",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from importlib.util import find_spec
 
 import numpy as np
@@ -86,3 +87,20 @@ def music(tmp_path_factory):
     for number in range(4):
         soundfile.write(folder / f"piece{number}.wav", tones(7.0, seed=number), 22050)
     return folder
+
+
+@pytest.fixture
+def maestro(tmp_path):
+    """Three recordings in the MAESTRO layout, at three rates."""
+    rows = []
+    for number, split in enumerate(("train", "train", "validation")):
+        name = f"2004/piece{number}.flac"
+        (tmp_path / "2004").mkdir(exist_ok=True)
+        rate = (22050, 44100, 22050)[number]
+        soundfile.write(tmp_path / name, tones(7.0 + number, rate, seed=number), rate)
+        rows.append({"split": split, "audio_filename": name, "canonical_composer": "J. S. Bäch"})
+    with open(tmp_path / "maestro-v3.0.0.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return tmp_path

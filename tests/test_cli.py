@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from conftest import tones
 
+from snn_codec import corpus
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.storage import h5, spk
-from snn_codec.training.datasets import recordings
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_an_entropy_model_is_trained_and_used(checkpoint, music, tmp_path, capsy
     out = capsys.readouterr().out
     assert all(name in out for name in ("counted", "adaptive", "learned"))
     assert main(train) == 2 and "--force" in capsys.readouterr().err
-    sound = str(recordings(music, "train")[0])  # learned by heart
+    sound = str(corpus.paths(music, "train")[0])  # learned by heart
     first, second = tmp_path / "a.spk", tmp_path / "b.spk"
     assert main(["encode", sound, "-o", str(first), "--model", str(folder)]) == 0
     assert main(["encode", sound, "-o", str(second), "--model", str(checkpoint)]) == 0

@@ -1,72 +1,28 @@
-import csv
-
 import numpy as np
 import pytest
 import soundfile
 from conftest import tones
 
+from snn_codec import corpus
 from snn_codec import settings as config
-from snn_codec.errors import UserError
 from snn_codec.training.augmentation import augment, equaliser, loudest_step, room_response
-from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
+from snn_codec.training.datasets import Crops, StepSampler
 
 PLAIN = config.Training(seconds=0.5, augmentation=config.Augmentation(probability=0.0, attenuation_db=0.0))
 
 
-@pytest.fixture
-def maestro(tmp_path):
-    """Three recordings in the MAESTRO layout, at three rates."""
-    rows = []
-    for number, split in enumerate(("train", "train", "validation")):
-        name = f"2004/piece{number}.flac"
-        (tmp_path / "2004").mkdir(exist_ok=True)
-        rate = (22050, 44100, 22050)[number]
-        soundfile.write(tmp_path / name, tones(7.0 + number, rate, seed=number), rate)
-        rows.append({"split": split, "audio_filename": name, "canonical_composer": "J. S. Bäch"})
-    with open(tmp_path / "maestro-v3.0.0.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return tmp_path
-
-
-def test_the_table_says_the_split(maestro):
-    assert [path.name for path in recordings(maestro, "train")] == ["piece0.flac", "piece1.flac"]
-    assert [path.name for path in recordings(maestro, "validation")] == ["piece2.flac"]
-    with pytest.raises(UserError, match="no audio in the split 'test'"):
-        recordings(maestro, "test")
-    (maestro / "2004" / "piece1.flac").unlink()
-    with pytest.raises(UserError, match=r"piece1\.flac"):
-        recordings(maestro, "train")
-
-
-def test_any_folder_is_split_by_name(music):
-    train, validation = recordings(music, "train"), recordings(music, "validation")
-    assert train and validation and not set(train) & set(validation)
-    assert sorted(train + validation) == sorted(music.glob("*.wav"))
-
-
-def test_folders_that_cannot_be_used(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
-        recordings(tmp_path / "no", "train")
-    with pytest.raises(UserError, match="no audio"):
-        recordings(tmp_path, "train")
-    with pytest.raises(UserError, match="'dev' is not one of"):
-        recordings(tmp_path, "dev")
-
-
 def test_a_crop_depends_on_seed_and_number_alone(maestro):
     settings = config.Training(seconds=0.5)
-    crops, again = (Crops(recordings(maestro, "train"), 22050, settings) for _ in range(2))
+    crops, again = (Crops(corpus.paths(maestro, "train"), 22050, settings) for _ in range(2))
     for index in (5, 0, 123_456_789):
         np.testing.assert_array_equal(crops[index], again[index])
     assert not np.array_equal(crops[0], crops[1])
-    other = Crops(recordings(maestro, "train"), 22050, config.Training(seconds=0.5, seed=1))
+    other = Crops(corpus.paths(maestro, "train"), 22050, config.Training(seconds=0.5, seed=1))
     assert not np.array_equal(crops[0], other[0])
 
 
 def test_a_plain_crop_is_a_stretch_of_a_recording(maestro):
-    path = recordings(maestro, "train")[0]
+    path = corpus.paths(maestro, "train")[0]
     sound, _ = soundfile.read(path, dtype="float32")
     crops = Crops([path], 22050, PLAIN)
     for index in range(5):
@@ -91,15 +47,6 @@ def test_ranks_share_out_the_crops():
     pair = [list(StepSampler(1, 3, 2, rank, 2)) for rank in range(2)]
     assert sorted(pair[0] + pair[1]) == list(range(4, 12))
     assert len(StepSampler(1, 3, 2, 0, 2)) == len(pair[0])
-
-
-def test_clips_are_consecutive(maestro):
-    path = recordings(maestro, "validation")[0]
-    sound, _ = soundfile.read(path, dtype="float32")
-    found = list(clips([path], 50_000, 22050))
-    assert len(found) == len(sound) // 50_000
-    np.testing.assert_array_equal(np.concatenate(found), sound[: len(found) * 50_000])
-    assert len(list(clips([path, path], 50_000, 22050, each=1))) == 2
 
 
 # --- augmentation ---

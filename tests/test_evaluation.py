@@ -12,11 +12,12 @@ from conftest import tones
 from snn_codec import audio
 from snn_codec.cli import main
 from snn_codec.codec import Codec
+from snn_codec.corpus import paths
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures, perceptual, results
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data, evaluation
-from snn_codec.evaluation.evaluate import Selection, evaluate, jobs, scores_of
+from snn_codec.evaluation.evaluate import Selection, evaluate, jobs
 from snn_codec.listening import conditions
 from snn_codec.metrics import onset_si_snr, si_snr
 from snn_codec.parallel import Parallelism, Ranks
@@ -63,14 +64,6 @@ def test_clips_are_spread_evenly_and_those_to_hear_among_them(corpus):
     for bad in ({"clips": 0}, {"perceptual_clips": 0}):
         with pytest.raises(UserError, match="1 or more"):
             Selection(**bad)
-
-
-def test_midi_is_found_by_the_table_or_by_name(corpus, tmp_path):
-    assert scores_of(corpus, [corpus / "0.flac", corpus / "1.flac"]) == [corpus / "notes0.midi", None]
-    for name in ("a.mid", "b.midi", "other.mid"):
-        (tmp_path / name).touch()
-    found = scores_of(tmp_path, [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")])
-    assert found == [tmp_path / "a.mid", tmp_path / "b.midi", None]
 
 
 def test_onsets_are_counted_from_each_clips_start(codec, corpus):
@@ -261,6 +254,18 @@ def test_hearing_is_measured_on_some_clips(checkpoint, corpus, tmp_path, capsys,
     assert "3.000 to 3.000, 2 clips)" in capsys.readouterr().out
     values = [row["zimtohrli"] for row in results.read(tmp_path / "a.json")["clips"]]
     np.testing.assert_array_equal(values, [3.0, np.nan, np.nan, 3.0])
+
+
+def test_a_plain_folder_is_measured_whole_unless_a_split_is_asked_for(checkpoint, music, maestro, capsys):
+    part = len(paths(music, "train"))
+    assert 0 < part < 4
+    for data, options, said in (
+        (music, (), f"on all of {music}: 4 clips"),
+        (music, ("--split", "train"), f"on train of {music}: {part} clips"),
+        (maestro, (), f"on validation of {maestro}: 1 clips"),
+    ):
+        assert main(["evaluate", "--data", str(data), "--model", str(checkpoint), *options]) == 0
+        assert said in capsys.readouterr().out
 
 
 def test_differences_are_of_what_both_have(checkpoint, corpus):

@@ -3,8 +3,8 @@ import pytest
 import torch
 from rasters import bursty, raster
 
+from snn_codec import corpus
 from snn_codec.codec import Codec
-from snn_codec.training.datasets import recordings
 from snn_codec.training.rate import ContextNetwork, RateTraining, bits_per_cell, events_of, train_context
 
 QUICK = RateTraining(history=2, layers=(24,), steps=300, batch=8, crop_steps=64, learning_rate=1e-2)
@@ -64,6 +64,6 @@ def test_the_seed_decides_and_bad_input_is_refused():
 
 def test_events_to_learn_from_are_of_all_levels(prompted, music):
     codec = Codec.load(prompted)
-    paths = recordings(music, "train") * 3
+    paths = corpus.paths(music, "train") * 3
     densities = [events.mean() for events in events_of(codec, paths, 1.0)]
     assert len(densities) == len(paths) and max(densities) > 1.3 * min(densities)

@@ -28,6 +28,7 @@ LAYERS = [
         "audio",
         "cells",
         "checkpoints",
+        "corpus",
         "costs",
         "distortion",
         "errors",

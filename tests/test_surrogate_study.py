@@ -14,6 +14,7 @@ import torch
 from conftest import small_model
 from rich.console import Console
 
+from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec
@@ -21,7 +22,7 @@ from snn_codec.errors import UserError
 from snn_codec.files import exclusive
 from snn_codec.surrogate_study import grid
 from snn_codec.surrogate_study.grid import Cell, plan, read, result, write
-from snn_codec.training.datasets import Crops, recordings
+from snn_codec.training.datasets import Crops
 
 TINY = [
     "training.batch=2", "training.seconds=0.4", "training.warmup=2", "training.validation_clips=1",
@@ -106,7 +107,7 @@ def test_runs_differ_in_what_is_compared_alone(make):
     for settings in (free, other):
         torch.manual_seed(settings.training.seed)
         weights.append(Codec(settings.model).state_dict())
-        found = Crops(recordings(study.data[0], "train"), 22050, settings.training)
+        found = Crops(corpus.paths(study.data[0], "train"), 22050, settings.training)
         crops.append(torch.stack([found[index] for index in range(4)]))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert torch.equal(*crops)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snn_codec import audio, plots
+from snn_codec import audio, corpus, plots
 from snn_codec.analysis import figures, notes, readout, report, results
 from snn_codec.analysis.correlation import HALF_WIDTH, LAGS
 from snn_codec.analysis.notes import Score
@@ -24,7 +23,6 @@ from snn_codec.files import below, check_writable, replacing
 from snn_codec.stats import interval
 from snn_codec.storage import event_files, h5
 
-MIDI_SUFFIXES = (".mid", ".midi")
 LONGEST_PAGE = 600  # seconds; a page holds its sound, so it shows the beginning of what is longer
 
 
@@ -149,7 +147,7 @@ def _check(
     plots.pyplot()
     if options.readout:
         readout.transcription()
-        if options.split == "train" or len(inputs) != 1 or not tables(inputs[0]):
+        if options.split == "train" or len(inputs) != 1 or not _has_table(inputs[0]):
             raise UserError("a readout needs one folder in the MAESTRO layout, and another split than train")
 
 
@@ -203,12 +201,13 @@ def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]
     Raises:
         UserError: Something is missing; the message says of which recording.
     """
-    scores = [path for given in midi for path in (below(given, MIDI_SUFFIXES) if given.is_dir() else [given])]
+    scores = [
+        path for given in midi for path in (below(given, corpus.MIDI_SUFFIXES) if given.is_dir() else [given])
+    ]
     items: list[Item] = []
     for given in inputs:
-        table = tables(given)
-        if table and not scores:
-            items += _from_table(table, split)
+        if _has_table(given) and not scores:
+            items += [Item(*recording) for recording in corpus.recordings(given, split)]
             continue
         files = below(given, (*audio.SUFFIXES, *event_files.SUFFIXES)) if given.is_dir() else [given]
         for path in files:
@@ -223,31 +222,13 @@ def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]
     return [item if item.midi else _with_midi(item, scores) for item in items]
 
 
-def tables(folder: Path) -> Path | None:
-    """The table of a folder in the MAESTRO layout with its MIDI, if it is one."""
-    if not folder.is_dir():
-        return None
-    for path in sorted(folder.glob("*.csv")):
-        with open(path, newline="", encoding="utf-8", errors="replace") as file:
-            if {"split", "audio_filename", "midi_filename"} <= set(next(csv.reader(file), [])):
-                return path
-    return None
-
-
-def _from_table(table: Path, split: str) -> list[Item]:
-    with open(table, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
-    if not rows:
-        raise UserError(f"{table}: has no recording in the split {split!r}")
-    return [
-        Item(table.parent / row["audio_filename"], table.parent / row["midi_filename"], row["audio_filename"])
-        for row in rows
-    ]
+def _has_table(given: Path) -> bool:
+    return given.is_dir() and corpus.table(given) is not None
 
 
 def _with_midi(item: Item, scores: Sequence[Path]) -> Item:
     stem = Path(item.name).stem
-    beside = [item.path.with_name(stem + suffix) for suffix in MIDI_SUFFIXES]
+    beside = [item.path.with_name(stem + suffix) for suffix in corpus.MIDI_SUFFIXES]
     for path in scores or beside:
         if path.stem == stem and path.is_file():
             return Item(item.path, path, item.name)

@@ -62,7 +62,8 @@ def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         "--data", type=Path, required=required, help="folder in the MAESTRO layout, or of audio files"
     )
     parser.add_argument(
-        "--split", default="validation", help="train, validation or test (default validation)"
+        "--split",
+        help="train, validation or test (default validation in the MAESTRO layout, else the whole folder)",
     )
     parser.add_argument("--clips", type=int, help="at most this many clips, evenly spread (default: all)")
     parser.add_argument(

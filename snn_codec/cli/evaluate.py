@@ -47,10 +47,7 @@ def run(options: argparse.Namespace) -> int:
         results.write(options.json, result, force=options.force)
     if options.csv:
         results.write_rows(options.csv, result["clips"], force=options.force)
-    print(
-        f"{result['model']} ({result['fingerprint']}) on {data.split} of {data.folder}: "
-        f"{len(result['clips'])} clips"
-    )
+    print(f"{result['model']} ({result['fingerprint']}) on {data}: {len(result['clips'])} clips")
     for name, row in result["summary"].items():
         few = f", {row['clips']} clips" if row["clips"] < len(result["clips"]) else ""
         print(f"  {name:18} {row['mean']:9.3f}  (95 % interval {row['low']:.3f} to {row['high']:.3f}{few})")

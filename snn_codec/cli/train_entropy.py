@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec import checkpoints, progress
+from snn_codec import checkpoints, corpus, progress
 from snn_codec.cli.common import add_device, add_force
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
@@ -33,13 +33,12 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--steps {options.steps}, --hours {options.hours}: must be more than 0")
 
     from snn_codec.loading import load
-    from snn_codec.training.datasets import recordings
     from snn_codec.training.rate import RateTraining, bits_per_cell, events_of, train_context
 
     codec = load(options.model, options.device)
     matrices = []
     for split in ("train", "validation"):
-        paths = [path for folder in options.data for path in recordings(folder, split)]
+        paths = [path for folder in options.data for path in corpus.paths(folder, split)]
         with progress.bar(f"encoding the {split} split", 1) as advance:
             matrices.append(events_of(codec, paths, options.hours, options.seed, advance))
     settings = RateTraining(steps=options.steps, seed=options.seed)

@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from snn_codec import corpus
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.coders import Coder
 from snn_codec.evaluation.command import Data, evaluation
 from snn_codec.parallel import Ranks
 from snn_codec.stats import MEASURES
-from snn_codec.training.datasets import recordings
 
 
 def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str,
 
 def _key(coder: Coder, data: Data) -> str:
     """12 hexadecimal digits that stand for all that decides the numbers."""
-    files = [(path.name, path.stat().st_size) for path in recordings(data.folder, data.split)]
+    files = [(path.name, path.stat().st_size) for path in corpus.paths(data.folder, data.split)]
     chosen = data.selection
     heard = [chosen.perceptual, chosen.perceptual_clips] if chosen.perceptual else None
     parts = [coder.fingerprint, data.split, chosen.clips, heard, MEASURES, files]

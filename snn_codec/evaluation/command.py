@@ -14,33 +14,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """The recordings of one split, and the clips of them to measure.
+    """The recordings of one split (None: of the whole folder), and the clips of them to measure.
 
     Raises:
-        UserError: See `datasets.recordings`, `Selection` and `perceptual.check`.
+        UserError: See `corpus.recordings`, `Selection` and `perceptual.check`.
     """
 
     folder: Path
-    split: str
+    split: str | None
     selection: Selection
 
     @classmethod
     def of(
         cls,
         folder: Path,
-        split: str,
+        split: str | None,
         *,
         clips: int | None = None,
         perceptual: str = "",
         perceptual_clips: int = 50,
     ) -> Data:
         """By what the command line says: see its options of these names."""
+        from snn_codec import corpus
         from snn_codec.evaluation import perceptual as measures
         from snn_codec.evaluation.evaluate import Selection
 
         names = tuple(name.strip() for name in perceptual.split(",") if name.strip())
         measures.check(names)
+        split = corpus.measured_split(folder, split)
         return cls(folder, split, Selection(clips, names, perceptual_clips))
+
+    def __str__(self) -> str:
+        return f"{self.split} of {self.folder}" if self.split else f"all of {self.folder}"
 
 
 def evaluation(
@@ -51,16 +56,20 @@ def evaluation(
     Raises:
         UserError: See `evaluate.evaluate`.
     """
-    from snn_codec import progress
-    from snn_codec.evaluation.evaluate import evaluate, scores_of
+    from snn_codec import corpus, progress
+    from snn_codec.evaluation.evaluate import evaluate
     from snn_codec.stats import summary
-    from snn_codec.training.datasets import recordings
 
-    paths = recordings(data.folder, data.split)
+    found = corpus.recordings(data.folder, data.split)
     first = ranks is None or ranks.is_main
     with progress.bar(f"evaluating {coder.name}", 1, shown=shown and first) as advance:
         rows = evaluate(
-            coder, paths, advance, scores=scores_of(data.folder, paths), selection=data.selection, ranks=ranks
+            coder,
+            [recording.path for recording in found],
+            advance,
+            scores=[recording.midi for recording in found],
+            selection=data.selection,
+            ranks=ranks,
         )
     if not first:
         return None
@@ -68,7 +77,7 @@ def evaluation(
         "model": coder.name,
         "fingerprint": coder.fingerprint,
         "data": str(data.folder),
-        "split": data.split,
+        "split": data.split or "all",
         "summary": summary(rows),
         "clips": rows,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +11,8 @@ import numpy as np
 import torch
 
 from snn_codec import audio, midi
-from snn_codec.analysis.command import MIDI_SUFFIXES, tables
 from snn_codec.codec import Codec
+from snn_codec.corpus import clips
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.coders import Coder, ModelCoder
@@ -21,7 +20,6 @@ from snn_codec.evaluation.perceptual import PERCEPTUAL
 from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
 from snn_codec.parallel import Parallelism, Ranks
 from snn_codec.stats import Row
-from snn_codec.training.datasets import clips
 
 
 @dataclass(frozen=True)
@@ -90,22 +88,6 @@ def _spread(places: list[tuple[int, int]], number: int | None) -> list[tuple[int
     if number is None or number >= len(places):
         return places
     return [places[int(place)] for place in np.linspace(0, len(places) - 1, number).round()]
-
-
-def scores_of(folder: Path, paths: Sequence[Path]) -> list[Path | None]:
-    """The MIDI file of each recording: by the table of a MAESTRO layout, else of the same name beside it; or None."""
-    named = {}
-    table = tables(folder)
-    if table:
-        with open(table, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                named[table.parent / row["audio_filename"]] = table.parent / row["midi_filename"]
-    found: list[Path | None] = []
-    for path in paths:
-        beside = [path.with_suffix(suffix) for suffix in MIDI_SUFFIXES]
-        candidates = [*([named[path]] if path in named else []), *beside]
-        found.append(next((candidate for candidate in candidates if candidate.is_file()), None))
-    return found
 
 
 def measured(coder: Coder, job: Job) -> list[Row]:

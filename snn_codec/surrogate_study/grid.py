@@ -21,12 +21,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive, replacing
 from snn_codec.models import surrogates
-from snn_codec.training.datasets import recordings
 from snn_codec.training.optim import optimisers
 
 SETTINGS = ("free", "sparse")
@@ -139,7 +139,7 @@ def plan(
             )  # contradictions show here, not in runs
     for folder in data:
         for split in ("train", "validation"):
-            recordings(folder, split)
+            corpus.recordings(folder, split)
     return Study(base, tuple(folder.resolve() for folder in data), tuple(choices), seeds)
 
 

@@ -1,15 +1,8 @@
-"""Recordings on disk and random crops of them.
-
-A data folder has the MAESTRO layout (a CSV with the columns `split` and `audio_filename`) or is any folder
-that holds audio files.
-"""
+"""Random crops of recordings, and which of them a process takes."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,68 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from snn_codec import audio, loudness
 from snn_codec import settings as config
-from snn_codec.errors import UserError
-from snn_codec.files import below
 from snn_codec.training.augmentation import augment
-
-SPLITS = ("train", "validation", "test")
-
-
-def recordings(folder: str | os.PathLike, split: str) -> list[Path]:
-    """The audio files of one split of a data folder, in a fixed order.
-
-    In the MAESTRO layout the CSV says which; in any other folder a hash of the name puts every tenth file into
-    `validation`, the rest into `train` (a folder too small for that gives its first file to validation).
-
-    Raises:
-        UserError: No such folder, no such split, no audio in it, or files that the CSV names are missing.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give a folder of recordings")
-    if split not in SPLITS:
-        raise UserError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    tables = [path for path in sorted(folder.glob("*.csv")) if _is_maestro(path)]
-    if len(tables) > 1:
-        raise UserError(f"{folder}: has {len(tables)} tables with splits; keep one")
-    found = _from_table(tables[0], split) if tables else _from_folder(folder, split)
-    if not found:
-        raise UserError(f"{folder}: has no audio in the split {split!r}")
-    return found
-
-
-def _is_maestro(path: Path) -> bool:
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return {"split", "audio_filename"} <= set(next(csv.reader(file), []))
-    except UnicodeDecodeError:
-        return False
-
-
-def _from_table(table: Path, split: str) -> list[Path]:
-    with open(table, newline="", encoding="utf-8") as file:
-        paths = [
-            table.parent / row["audio_filename"] for row in csv.DictReader(file) if row["split"] == split
-        ]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise UserError(
-            f"{table}: names {missing[0].name}, which is not there ({len(missing)} files are missing)"
-        )
-    return paths
-
-
-def _from_folder(folder: Path, split: str) -> list[Path]:
-    paths = audio_files(folder)
-    if split == "test":
-        return []
-    held = [path for path in paths if hashlib.sha256(path.name.encode()).digest()[0] % 10 == 0] or paths[:1]
-    return held if split == "validation" else [path for path in paths if path not in held] or paths
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """All audio files at any depth below a folder, sorted."""
-    return below(folder, audio.SUFFIXES)
 
 
 class Crops(Dataset[Tensor]):
@@ -144,21 +76,3 @@ class StepSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self.steps) * self.batch
-
-
-def clips(
-    paths: Iterable[Path], length: int, sample_rate: int, *, each: int | None = None
-) -> Iterator[np.ndarray]:
-    """Consecutive clips of `length` samples at `sample_rate`, from every recording (its first `each` ones).
-
-    A remainder shorter than a clip is left out, as in the paper.
-    """
-    for path in paths:
-        rest, given = np.zeros(0, np.float32), 0
-        for block in audio.resampled(audio.read_blocks(path), audio.info(path).sample_rate, sample_rate):
-            rest = np.concatenate([rest, block])
-            while len(rest) >= length and given != each:
-                yield rest[:length]
-                rest, given = rest[length:], given + 1
-            if given == each:
-                break

@@ -23,12 +23,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.parallel import free_cores
 from snn_codec.training import run_folder
-from snn_codec.training.datasets import Crops, StepSampler, clips, recordings
+from snn_codec.training.datasets import Crops, StepSampler
 from snn_codec.training.frozen import with_model_of
 from snn_codec.training.log import Log
 from snn_codec.training.optim import gradient_scaler
@@ -78,7 +79,7 @@ class Loop:
         self.fabric, self.console = fabric, console
         self.step, self.best, self.elapsed = 0, -math.inf, 0.0
         paths = {
-            split: [recordings(folder, split) for folder in run.data] for split in ("train", "validation")
+            split: [corpus.paths(folder, split) for folder in run.data] for split in ("train", "validation")
         }
         contents = run_folder.described(run, paths)
         if run.resume:
@@ -174,7 +175,7 @@ class Loop:
     def _validation_clips(self, paths: Sequence[Path]) -> list[np.ndarray]:
         """The first chunk of recordings that are long enough, evenly chosen."""
         length, rate = CHUNK_STEPS * self.settings.model.hop, self.settings.model.sample_rate
-        long_enough = list(clips(paths, length, rate, each=1))
+        long_enough = list(corpus.clips(paths, length, rate, each=1))
         if not long_enough:
             raise UserError(f"{self.place.data[0]}: no validation recording is {length / rate:.1f} s long")
         count = min(len(long_enough), self.training.validation_clips)
