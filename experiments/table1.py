@@ -21,13 +21,14 @@ from snn_codec.cli.common import add_data, add_parallelism
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures
 from snn_codec.evaluation.cache import evaluated
+from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.command import Data
 from snn_codec.files import replacing
 from snn_codec.parallel import Parallelism, Ranks
 from snn_codec.stats import differences, summary
 
 SHIPPED = ("free", "rvq", "sparse", "mu-sparse")
-OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200")
+OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200", "mdct:0.5", "mdct:1", "mdct:2.6")
 LEVELS = (0, 4, 8, 12, 16, 20, 24, 28)
 PAPER = {  # kbps, SI-SNR in dB, ViSQOL; on MAESTRO's recordings
     "rvq": (3.445, 11.11, 2.85),
@@ -109,7 +110,7 @@ def evaluations(
     return found, status
 
 
-def at_levels(coder: coders.Coder, levels: Sequence[int]) -> list[coders.Coder]:
+def at_levels(coder: Coder, levels: Sequence[int]) -> list[Coder]:
     """A model that has levels and was given without one, at each of these; any other coder alone."""
     if not isinstance(coder, coders.ModelCoder) or coder.level is not None:
         return [coder]

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="free",
         help="a shipped model or a checkpoint folder, MODEL@LEVEL, MODEL+DECODER, MODEL+diffusion:STEPS, "
-        "MODEL+search:STEPS, opus:KBPS, mp3:KBPS or codec2:BITS (default free)",
+        "MODEL+search:STEPS, opus:KBPS, mp3:KBPS, codec2:BITS or mdct:KBPS (default free)",
     )  # fmt: skip
     add_data(parser)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")

@@ -11,7 +11,7 @@ from typing import Any
 from snn_codec import corpus
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
-from snn_codec.evaluation.coders import Coder
+from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.command import Data, evaluation
 from snn_codec.parallel import Ranks
 from snn_codec.stats import MEASURES

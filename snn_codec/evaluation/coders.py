@@ -7,6 +7,7 @@ free+diffusion:12         and with that many steps of its sampler
 sparse+search:20          with so many steps of the search for better events
 opus:6, mp3:8             Opus or MP3 at that many kbps
 codec2:3200               Codec 2 at that many bits a second
+mdct:2.6                  the textbook (`transform`) at that many kbps
 
 All code one clip at a time, so a clip's numbers are its own.
 """
@@ -18,7 +19,6 @@ import io
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from snn_codec import audio, decoders
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.evaluation.coder import Coded, Coder
+from snn_codec.evaluation.transform import TextbookCoder
 from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
@@ -34,33 +36,8 @@ from snn_codec.search import Search
 from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import EntropyModel
 
-NONE = float("nan")
-CLASSICAL = (*conditions.LOSSY, "codec2")  # each at a rate that its name says after a colon
+CLASSICAL = (*conditions.LOSSY, "codec2", "mdct")  # each at a rate that its name says after a colon
 MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.NAMES)})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+))?")
-
-
-class Coded(NamedTuple):
-    """A decoded clip, float32 as long as the clip, and what its code costs; NaN where there are no events."""
-
-    audio: np.ndarray
-    kbps: float
-    dense_kbps: float = NONE
-    density: float = NONE
-    events_per_second: float = NONE
-
-
-class Coder(Protocol):
-    """Whatever makes a clip of `length` samples at `sample_rate` smaller, and gives it back.
-
-    `fingerprint` changes when the results may.
-    """
-
-    name: str
-    fingerprint: str
-    sample_rate: int
-    length: int
-
-    def code(self, clip: np.ndarray) -> Coded: ...
 
 
 class ModelCoder:
@@ -141,6 +118,8 @@ def load(name: str, device: str = "cpu") -> Coder:
         UserError: There is none, it has no such level, or a package is missing.
     """
     kind, colon, _ = name.partition(":")
+    if colon and kind == "mdct":
+        return TextbookCoder(name)
     if colon and kind in CLASSICAL:
         return ConditionCoder(name)
     parts = MODEL.fullmatch("" if Path(name).is_dir() else name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from snn_codec.evaluation.coders import Coder
+    from snn_codec.evaluation.coder import Coder
     from snn_codec.evaluation.evaluate import Selection
     from snn_codec.parallel import Ranks
 

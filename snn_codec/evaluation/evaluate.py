@@ -15,7 +15,8 @@ from snn_codec.codec import Codec
 from snn_codec.corpus import clips
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
-from snn_codec.evaluation.coders import Coder, ModelCoder
+from snn_codec.evaluation.coder import Coder
+from snn_codec.evaluation.coders import ModelCoder
 from snn_codec.evaluation.perceptual import PERCEPTUAL
 from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
 from snn_codec.parallel import Parallelism, Ranks

@@ -42,7 +42,7 @@ def encode_cells(cells: np.ndarray, probabilities: np.ndarray) -> bytes:
     """Code of bool `[n]`, each an event with probability `probabilities / 65536`, within a byte of the ideal."""
     encoder = RangeEncoder()
     encoder.encode(cells.astype(np.int32), _CELLS, (probabilities / ONE).astype(np.float32))
-    return _shortest(encoder)
+    return shortest(encoder)
 
 
 def ideal_bits(cells: np.ndarray, probabilities: np.ndarray) -> float:
@@ -129,7 +129,7 @@ def bits(events: np.ndarray) -> dict[str, float]:
     }
 
 
-def _shortest(encoder: RangeEncoder) -> bytes:
+def shortest(encoder: RangeEncoder) -> bytes:
     """The fewest bytes that, with zeros after them, lie in the encoder's final interval."""
     n_words, (lower, width) = encoder.pos()  # the interval, bar the words already written
     sealed = encoder.get_compressed().astype(">u4").tobytes().ljust(4 * n_words + 8, b"\0")
