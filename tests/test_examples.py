@@ -1,0 +1,33 @@
+"""Every script of examples/ runs, and says what it is there to show."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAID = {
+    "encode_decode": ("EventMatrix(80 units x 431 steps", "kbps", "SI-SNR 1"),
+    "read_spikes": ("first half: EventMatrix", "tokens, the first are", "events by h5py"),
+    "train_tiny": ("EventMatrix(32 units", "dB after 20 steps"),
+    "notes_against_events": ("304 onsets", "by chance 0.051", "  unit"),
+    "add_a_surrogate": ("H' at -1, 0, 0.5: [0.107", "trained with add_a_surrogate:gauss:0.5"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_runs(name, tmp_path):
+    arguments = [] if name == "notes_against_events" else [str(tmp_path)]
+    script = EXAMPLES / f"{name}.py"
+    found = subprocess.run(
+        [sys.executable, script, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert all(words in found.stdout for words in SAID[name]), found.stdout
+
+
+def test_all_examples_are_run_and_short():
+    scripts = list(EXAMPLES.glob("*.py"))
+    assert {script.stem for script in scripts} == set(SAID)
+    assert all(len(script.read_text().splitlines()) <= 62 for script in scripts)
