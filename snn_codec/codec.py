@@ -1,53 +1,43 @@
-"""The codec: encoder, bottleneck and decoder, composed; audio to events and back.
+"""The codec: audio to events and back.
 
-Long audio is cut on one canonical grid of chunks (`events.CHUNK_STEPS`). Each chunk is computed from its own
-samples and `context_steps` steps borrowed on both sides, at the gain of `snn_codec.loudness`. Whole recordings,
-streams and folders all run these same windows, so they give the same events. The spectral networks see no
-further than the context, so their output is that of the whole recording in one piece; the LSTM of SEANet
-could see further, and is cut there.
+Long audio is cut on one canonical grid of chunks (`snn_codec.chunks`), so that whole recordings, streams and folders
+give the same events. The spectral networks see no further than a chunk's margins, so their output is that of the whole
+recording in one piece; the LSTM of SEANet could see further, and is cut there.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from snn_codec import checkpoints, decoders, loudness
-from snn_codec import settings as config
+from snn_codec import decoders, loudness
 from snn_codec.audio import resampled
+from snn_codec.checkpoints import DEFAULT, PLAIN, Checkpoint, Weights
+from snn_codec.chunks import Grid, Window, batches, spans, windows
 from snn_codec.errors import UserError
-from snn_codec.events import CHUNK_STEPS, Builder, EventMatrix, steps_for
-from snn_codec.files import replacing
-from snn_codec.levels import Prompts, numbers, valid
-from snn_codec.models.conformer import ConformerStack
-from snn_codec.models.spiking import SpikingBottleneck
+from snn_codec.events import Builder, EventMatrix
+from snn_codec.levels import Prompts, valid
+from snn_codec.models.network import Network, level_of
 from snn_codec.search import Search, searched
-from snn_codec.storage.entropy_model import FILE_NAME as ENTROPY_FILE
+from snn_codec.settings import Model
 from snn_codec.storage.entropy_model import EntropyModel
-from snn_codec.weights import digest, pack, unpack
 
 
-class Output(NamedTuple):
-    """What a training step needs: the decoded audio, the spikes, and the bottleneck's relative residual."""
+class Spikes(NamedTuple):
+    """A batch of events: spikes, float32 0 or 1 `[batch, unit, step]`, and loudness, uint8 `[batch, chunk]`."""
 
-    audio: Tensor
     spikes: Tensor
-    residual: Tensor
+    loudness: Tensor
 
 
-class Codec(nn.Module):
-    """Audio -> events -> audio, by three interchangeable parts.
+class Codec(Network):
+    """A network with what is needed to code whole recordings with it.
 
     Args:
         model: Which parts, their sizes, and the grid that they share.
@@ -62,42 +52,11 @@ class Codec(nn.Module):
         UserError: Settings that contradict each other.
     """
 
-    def __init__(self, model: config.Model):
-        super().__init__()
-        self.settings = model
+    def __init__(self, model: Model):
+        super().__init__(model)
         self.entropy_model: EntropyModel | None = None
         self.active_decoder: decoders.Decoder | None = None
-        self.decoders: tuple[str, ...] = (decoders.PLAIN,)
-        self.encoder = model.encoder.build_encoder(model)
-        self.before = ConformerStack(model.encoder.width, model.levels, model.conformer)
-        self.bottleneck = model.bottleneck.build_bottleneck(model)
-        self.after = ConformerStack(model.encoder.width, model.levels, model.conformer)
-        self.decoder = model.decoder.build_decoder(model)
-
-    def forward(self, audio: Tensor, level: Tensor | None = None) -> Output:
-        """Normalised audio `[batch, samples]`, levels `[batch, 1]` or None -> what the training loss needs."""
-        features = self.before(self.encoder(audio), level)
-        quantised, spikes, residual = self.bottleneck(features)
-        return Output(self.decoder(self.after(quantised, level))[:, : audio.shape[-1]], spikes, residual)
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Batch norm by running statistics inside the block, whatever mode the codec is in."""
-        was_training = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(was_training)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for the weights and settings; events carry them."""
-        return digest(config.identity(self.settings), self.state_dict())
+        self.decoders: tuple[str, ...] = (PLAIN,)
 
     def encode(
         self,
@@ -141,27 +100,27 @@ class Codec(nn.Module):
 
         `progress` is called with the seconds of audio done.
         """
-        codes: list[int] = []
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
-        prompts = self.prompts(level)
-        builder, done = Builder(self.settings.units), 0
+        grid, prompts = Grid.of(self.settings), self.prompts(level)
         if search:
-            grid = windows(counted, codes, self.settings.hop, self.settings.margin_steps)
-            coded = searched(Search(self, search), grid, prompts.codes)
+            coded = searched(Search(self, search, self.entropy_model), windows(counted, grid), prompts.codes)
         else:
-            coded = self._coded(counted, codes, batch_size, self.bottleneck.encode, prompts)
-        for spikes in coded:
+            coded = self._coded(counted, batch_size, self.quantise, prompts)
+        builder, codes, done = Builder(self.settings.units), [], 0
+        for window, spikes in coded:
             builder.append((spikes > 0.5).cpu().numpy())
-            done += spikes.shape[1] * self.settings.hop
+            codes.append(window.loudness)
+            done += window.steps * grid.hop
             progress(done / self.settings.sample_rate)
         return EventMatrix(
             builder.build(),
             self.settings.sample_rate,
-            self.settings.hop,
+            grid.hop,
             counted.samples,
-            self.fingerprint,
-            np.array(codes, np.uint8),
+            fingerprint=self.fingerprint,
+            loudness=np.array(codes, np.uint8),
             levels=prompts.codes(len(codes)),
+            chunk_steps=grid.chunk_steps,
         )
 
     def prompts(self, level: float | np.ndarray | None) -> Prompts:
@@ -178,42 +137,34 @@ class Codec(nn.Module):
         Raises:
             UserError: As `encode`, or the bottleneck has no neurons.
         """
-        if not isinstance(self.bottleneck, SpikingBottleneck):
+        if not hasattr(self.bottleneck, "encode_with_membrane"):
             raise UserError(f"a bottleneck of kind {self.settings.bottleneck.kind} has no membranes")
         blocks = resampled([np.asarray(audio)], sample_rate, self.settings.sample_rate)
 
-        def membrane(features: Tensor) -> Tensor:
-            return self.bottleneck.encode_with_membrane(features)[1]
+        def membrane(features: Tensor, level: Tensor | None) -> Tensor:
+            given = level_of(self.settings.bottleneck, level)
+            return self.bottleneck.encode_with_membrane(features, **given)[1]
 
-        coded = self._coded(blocks, [], 1, membrane, self.prompts(None))
-        return np.concatenate([part.cpu().numpy() for part in coded], 1)
+        coded = self._coded(blocks, 1, membrane, self.prompts(None))
+        return np.concatenate([part.cpu().numpy() for _, part in coded], 1)
 
     def _coded(
         self,
         blocks: Iterable[np.ndarray],
-        codes: list[int],
         batch_size: int,
-        code: Callable[[Tensor], Tensor],
+        code: Callable[[Tensor, Tensor | None], Tensor],
         prompts: Prompts,
-    ) -> Iterator[Tensor]:
-        """`code` of the features, `[unit, step]`, of one chunk after the other; loudness codes go to `codes`."""
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """Each window, and `code` of its features in the steps of the chunk, `[unit, step]`."""
         done = 0
-        for batch in _batches(
-            windows(blocks, codes, self.settings.hop, self.settings.margin_steps), batch_size
-        ):
+        for batch in batches(windows(blocks, Grid.of(self.settings)), batch_size):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             level = self.level_tensor(prompts.codes(done + len(batch))[done:, None])
             with torch.inference_mode(), self.evaluating():
-                coded = code(self.before(self.encoder(audio), level))
+                coded = code(self.analyse(audio, level), level)
             for window, chunk in zip(batch, coded, strict=True):
-                yield chunk[:, window.before : window.before + window.steps]
+                yield window, chunk[:, window.before : window.before + window.steps]
             done += len(batch)
-
-    def level_tensor(self, codes: np.ndarray) -> Tensor | None:
-        """Codes of levels, `[batch, step or 1]`, as the networks want them; None if the model has no levels."""
-        if not codes.size:
-            return None
-        return torch.from_numpy(numbers(codes)).to(self.device)
 
     def decode(self, events: EventMatrix) -> np.ndarray:
         """Events as audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.
@@ -224,28 +175,29 @@ class Codec(nn.Module):
         return np.concatenate(list(self.decode_blocks(events)))
 
     def decode_blocks(self, events: EventMatrix) -> Iterator[np.ndarray]:
-        """As `decode`, chunk by chunk: float32 blocks of up to 256 steps, in bounded memory."""
+        """As `decode`, chunk by chunk: float32 blocks of up to a chunk's steps, in bounded memory."""
         self._check(events)
-        hop, context, tail = events.hop, self.settings.margin_steps, np.zeros(0, np.float32)
-        fade = min(context, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
-        for start in range(0, events.n_steps, events.chunk_steps):
-            stop = min(start + events.chunk_steps, events.n_steps)
-            first, last = max(0, start - context), min(events.n_steps, stop + context)
-            spikes = torch.from_numpy(events.window(first, last)[None].astype(np.float32)).to(self.device)
-            level = self.level_tensor(np.repeat(events.levels, events.chunk_steps)[None, first:last])
+        grid, tail = Grid.of(self.settings), np.zeros(0, np.float32)
+        hop = grid.hop
+        fade = min(grid.margin_steps, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
+        for span in spans(events.n_steps, grid):
+            spikes = events.window(span.first, span.last)[None].astype(np.float32)
+            codes = np.repeat(events.levels, grid.chunk_steps)[None, span.first : span.last]
             with torch.inference_mode(), self.evaluating():
-                features = self.after(self.bottleneck.decode(spikes), level)
-                decode = (
-                    partial(self.active_decoder, first=first, plain=self.decoder)
-                    if self.active_decoder
-                    else self.decoder
+                audio = self._sound(
+                    torch.from_numpy(spikes).to(self.device), self.level_tensor(codes), span.first
                 )
-                audio = decode(features)[0].float().cpu().numpy()
-            begin, end = start * hop, min(stop * hop, events.n_samples)
-            gain = loudness.gain(events.loudness, events.chunk_steps * hop, begin, end)
-            chunk = audio[begin - first * hop : end - first * hop]
+            audio = audio[0].float().cpu().numpy()
+            begin, end = span.start * hop, min(span.stop * hop, events.n_samples)
+            gain = loudness.gain(events.loudness, grid.chunk_steps * hop, begin, end)
+            chunk = audio[begin - span.first * hop : end - span.first * hop]
             yield decoders.faded(tail, chunk) * gain
-            tail = audio[stop * hop - first * hop :][:fade]
+            tail = audio[(span.stop - span.first) * hop :][:fade]
+
+    def _sound(self, spikes: Tensor, level: Tensor | None, first: int = 0) -> Tensor:
+        """Audio `[batch, step * hop]` of spikes, by the decoder that is active; `first` is the first one's step."""
+        inputs, plain = self.dequantise(spikes, level), partial(self.synthesise, level=level)
+        return self.active_decoder(inputs, first, plain, level) if self.active_decoder else plain(inputs)
 
     def _check(self, events: EventMatrix) -> None:
         ours = self.fingerprint
@@ -254,28 +206,102 @@ class Codec(nn.Module):
                 f"these events were made by the model {events.fingerprint or '(none)'}, "
                 f"but this model is {ours}; decode with the model that encoded"
             )
-        grid = (events.n_units, events.sample_rate, events.hop, len(events.loudness))
-        expected = (self.settings.units, self.settings.sample_rate, self.settings.hop, events.n_chunks)
+        model = self.settings
+        grid = (events.n_units, events.sample_rate, events.hop, events.chunk_steps, len(events.loudness))
+        expected = (model.units, model.sample_rate, model.hop, model.chunk_steps, events.n_chunks)
         if grid != expected:
             raise UserError(
-                f"units, sample rate, hop and number of loudness codes are {grid}, where this model has {expected}"
+                f"units, sample rate, hop, steps a chunk and number of loudness codes are {grid}, where this model "
+                f"has {expected}"
             )
-        if (len(events.levels) > 0) != (self.settings.levels > 0) or (
-            self.settings.levels and not valid(events.levels, self.settings.levels)
+        if (len(events.levels) > 0) != (model.levels > 0) or (
+            model.levels and not valid(events.levels, model.levels)
         ):
             raise UserError(
                 f"these events have {'a' if len(events.levels) else 'no'} compression level, and this model "
-                f"has {self.settings.levels or 'no'} levels; decode with the model that encoded"
+                f"has {model.levels or 'no'} levels; decode with the model that encoded"
             )
 
-    def save(
+    def spikes(self, audio: Tensor, *, level: float | Tensor | None = None) -> Spikes:
+        """A batch of audio as events, differentiable, on the audio's device.
+
+        Gradients go through the surrogate of the neurons and the networks; loudness, which is measured and quantised
+        chunk by chunk as in `encode`, has none. All steps are computed at once, so memory grows with the length.
+
+        Args:
+            audio: float `[batch, samples]`, or `[batch, channel, samples]`, whose mean is coded, at the codec's rate.
+            level: Of a model that has levels: one, or `[batch]`; a quarter of the way up if not given.
+
+        Raises:
+            UserError: Another shape, or no such level.
+
+        Example:
+            spikes, loudness = codec.spikes(audio)
+            sound = codec.audio(spikes, loudness, samples=audio.shape[-1])
+        """
+        mono = audio.mean(1) if audio.ndim == 3 else audio
+        if mono.ndim != 2 or not mono.numel() or not mono.is_floating_point():
+            raise UserError(
+                f"audio must be float [batch, channel, samples], not {audio.dtype} {list(audio.shape)}"
+            )
+        grid, samples = Grid.of(self.settings), mono.shape[-1]
+        whole = mono.detach().cpu().float().numpy()
+        size = grid.chunk_steps * grid.hop
+        codes = torch.tensor(
+            [
+                [loudness.measure(x[at : at + size], grid.hop) for at in range(0, samples, size)]
+                for x in whole
+            ],
+            dtype=torch.uint8,
+        )
+        normal = mono / self._gain(codes, samples).to(mono)
+        normal = torch.nn.functional.pad(normal, (0, -samples % grid.hop))
+        chosen = self._levels(level, len(mono))
+        return Spikes(self.quantise(self.analyse(normal, chosen), chosen), codes.to(mono.device))
+
+    def audio(
         self,
-        path: str | Path,
+        spikes: Tensor,
+        loudness: Tensor,
         *,
-        weights: Literal["float32", "float16", "int8"] = "float32",
-        force: bool = False,
-    ) -> None:
-        """Write the checkpoint: `config.json`, `model.safetensors`, and the entropy model, in the folder `path`.
+        level: float | Tensor | None = None,
+        samples: int | None = None,
+    ) -> Tensor:
+        """What `spikes` gives as audio, `[batch, 1, samples]`, differentiable, on the spikes' device.
+
+        Args:
+            spikes: `[batch, unit, step]`.
+            loudness: uint8 `[batch, chunk]`.
+            level: As in `spikes`.
+            samples: How many there were; all of the steps' if not given.
+
+        Raises:
+            UserError: Shapes that do not fit, or no such level.
+        """
+        grid = Grid.of(self.settings)
+        steps = spikes.shape[-1] if spikes.ndim == 3 else 0
+        expected = (len(spikes), -(-steps // grid.chunk_steps))
+        if not steps or spikes.shape[1] != self.settings.units or tuple(loudness.shape) != expected:
+            raise UserError(
+                f"spikes must be [batch, {self.settings.units}, steps] with a loudness for each chunk of "
+                f"{grid.chunk_steps} steps, not {list(spikes.shape)} with {list(loudness.shape)}"
+            )
+        sound = self._sound(spikes, self._levels(level, len(spikes)))[:, :samples]
+        return (sound * self._gain(loudness.cpu(), sound.shape[-1]).to(sound)).unsqueeze(1)
+
+    def _gain(self, codes: Tensor, samples: int) -> Tensor:
+        """The gain of loudness codes `[batch, chunk]`, `[batch, samples]`."""
+        size = self.settings.chunk_steps * self.settings.hop
+        return torch.from_numpy(np.stack([loudness.gain(row, size, 0, samples) for row in codes.numpy()]))
+
+    def _levels(self, level: float | Tensor | None, batch: int) -> Tensor | None:
+        """Levels as the networks want them, `[batch, 1]`, in eighths."""
+        values = torch.as_tensor(np.nan if level is None else level).expand(batch).tolist()
+        codes = [self.prompts(None if np.isnan(value) else value).codes(1) for value in values]
+        return self.level_tensor(np.stack(codes))
+
+    def save(self, path: str | Path, *, weights: Weights = "float32", force: bool = False) -> None:
+        """Write the checkpoint (`snn_codec.checkpoints`), without further decoders, to the folder `path`.
 
         With other `weights` than float32, matrices are rounded to float16, or to 8-bit integers with a scale for
         each row, and what only training needs is left out; the model that is loaded again is that rounded one, with
@@ -284,30 +310,17 @@ class Codec(nn.Module):
         Raises:
             UserError: The files exist (without `force`) or cannot be written.
         """
-        folder = Path(path)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be made ({error.strerror})") from error
-        tensors = pack(self.state_dict(), weights)
-        content = {
-            "fingerprint": digest(config.identity(self.settings), unpack(tensors)),
-            "model": config.to_dict(self.settings),
-        }
-        with replacing(folder / "model.safetensors", force=force) as temporary:
-            save_file(tensors, temporary)
-        with replacing(folder / "config.json", force=force) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-        if self.entropy_model is not None:
-            self.entropy_model.save(folder / ENTROPY_FILE, force=force)
+        Checkpoint(Path(path)).save_codec(
+            self.settings, self.state_dict(), self.entropy_model, weights=weights, force=force
+        )
 
     @classmethod
     def load(
         cls,
-        name: str | Path = checkpoints.DEFAULT,
+        name: str | Path = DEFAULT,
         device: str | torch.device = "cpu",
         *,
-        decoder: str = decoders.PLAIN,
+        decoder: str = PLAIN,
         sampling: decoders.Sampling | None = None,
     ) -> Codec:
         """The codec in the checkpoint folder `name`, or the shipped one of that name, ready to use.
@@ -317,32 +330,17 @@ class Codec(nn.Module):
         Raises:
             UserError: No such checkpoint, no such decoder in it, or a damaged one.
         """
-        folder = checkpoints.find(name)
-        try:
-            content = json.loads((folder / "config.json").read_text())
-            settings, stored = content["model"], content.get("fingerprint")
-        except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{folder / 'config.json'}: is damaged ({error}); get the checkpoint again"
-            ) from error
-        codec = cls(config.from_dict(config.Model, settings, f"{folder / 'config.json'}: model"))
-        file = folder / "model.safetensors"
-        try:
-            codec.load_state_dict(unpack(load_file(file)))
-        except (SafetensorError, OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
-        if stored not in (None, codec.fingerprint):
-            raise UserError(
-                f"{file}: its weights are those of {codec.fingerprint}, but {folder / 'config.json'} is of {stored}; "
-                "get the checkpoint again"
-            )
-        codec.entropy_model = EntropyModel.of(folder, codec.fingerprint)
-        codec.decoders = (decoders.PLAIN, *decoders.listed(folder))
+        checkpoint = Checkpoint.find(name)
+        codec = cls(checkpoint.settings)
+        checkpoint.load_codec(codec)
+        codec.entropy_model = checkpoint.entropy_model
+        codec.decoders = (PLAIN, *checkpoint.decoders)
         codec = codec.to(device).eval()
-        if decoder != decoders.PLAIN:
-            codec.active_decoder = decoders.load(folder, decoder, codec, sampling)
+        if decoder != PLAIN:
+            codec.active_decoder = decoders.load(checkpoint.folder, decoder, codec, sampling)
         return codec
+
+    from_pretrained = load  # the name that users of hubs know
 
 
 class _Counted:
@@ -355,64 +353,3 @@ class _Counted:
         for block in self.blocks:
             self.samples += len(block)
             yield block
-
-
-class Window(NamedTuple):
-    """What one chunk of the canonical grid is computed from."""
-
-    audio: np.ndarray  # normalised float32, this chunk and its context
-    before: int  # steps of context in front
-    steps: int  # steps of the chunk itself
-
-
-def windows(blocks: Iterable[np.ndarray], codes: list[int], hop: int, context: int) -> Iterator[Window]:
-    """Cut audio into the windows of the canonical grid; append each chunk's loudness code to `codes`.
-
-    A chunk's gain depends on the loudness of both neighbours, so a window comes when the next chunk is full.
-    """
-    size, margin = CHUNK_STEPS * hop, context * hop
-    buffer, offset, index = np.zeros(0, np.float32), 0, 0  # buffer[0] is sample `offset` of the recording
-
-    def window(stop: int) -> Window:
-        first, last = max(0, index * size - margin), min(stop, (index + 1) * size + margin)
-        gain = loudness.gain(np.array(codes, np.uint8), size, first, last)
-        steps = steps_for(min(stop, (index + 1) * size) - index * size, hop)
-        return Window(
-            _whole_steps(buffer[first - offset : last - offset] / gain, hop),
-            (index * size - first) // hop,
-            steps,
-        )
-
-    for block in blocks:
-        buffer = np.concatenate([buffer, block])
-        while offset + len(buffer) >= (len(codes) + 1) * size:
-            start = len(codes) * size - offset
-            codes.append(loudness.measure(buffer[start : start + size], hop))
-            if len(codes) > 1 and offset + len(buffer) >= (index + 1) * size + margin:
-                yield window((index + 1) * size + margin)
-                index += 1
-                drop = max(0, index * size - margin - offset)
-                buffer, offset = buffer[drop:], offset + drop
-    stop = offset + len(buffer)
-    if stop > len(codes) * size:
-        codes.append(loudness.measure(buffer[len(codes) * size - offset :], hop))
-    while index < len(codes):
-        yield window(stop)
-        index += 1
-
-
-def _whole_steps(audio: np.ndarray, hop: int) -> np.ndarray:
-    return np.pad(audio, (0, -len(audio) % hop))
-
-
-def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    """Runs of at most `size` windows of equal length."""
-    for _, run in groupby(windows, key=lambda window: len(window.audio)):
-        batch: list[Window] = []
-        for window in run:
-            batch.append(window)
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch

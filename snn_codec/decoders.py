@@ -1,41 +1,39 @@
-"""A checkpoint's further decoders: the same events, another sound.
+"""Further decoders of a checkpoint: the same events, another sound.
 
-Beside `config.json` and `model.safetensors`, the plain codec whose fingerprint the events carry, a checkpoint's folder
-may have `decoder-gan.safetensors` and `decoder-diffusion.safetensors`. `decoders.json` says what they are and to which
-codec they belong. All take the dequantised features of the codec, on the same windows as its own decoder.
+Each kind is a class here or elsewhere, named by the settings of the phase that trains it (`decoder_class` of a
+`snn_codec.settings.Phase`); the kind is the decoder's name, too. All take what the codec's own decoder takes, on the
+same windows. `snn_codec.checkpoints` says what files they have.
 """
 
 from __future__ import annotations
 
 import copy as copying
-import json
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snn_codec import settings as config
+from snn_codec.checkpoints import PLAIN, Checkpoint, Weights, load_weights
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
 from snn_codec.models.diffusion import DiffusionDecoder
 from snn_codec.models.flow import FlowDecoder
+from snn_codec.models.network import Network, level_of
 from snn_codec.models.samplers import step_noise
-from snn_codec.weights import digest, pack, unpack
+from snn_codec.settings import ModelPart, Phase, to_dict
+from snn_codec.settings.fields import imported
+from snn_codec.weights import digest
 
-FILE_NAME = "decoders.json"
-PLAIN = "plain"
-NAMES = (PLAIN, "gan", "diffusion")
+FADE_STEPS = 4
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a diffusion decoder samples: network evaluations (0: as many as it was made for), seed, guidance scale."""
+    """How a decoder that samples does it: network evaluations (0: as many as it was made for), seed, guidance scale."""
 
     steps: int = 0
     seed: int = 0
@@ -49,61 +47,140 @@ class Sampling:
             )
 
 
-@dataclass(frozen=True)
 class Decoder:
-    """A trained decoder besides the codec's own.
+    """A trained decoder besides the codec's own. A kind is a subclass with a `build` and a `__call__`.
+
+    Args:
+        settings: Of its kind and sizes.
+        module: The network, as `build` makes it.
+        part: Settings of the codec's own decoder.
+        sampling: For those that sample.
 
     Attributes:
-        settings: Of its kind and sizes.
-        module: The network.
-        sampling: For those that sample.
+        fade_steps: Steps over which a chunk is faded into the next; 0 if both agree to the sample.
     """
 
-    settings: config.Phase
-    module: nn.Module
-    sampling: Sampling = Sampling()
+    fade_steps = 0
+
+    def __init__(self, settings: Phase, module: nn.Module, part: ModelPart, sampling: Sampling | None = None):
+        self.settings, self.module, self.part = settings, module, part
+        self.sampling = sampling or Sampling()
+
+    @staticmethod
+    def build(settings: Phase, codec: Network) -> nn.Module:
+        """The network, before it is trained, for the events of a codec."""
+        raise NotImplementedError
+
+    def __call__(
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+    ) -> Tensor:
+        """Audio `[1, step * hop]`.
+
+        Args:
+            inputs: What the codec's own decoder takes, as features `[1, step, width]`.
+            first: Which step of the recording the first one is.
+            plain: The codec's own decoder.
+            level: Levels `[1, step]` of a model that has them.
+        """
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        return self.settings.kind
 
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that stand for everything that decides its sound: settings, weights, sampling."""
-        facts = [config.to_dict(self.settings), config.to_dict(self.sampling)]
-        return digest(facts, self.module.state_dict())
+        sampling = {
+            "steps": self.sampling.steps,
+            "seed": self.sampling.seed,
+            "guidance": self.sampling.guidance,
+        }
+        return digest([to_dict(self.settings), sampling], self.module.state_dict())
 
-    @property
-    def fade_steps(self) -> int:
-        """Steps over which a chunk is faded into the next; 0 if both agree to the sample.
 
-        A sampler's evaluations together see further than a window's context, so its windows differ a little.
-        """
-        return 0 if self.settings.kind == "gan" else 4
+class Retrained(Decoder):
+    """The codec's own decoder with other weights, as from training against discriminators."""
 
-    def __call__(self, features: Tensor, first: int, plain: nn.Module) -> Tensor:
-        """Audio `[1, step * hop]` of features `[1, step, width]` whose first step is step `first` of a recording."""
-        steps, seed, guidance = self.sampling.steps, self.sampling.seed, self.sampling.guidance
-        kind, count = self.settings.kind, features.shape[1]
-        if kind == "gan":
-            return self.module(features)
-        if kind == "flow":
-            noise = self._noise(seed, first, count).to(features)
-            return self.module.sample(features, plain(features).float(), noise, steps, guidance)
-        # the U-Net's slower blocks stand on the same samples in every window, and so do its sounds
+    @staticmethod
+    def build(settings: Phase, codec: Network) -> nn.Module:
+        return copying.deepcopy(codec.decoder)
+
+    def __call__(
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+    ) -> Tensor:
+        return self.module(inputs, **level_of(self.part, level))
+
+
+class Sampler(Decoder):
+    """A decoder that samples.
+
+    Its evaluations together see further than a window's margin, so its windows differ a little, and are faded.
+    """
+
+    fade_steps = FADE_STEPS
+
+    def noise(self, first: int, count: int, like: Tensor) -> Tensor:
+        """Noise of the steps from `first` on, `[1, step, size]`, the same in every window that holds them."""
+        noise = step_noise(self.sampling.seed, first, count, self.module.noise_size)
+        return torch.from_numpy(noise)[None].to(like)
+
+
+class FlowSampler(Sampler):
+    """Flow matching on the plain decoder's magnitudes (`snn_codec.models.flow`)."""
+
+    @staticmethod
+    def build(settings: Phase, codec: Network) -> nn.Module:
+        return FlowDecoder(codec.settings.hop, _width(settings, codec), settings, codec.settings.sample_rate)
+
+    def __call__(
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+    ) -> Tensor:
+        noise = self.noise(first, inputs.shape[1], inputs)
+        sound = plain(inputs).float()
+        return self.module.sample(inputs, sound, noise, self.sampling.steps, self.sampling.guidance)
+
+
+class DiffusionSampler(Sampler):
+    """The paper's diffusion decoder, a U-Net on the waveform (`snn_codec.models.diffusion`)."""
+
+    @staticmethod
+    def build(settings: Phase, codec: Network) -> nn.Module:
+        return DiffusionDecoder(codec.settings.hop, _width(settings, codec), settings)
+
+    def __call__(
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+    ) -> Tensor:
+        # the slower blocks stand on the same samples in every window, and so do their sounds
         before = first % self.module.quantum
-        noise = self._noise(seed, first - before, count + before).to(features)
-        audio = self.module.sample(pad(features, (0, 0, before, 0)), noise, steps, guidance)
+        noise = self.noise(first - before, inputs.shape[1] + before, inputs)
+        padded = pad(inputs, (0, 0, before, 0))
+        audio = self.module.sample(padded, noise, self.sampling.steps, self.sampling.guidance)
         return audio[:, before * self.module.hop :]
 
-    def _noise(self, seed: int, first: int, count: int) -> Tensor:
-        return torch.from_numpy(step_noise(seed, first, count, self.module.noise_size))[None]
+
+def _width(settings: Phase, codec: Network) -> int:
+    """Size of the features that the codec's decoder takes."""
+    if codec.takes_spikes:
+        raise UserError(
+            f"a decoder of kind {settings.kind} needs features, and this model's decoder takes events"
+        )
+    return codec.settings.decoder.width
 
 
-def build(settings: config.Phase, codec: Any) -> nn.Module:
-    """The network of a decoder of these settings for a codec; a GAN-trained one starts as the codec's own."""
-    hop, width = codec.settings.hop, codec.settings.decoder.width
-    if settings.kind == "flow":
-        return FlowDecoder(hop, width, settings, codec.settings.sample_rate)
-    if settings.kind == "diffusion":
-        return DiffusionDecoder(hop, width, settings)
-    return copying.deepcopy(codec.decoder)
+def names() -> tuple[str, ...]:
+    """Of all kinds of decoders, the codec's own first."""
+    return (PLAIN, *(kind for kind, phase in Phase.kinds.items() if phase.decoder_class))
+
+
+def build(settings: Phase, codec: Network) -> nn.Module:
+    """The network of a decoder of these settings for a codec, before it is trained."""
+    return imported(settings.decoder_class).build(settings, codec)
+
+
+def decoder(settings: Phase, module: nn.Module, codec: Network, sampling: Sampling | None = None) -> Decoder:
+    """The decoder of these settings with this network, for this codec."""
+    return imported(settings.decoder_class)(settings, module, codec.settings.decoder, sampling)
 
 
 def faded(tail: np.ndarray, chunk: np.ndarray) -> np.ndarray:
@@ -115,64 +192,44 @@ def faded(tail: np.ndarray, chunk: np.ndarray) -> np.ndarray:
     return np.concatenate([tail[:length] * (1 - weight) + chunk[:length] * weight, chunk[length:]])
 
 
-def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """What `decoders.json` of a checkpoint says, by name of the decoder: `codec` (fingerprint) and `settings`.
-
-    Raises:
-        UserError: The file is damaged.
-    """
-    file = folder / FILE_NAME
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text())
-        for entry in found.values():
-            if not isinstance(entry["codec"], str) or not isinstance(entry["settings"]["kind"], str):
-                raise TypeError("an entry has no codec or no kind")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file}: is damaged ({error}); get the checkpoint again") from error
-    return found
-
-
-def load(folder: Path, name: str, codec: Any, sampling: Sampling | None = None) -> Decoder:
+def load(folder: Path, name: str, codec: Network, sampling: Sampling | None = None) -> Decoder:
     """The decoder `name` in a checkpoint's folder, for the codec of this folder.
 
     Raises:
         UserError: There is no such decoder, it is damaged, or it belongs to another codec.
     """
-    entries = listed(folder)
+    entries = Checkpoint(folder).decoders
+    if name == "diffusion" and name not in entries and "flow" in entries:
+        warnings.warn(
+            f"{folder}: the decoder 'diffusion' is called 'flow' now; ask for that",
+            FutureWarning,
+            stacklevel=3,
+        )
+        name = "flow"
     if name not in entries:
         raise UserError(
             f"{folder}: has no decoder {name!r}; it has {', '.join([PLAIN, *entries])}. Train one with "
-            f"snn-codec train --phase {name if name in NAMES else 'gan'} --init-from {folder}"
+            f"snn-codec train --phase {name if name in names() else 'gan'} --init-from {folder}"
         )
-    entry, file = entries[name], folder / f"decoder-{name}.safetensors"
-    if entry["codec"] != codec.fingerprint:
+    entry = entries[name]
+    if entry.codec != codec.fingerprint:
         raise UserError(
-            f"{file}: was trained for the model {entry['codec']}, but the model there is {codec.fingerprint}; "
+            f"{entry.file}: was trained for the model {entry.codec}, but the model there is {codec.fingerprint}; "
             "put it beside that model, or train it again"
         )
-    place = f"{folder / FILE_NAME}: {name}.settings"
-    kind = entry["settings"]["kind"]
-    if config.PHASE_OF.get(kind) != name:
-        raise UserError(f"{place}.kind: is {kind!r}, which is no {name} decoder; get the checkpoint again")
-    settings = config.from_dict(config.Phase, entry["settings"], place)
+    settings = entry.parsed()
     module = build(settings, codec)
-    try:
-        module.load_state_dict(unpack(load_file(file)))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{file}: is missing or damaged ({reason}); get the checkpoint again") from error
-    return Decoder(settings, module.to(codec.device).eval(), sampling or Sampling())
+    load_weights(entry.file, module)
+    return decoder(settings, module.to(codec.device).eval(), codec, sampling)
 
 
 def save(
     folder: Path,
-    settings: config.Phase,
+    settings: Phase,
     module: nn.Module,
     fingerprint: str,
     *,
-    weights: Literal["float32", "float16", "int8"] = "float32",
+    weights: Weights = "float32",
     force: bool = False,
 ) -> None:
     """Add a decoder to the checkpoint `folder`, whose codec has this fingerprint; `weights` as in `snn_codec.weights`.
@@ -180,29 +237,20 @@ def save(
     Raises:
         UserError: It exists (without `force`) or cannot be written.
     """
-    name = config.PHASE_OF[settings.kind]
-    with replacing(folder / f"decoder-{name}.safetensors", force=force) as temporary:
-        save_file(pack(module.state_dict(), weights), temporary)
-    entries = listed(folder) | {name: {"codec": fingerprint, "settings": config.to_dict(settings)}}
-    with replacing(folder / FILE_NAME, force=True) as temporary:
-        temporary.write_text(json.dumps(entries, indent=2) + "\n")
+    state = module.state_dict()
+    Checkpoint(folder).save_decoder(settings, state, fingerprint, weights=weights, force=force)
 
 
 def copy(
-    source: Path,
-    target: Path,
-    codec: Any,
-    *,
-    weights: Literal["float32", "float16", "int8"] = "float32",
-    force: bool = False,
+    source: Path, target: Path, codec: Network, *, weights: Weights = "float32", force: bool = False
 ) -> list[str]:
     """Copy the decoders of one checkpoint to another of the same codec; their names.
 
     Raises:
         UserError: As `load` and `save`.
     """
-    names = list(listed(source))
-    for name in names:
-        decoder = load(source, name, codec)
-        save(target, decoder.settings, decoder.module, codec.fingerprint, weights=weights, force=force)
-    return names
+    found = list(Checkpoint(source).decoders)
+    for name in found:
+        one = load(source, name, codec)
+        save(target, one.settings, one.module, codec.fingerprint, weights=weights, force=force)
+    return found

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 
 from snn_codec.audio import resampled
-from snn_codec.codec import Codec, Window, windows
+from snn_codec.chunks import Grid, Window, reblocked, windows
+from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.events import CHUNK_STEPS, EventMatrix
+from snn_codec.events import EventMatrix
 from snn_codec.levels import LEVEL_PARTS, UNREACHED
 from snn_codec.metrics import si_snr
+from snn_codec.models.network import Network
 from snn_codec.search import Search
 from snn_codec.storage import spk
 
@@ -130,16 +132,16 @@ def at_quality(
         UserError: The model has no levels, or as `Codec.encode`.
     """
     top = _top(codec)
-    rate = codec.settings.sample_rate
+    rate, chunk_samples = codec.settings.sample_rate, codec.settings.chunk_steps * codec.settings.hop
     codes = []
     source = resampled(blocks(), sample_rate, rate)
     if search:
-        enough = _highest_searched(Search(codec, search), source, min_si_snr)
+        enough = _highest_searched(Search(codec, search, codec.entropy_model), source, min_si_snr)
     else:
         enough = _cheapest(codec, source, min_si_snr)
     for code in enough:
         codes.append(code)
-        progress(len(codes) * CHUNK_STEPS * codec.settings.hop / rate)
+        progress(len(codes) * chunk_samples / rate)
     chosen = np.array(codes, np.uint8)
     while True:
         events = codec.encode_blocks(blocks(), sample_rate, level=chosen, search=search)
@@ -153,7 +155,7 @@ def at_quality(
         chosen = np.where(low, down, chosen)
 
 
-def _top(codec: Codec) -> int:
+def _top(codec: Network) -> int:
     if not codec.settings.levels:
         raise UserError("this model has no compression levels; use --model mu-sparse, or train one")
     return (codec.settings.levels - 1) * LEVEL_PARTS
@@ -169,8 +171,7 @@ def kbps(codec: Codec, events: EventMatrix) -> float:
 def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
     """For each chunk, the code with the fewest bytes that reaches the quality, as if its neighbours had it, too."""
     hop, top = codec.settings.hop, _top(codec)
-    gains: list[int] = []
-    for window in windows(blocks, gains, hop, codec.settings.margin_steps):
+    for window in windows(blocks, Grid.of(codec.settings)):
         samples = window.before * hop, (window.before + window.steps) * hop
         audio = torch.from_numpy(window.audio[None]).to(codec.device)
         target = window.audio[samples[0] : samples[1]]
@@ -178,8 +179,8 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
             yield top
             continue
         with torch.inference_mode():  # or autograd would keep the encoder's graph
-            features = codec.encoder(audio)
-        good = partial(_good, codec, features, window, target, samples, min_si_snr)
+            spikes_at = codec.spikes_at(audio)
+        good = partial(_good, codec, spikes_at, window, target, samples, min_si_snr)
         found = good(range(0, top + 1, LEVEL_PARTS))
         if found:  # then between the highest of these levels and the next
             highest = max(found)
@@ -189,9 +190,8 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
 
 def _highest_searched(search: Search, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
     """For each chunk, the code of a level that is enough, as if the chunk after had it, too."""
-    settings = search.codec.settings
     before, past = 0, search.nothing()
-    for window in windows(blocks, [], settings.hop, settings.margin_steps):
+    for window in windows(blocks, Grid.of(search.network.settings)):
         before, past = _bisected(search, window, before, past, min_si_snr)
         yield before
 
@@ -200,7 +200,7 @@ def _bisected(
     search: Search, window: Window, before: int, past: torch.Tensor, min_si_snr: float
 ) -> tuple[int, torch.Tensor]:
     """A code whose searched events reach the quality while those of the next do not; and the events."""
-    hop, top = search.codec.settings.hop, _top(search.codec)
+    hop, top = search.network.settings.hop, _top(search.network)
     samples = slice(window.before * hop, (window.before + window.steps) * hop)
     target, tried = window.audio[samples], dict[int, torch.Tensor]()
 
@@ -216,14 +216,14 @@ def _bisected(
 
 
 @torch.inference_mode()
-def _good(codec, features, window, target, samples, min_si_snr, codes) -> dict[int, int]:
+def _good(codec, spikes_at, window, target, samples, min_si_snr, codes) -> dict[int, int]:
     """Those of the codes whose events decode well enough, and the bytes of the chunk's events with each."""
     found = {}
     for start in range(0, len(codes), 8):
         batch = codes[start : start + 8]
         level = codec.level_tensor(np.array(batch, np.uint8)[:, None])
-        spikes = codec.bottleneck.encode(codec.before(features.expand(len(batch), -1, -1), level))
-        decoded = codec.decoder(codec.after(codec.bottleneck.decode(spikes), level)).float().cpu().numpy()
+        spikes = spikes_at(level)
+        decoded = codec.synthesise(codec.dequantise(spikes, level), level).float().cpu().numpy()
         events = (spikes[:, :, window.before : window.before + window.steps] > 0.5).cpu().numpy()
         for code, matrix, sound in zip(batch, events, decoded, strict=True):
             if si_snr(sound[samples[0] : samples[0] + len(target)], target) >= min_si_snr:
@@ -233,20 +233,9 @@ def _good(codec, features, window, target, samples, min_si_snr, codes) -> dict[i
 
 def _chunk_si_snr(codec: Codec, events: EventMatrix, blocks: Iterable[np.ndarray]) -> np.ndarray:
     """SI-SNR of each decoded chunk in dB; NaN where the recording is silent, minus infinity where only it is not."""
-    source = _rechunked(blocks, events.chunk_steps * events.hop)
+    source = reblocked(blocks, events.chunk_steps * events.hop)
     values = []
     for decoded, target in zip(codec.decode_blocks(events), source, strict=True):
         quality = si_snr(decoded, target)
         values.append(-np.inf if np.isnan(quality) and target.any() else quality)
     return np.array(values)
-
-
-def _rechunked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    rest = np.zeros(0, np.float32)
-    for block in blocks:
-        rest = np.concatenate([rest, block])
-        while len(rest) >= size:
-            yield rest[:size]
-            rest = rest[size:]
-    if len(rest):
-        yield rest

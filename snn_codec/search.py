@@ -22,17 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from snn_codec.chunks import Window
 from snn_codec.distortion import si_snr
 from snn_codec.errors import UserError
-
-if TYPE_CHECKING:
-    from snn_codec.codec import Codec, Window
+from snn_codec.models.network import Network
+from snn_codec.storage.entropy_model import EntropyModel
 
 PRICE = 3.0  # dB that e times the bytes have to bring; the levels of mu-sparse bring 3.4
 PRICED_FROM = 8  # the first level at which it is all of that
@@ -42,62 +41,69 @@ MAX_STEPS = 1000
 
 
 class Search:
-    """The search with one codec.
+    """The search with one network.
 
     Args:
-        codec: Any that has binary events of its own making: spiking, or RVQ.
+        network: Any that has binary events of its own making: spiking, or RVQ.
         steps: Of the optimiser; each costs a decoding and its gradient.
+        entropy_model: What events cost by; if there is none, or none that gives probabilities cell by cell, by how
+            often each unit fires.
         price: What e times the bytes have to bring, in dB of SI-SNR.
 
     Raises:
         UserError: Not so many steps, or the bottleneck has nothing to search in.
     """
 
-    def __init__(self, codec: Codec, steps: int, price: float = PRICE):
+    def __init__(
+        self,
+        network: Network,
+        steps: int,
+        entropy_model: EntropyModel | None = None,
+        price: float = PRICE,
+    ):
         if not 1 <= steps <= MAX_STEPS:
             raise UserError(f"a search has 1 to {MAX_STEPS} steps, not {steps}")
-        if not hasattr(codec.bottleneck, "search_step"):
+        if not hasattr(network.bottleneck, "search_step"):
             raise UserError(
-                f"a bottleneck of kind {codec.settings.bottleneck.kind} has no events to search for; "
+                f"a bottleneck of kind {network.settings.bottleneck.kind} has no events to search for; "
                 "leave out the search"
             )
-        self.codec, self.steps, self.price = codec, steps, price
+        self.network, self.steps, self.entropy_model, self.price = network, steps, entropy_model, price
 
     def __call__(self, window: Window, codes: np.ndarray, past: Tensor) -> tuple[Tensor, np.ndarray]:
         """The events of one chunk.
 
         Args:
-            window: The chunk and its context (`codec.windows`).
+            window: The chunk and its context (`snn_codec.chunks`).
             codes: Of the levels of the chunks before, of and after the window's, uint8 `[3]`; `[0]` without levels.
             past: Events of the chunk before, `[unit, step]`; without steps if there is none.
 
         Returns:
             Events `[unit, step]`, 0 or 1, and the window as they decode, float32 `[samples]`.
         """
-        codec, bottleneck = self.codec, self.codec.bottleneck
-        audio = torch.from_numpy(window.audio[None]).to(codec.device)
-        total = len(window.audio) // codec.settings.hop
+        network = self.network
+        audio = torch.from_numpy(window.audio[None]).to(network.device)
+        total = len(window.audio) // network.settings.hop
         centre = slice(window.before, window.before + window.steps)
-        level = codec.level_tensor(codes[1:2, None])
+        level = network.level_tensor(codes[1:2, None])
         price = self.price * (1.0 if level is None else min(1.0, level.item() / PRICED_FROM))
         reach = (window.before, window.steps, total - window.before - window.steps)
-        levels = codec.level_tensor(np.repeat(codes, reach)[None] if codes.size else codes)
-        with _one_thread(), codec.evaluating():
+        levels = network.level_tensor(np.repeat(codes, reach)[None] if codes.size else codes)
+        with _one_thread(), network.evaluating():
             with torch.no_grad():
-                features = codec.before(codec.encoder(audio), level).float()
-                first = bottleneck.encode(features)
+                features = network.analyse(audio, level).float()
+                first = network.quantise(features, level)
                 first[0, :, : window.before] = past[:, past.shape[1] - window.before :]
-                fixed = bottleneck.decode(first)
                 prices = self._prices(first[0, :, centre])
+            decode = self._decoding(first, centre, levels)
             moved = features[:, centre].clone().requires_grad_(True)
             optimiser = torch.optim.Adam([moved], lr=LEARNING_RATE, betas=BETAS)
             best, found, sound = -np.inf, first[0, :, centre], audio[0]
             for step in range(self.steps + 1):
                 # of all steps, because a neuron may remember
-                quantised, spikes = bottleneck.search_step(_replaced(features, moved, centre))
+                quantised, spikes = network.search_step(_replaced(features, moved, centre), level)
                 spikes = spikes[..., centre]
-                joined = _replaced(fixed, quantised[:, centre], centre)
-                decoded = codec.decoder(codec.after(joined, levels))[:, : audio.shape[-1]].float()
+                decoded = decode(quantised[:, centre], spikes)[:, : audio.shape[-1]].float()
                 score = si_snr(decoded, audio).sum()
                 score = score - price * ((spikes[0] - first[0, :, centre]) * prices).sum()
                 if score.item() > best:
@@ -108,15 +114,30 @@ class Search:
                     optimiser.step()
         return found, sound.cpu().numpy()
 
+    def _decoding(
+        self, first: Tensor, centre: slice, levels: Tensor | None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """Audio of a window, given the chunk's reconstruction and spikes; around it, events are `first`."""
+        network = self.network
+        if network.takes_spikes:
+            return lambda quantised, spikes: network.synthesise(
+                torch.cat([first[..., : centre.start], spikes, first[..., centre.stop :]], -1), levels
+            )
+        with torch.no_grad():
+            fixed = network.reconstruct(first, levels)
+        return lambda quantised, spikes: network.synthesise(
+            network.refine(_replaced(fixed, quantised, centre), levels), levels
+        )
+
     def nothing(self) -> Tensor:
         """What is before the first chunk: events `[unit, 0]`."""
-        return torch.zeros(self.codec.settings.units, 0, device=self.codec.device)
+        return torch.zeros(self.network.settings.units, 0, device=self.network.device)
 
     def _prices(self, spikes: Tensor) -> Tensor:
         """What an event more costs in each cell `[unit, step]`, as a share of the cost of all."""
         events = (spikes > 0.5).cpu().numpy()
-        if self.codec.entropy_model is not None:
-            p = self.codec.entropy_model.probabilities(events)
+        if hasattr(self.entropy_model, "probabilities"):
+            p = self.entropy_model.probabilities(events)
         else:
             counts = events.sum(1, keepdims=True) + 0.5
             p = np.broadcast_to(counts / (events.shape[1] + 1), events.shape)
@@ -126,14 +147,14 @@ class Search:
 
 def searched(
     search: Search, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
-) -> Iterator[Tensor]:
-    """The events `[unit, step]` of one chunk after the other; `codes_of(n)` are the codes of the first n levels."""
+) -> Iterator[tuple[Window, Tensor]]:
+    """Each window and the events `[unit, step]` of its chunk; `codes_of(n)` are the codes of the first n levels."""
     past = search.nothing()
     for number, window in enumerate(windows):
         known = codes_of(number + 2)
         codes = known[[max(0, number - 1), number, number + 1]] if known.size else known
         past, _ = search(window, codes, past)
-        yield past
+        yield window, past
 
 
 def _replaced(whole: Tensor, part: Tensor, steps: slice) -> Tensor:

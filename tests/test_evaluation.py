@@ -312,7 +312,7 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
         ("opus:6", "opus"),
         ("codec2:3200", "codec2"),
         ("runs/a/best+search:20", "best+search:20"),
-        ("free+diffusion:12", "free+diffusion:12"),
+        ("free+flow:12", "free+flow:12"),
     ],
 )
 def test_what_is_one_curve_in_a_figure(name, common):

@@ -45,7 +45,7 @@ def test_the_shell_examples_run(tmp_path, monkeypatch, capsys):
 def test_the_shell_examples_are_understood(command):
     options = parser().parse_args(command)
     if command[0] == "train":
-        config.load(options.preset or config.PHASE_PRESETS[options.phase], options.settings)
+        config.load(options.preset or config.phase_preset(options.phase), options.settings)
 
 
 def test_the_python_examples_run(tmp_path, monkeypatch):

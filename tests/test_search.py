@@ -9,8 +9,9 @@ import torch
 from conftest import settled, small_model, tones
 
 from snn_codec import settings as config
+from snn_codec.chunks import Grid, windows
 from snn_codec.cli import main
-from snn_codec.codec import Codec, windows
+from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.levels import UNREACHED
@@ -18,6 +19,7 @@ from snn_codec.metrics import si_snr
 from snn_codec.rate_control import at_quality, at_rate
 from snn_codec.search import Search
 
+GRID = Grid(512, 256, 8)
 RATE = 22050
 
 
@@ -68,7 +70,7 @@ def test_events_do_not_depend_on_blocks_batches_or_threads(codec, sound, found):
 
 def test_the_chunk_before_is_taken_as_it_was_stored(codec, sound, found):
     """A later chunk compensates for the events before it: others before it, others in it."""
-    first, second, _ = windows([sound], [], 512, 8)
+    first, second, _ = windows([sound], GRID)
     search, none = Search(codec, 6), np.zeros(0, np.uint8)
     past, _ = search(first, none, torch.zeros(80, 0))
     chunk, _ = search(second, none, past[:, -8:])
@@ -81,18 +83,24 @@ def test_a_price_keeps_the_events_cheap(sound):
     codec = settled(small_model(bottleneck=config.Spiking(groups=1)))
     with torch.no_grad():  # a sparse raster, in which an event costs more than none
         codec.bottleneck.norms[0].bias -= 1.5
-    (window,) = windows([sound[: 256 * 512]], [], 512, 8)
+    (window,) = windows([sound[: 256 * 512]], GRID)
     none, past = np.zeros(0, np.uint8), torch.zeros(80, 0)
-    amounts = [Search(codec, 10, price)(window, none, past)[0].sum().item() for price in (0.0, 3.0, 100.0)]
+    amounts = [
+        Search(codec, 10, price=price)(window, none, past)[0].sum().item() for price in (0.0, 3.0, 100.0)
+    ]
     assert amounts == sorted(amounts, reverse=True) and amounts[0] > 1.05 * amounts[2]
 
 
 def test_at_level_0_bits_have_no_price(prompted, sound):
     codec = Codec.load(prompted)
-    (window,) = windows([sound[: 256 * 512]], [], 512, 8)
+    (window,) = windows([sound[: 256 * 512]], GRID)
 
     def amount(code, price):
-        return Search(codec, 5, price)(window, np.full(3, code, np.uint8), torch.zeros(80, 0))[0].sum().item()
+        return (
+            Search(codec, 5, price=price)(window, np.full(3, code, np.uint8), torch.zeros(80, 0))[0]
+            .sum()
+            .item()
+        )
 
     assert amount(0, 0.0) == amount(0, 300.0) and amount(UNREACHED, 300.0) == amount(0, 0.0)
     assert amount(120, 0.0) != amount(120, 300.0)
@@ -130,7 +138,7 @@ def test_rvq_can_be_searched_too(sound):
 def test_neurons_that_remember_are_searched_as_they_fire(sound):
     leaky = config.Spiking(groups=2, beta=0.6, reset="subtract", threshold=0.5)
     codec = settled(small_model(bottleneck=leaky))
-    (window,) = windows([sound[: 256 * 512]], [], 512, 8)
+    (window,) = windows([sound[: 256 * 512]], GRID)
     search = Search(codec, 1)
     plain = codec.encode(sound[: 256 * 512], RATE)
     found, audio = search(window, np.zeros(0, np.uint8), torch.zeros(80, 0))

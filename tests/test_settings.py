@@ -48,7 +48,7 @@ def test_a_json_file_may_leave_out_what_is_default(tmp_path):
         ("training.steps=many", "training.steps: expected int"),
         ("training.steps=true", "expected int"),
         ("training.steps.more=1", "no setting"),
-        ("model.encoder.kind=vocoder", "must be one of spectral, seanet, mel, not 'vocoder'"),
+        ("model.encoder.kind=vocoder", "must be one of spectral, seanet, mel.*, not 'vocoder'"),
         ("model.encoder.kind=spiking", "must be one of spectral, seanet"),
         ("model.bottleneck.reset=sometimes", "must be one of none, zero, subtract"),
         ("model.encoder=1", "config.model.encoder: expected an object with a kind"),

@@ -28,7 +28,7 @@ LAYERS = [
     {
         "audio",
         "cells",
-        "checkpoints",
+        "chunks",
         "corpus",
         "costs",
         "distortion",
@@ -39,7 +39,7 @@ LAYERS = [
     }
     | {"loudness", "midi", "parallel", "plots", "pretrained", "progress", "settings", "tokens", "weights"},
     {"storage"},
-    {"api"},
+    {"api", "checkpoints"},
     {"models", "decoders"},
     {"codec", "loading", "search"},
     {

@@ -74,9 +74,9 @@ def test_batches_and_threads_change_only_borderline_cells(free, sound, events):
 
 def test_decoders_cost_little_si_snr_and_gain_in_the_spectrum(free, sound, events):
     """On the shipped recording, as the README says of its piano: the same events, a smaller mel distance."""
-    assert free.decoders == ("plain", "gan", "diffusion")
+    assert free.decoders == ("plain", "gan", "flow")
     plain = free.decode(events)
-    for name, lost in (("gan", 0.5), ("diffusion", 0.2)):
+    for name, lost in (("gan", 0.5), ("flow", 0.2)):
         decoded = Codec.load("free", decoder=name).decode(events)
         assert si_snr(decoded, sound) > si_snr(plain, sound) - lost
         assert mel_distance(decoded, sound, 22050) < mel_distance(plain, sound, 22050) - 0.1

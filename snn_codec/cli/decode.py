@@ -47,18 +47,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decoder", default="plain",
-        help="which of the checkpoint's decoders: plain, gan or diffusion (default plain)",
+        help="which of the checkpoint's decoders: plain, gan, flow or diffusion (default plain)",
     )  # fmt: skip
     parser.add_argument(
         "--steps", type=int, default=0,
-        help="sampler steps of a diffusion decoder (default 0: as many as it was trained for)",
+        help="sampler steps of a flow or diffusion decoder (default 0: as many as it was trained for)",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the noise of a diffusion decoder (default 0)"
+        "--seed", type=int, default=0, help="seed of the noise of a flow or diffusion decoder (default 0)"
     )
     parser.add_argument(
         "--guidance", type=float, default=1.0,
-        help="guidance scale of a diffusion decoder; 1 turns guidance off (default 1)",
+        help="guidance scale of a flow or diffusion decoder; 1 turns guidance off (default 1)",
     )  # fmt: skip
     parser.add_argument(
         "--salvage",

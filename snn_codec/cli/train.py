@@ -16,9 +16,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "preset", nargs="?", help="a preset's name or a JSON file (default cpu-free; of a phase, its own)"
     )
     parser.add_argument(
-        "--phase", choices=("plain", "gan", "diffusion"),
-        help="train a further decoder for the model of --init-from (default: what PRESET says)",
+        "--phase", metavar="PHASE",
+        help="plain, or gan, flow or diffusion: a further decoder for the model of --init-from "
+        "(default: what PRESET says)",
     )  # fmt: skip
+    parser.add_argument(
+        "--list-settings",
+        action=_ListSettings,
+        nargs=0,
+        help="list what --set can change, with defaults, and exit",
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
     parser.add_argument(
         "--run", type=Path, required=True, dest="folder", help="folder for log and checkpoints"
@@ -41,13 +48,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_force(parser, "a run folder that exists")
 
 
+class _ListSettings(argparse.Action):
+    """As `--version`: needs no other option."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from snn_codec.settings import settings_table
+
+        print(settings_table())
+        parser.exit()
+
+
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec import settings
     from snn_codec.training.loop import train
     from snn_codec.training.run_folder import Run
 
-    chosen = settings.load(options.preset or settings.PHASE_PRESETS[options.phase], options.settings)
+    chosen = settings.load(options.preset or settings.phase_preset(options.phase), options.settings)
     settings.check_phase(chosen, options.phase)
     run = Run(
         data=options.data,

@@ -3,7 +3,7 @@
 free, runs/mine/best      a shipped model, or a checkpoint folder
 mu-sparse@12              one of its levels, if the model has levels
 free+gan                  with another of its decoders, if it has any
-free+diffusion:12         and with that many steps of its sampler
+free+flow:12         and with that many steps of its sampler
 sparse+search:20          with so many steps of the search for better events
 opus:6, mp3:8             Opus or MP3 at that many kbps
 codec2:3200               Codec 2 at that many bits a second
@@ -37,7 +37,7 @@ from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import EntropyModel
 
 CLASSICAL = (*conditions.LOSSY, "codec2", "mdct")  # each at a rate that its name says after a colon
-MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.NAMES)})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+))?")
+MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.names())})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+))?")
 
 
 class ModelCoder:

@@ -23,9 +23,34 @@ from torch import Tensor, nn
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.models.surrogates import spike_function
+from snn_codec.models.surrogates import SpikeFunction, check_name, spike_function
 
 SEARCH_SLOPE = 3.0  # of the fast sigmoid in a search, whatever the model was trained with
+
+
+class LazySurrogate:
+    """A Heaviside step whose surrogate gradient is looked up when a gradient is needed for the first time.
+
+    So a model can be used without the package that its surrogate comes from. All surrogates fire where `u > 0`.
+
+    Args:
+        name, slope: As `snn_codec.models.surrogates.spike_function` takes them.
+
+    Raises:
+        UserError: There is no such surrogate; when it is called with a gradient, also that its package is missing.
+    """
+
+    def __init__(self, name: str, slope: float):
+        check_name(name)
+        self.name, self.slope = name, slope
+        self._function: SpikeFunction | None = None
+
+    def __call__(self, membrane: Tensor) -> Tensor:
+        if not (torch.is_grad_enabled() and membrane.requires_grad):
+            return (membrane > 0).to(membrane.dtype)
+        if self._function is None:
+            self._function = spike_function(self.name, self.slope)
+        return self._function(membrane)
 
 
 class SpikingBottleneck(nn.Module):
@@ -55,7 +80,7 @@ class SpikingBottleneck(nn.Module):
             beta=settings.beta,
             threshold=settings.threshold,
             reset_mechanism=settings.reset,
-            spike_grad=spike_function(settings.surrogate, settings.slope),
+            spike_grad=LazySurrogate(settings.surrogate, settings.slope),
         )
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

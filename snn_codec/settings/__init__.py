@@ -20,8 +20,6 @@ from snn_codec.settings.model import (
     identity,
 )
 from snn_codec.settings.parse import (
-    PHASE_OF,
-    PHASE_PRESETS,
     check_phase,
     from_dict,
     list_settings,
@@ -29,7 +27,7 @@ from snn_codec.settings.parse import (
     settings_table,
     to_dict,
 )
-from snn_codec.settings.presets import PRESETS, preset_of
+from snn_codec.settings.presets import PRESETS, phase_preset
 from snn_codec.settings.training import (
     Augmentation,
     Config,
@@ -46,8 +44,6 @@ from snn_codec.settings.training import (
 )
 
 __all__ = [
-    "PHASE_OF",
-    "PHASE_PRESETS",
     "PRESETS",
     "RVQ",
     "Augmentation",
@@ -80,7 +76,7 @@ __all__ = [
     "identity",
     "list_settings",
     "load",
-    "preset_of",
+    "phase_preset",
     "setting",
     "settings_table",
     "to_dict",

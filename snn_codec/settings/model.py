@@ -17,7 +17,14 @@ from snn_codec.settings.fields import Part, Settings, imported, setting
 
 
 class ModelPart(Part):
-    """What encoders, bottlenecks and decoders have in common."""
+    """What encoders, bottlenecks and decoders have in common.
+
+    Attributes:
+        takes_level: The network is called with `level=`, and does with the level what it likes; then there is no
+            embedding of levels beside the bottleneck (`snn_codec.models.network`).
+    """
+
+    takes_level: ClassVar[bool] = False
 
     def check_model(self, model: Model) -> None:
         """See that the other settings of a model go with this part.
@@ -62,9 +69,11 @@ class Decoder(ModelPart):
 
     Attributes:
         decoder_network: `module:class` of the network.
+        takes_spikes: The network is given the events `[batch, unit, step]` themselves in place of features.
         width: As the encoder's.
     """
 
+    takes_spikes: ClassVar[bool] = False
     decoder_network: ClassVar[str]
     width: int
 

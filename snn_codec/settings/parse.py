@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from snn_codec.errors import UserError
 from snn_codec.settings.fields import Part, Settings, checked, described, keys, rules
-from snn_codec.settings.presets import PRESETS
+from snn_codec.settings.presets import PRESETS, phase_preset
 from snn_codec.settings.training import Config
 
 
@@ -76,15 +76,6 @@ def load(name: str, settings: Iterable[str] = ()) -> Config:
     return from_dict(Config, data)
 
 
-PHASE_PRESETS = {None: "cpu-free", "plain": "cpu-free", "gan": "cpu-gan", "diffusion": "cpu-flow"}
-PHASE_OF = {
-    "plain": "plain",
-    "gan": "gan",
-    "flow": "diffusion",
-    "diffusion": "diffusion",
-}  # by kind of settings
-
-
 def check_phase(settings: Config, phase: str | None) -> None:
     """See that settings are of the phase that was asked for.
 
@@ -92,10 +83,10 @@ def check_phase(settings: Config, phase: str | None) -> None:
         UserError: They are not.
     """
     kind = settings.phase.kind
-    if phase not in (None, PHASE_OF[kind]):
+    if phase not in (None, kind):
         raise UserError(
-            f"--phase {phase}: the settings are of the phase {PHASE_OF[kind]} (phase.kind is {kind}); "
-            f"leave --phase out, or use the preset {PHASE_PRESETS[phase]}"
+            f"--phase {phase}: the settings are of the phase {kind}; leave --phase out, or use the preset "
+            f"{phase_preset(phase)}"
         )
 
 

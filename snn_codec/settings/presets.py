@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from snn_codec.errors import UserError
 from snn_codec.settings.model import RVQ, Conformer, Mel, MelBits, Model, SEANet, Spiking
 from snn_codec.settings.training import (
     Augmentation,
@@ -12,6 +13,7 @@ from snn_codec.settings.training import (
     Discriminators,
     Flow,
     Gan,
+    Phase,
     Shares,
     Sparsity,
     Training,
@@ -149,13 +151,13 @@ PRESETS: dict[str, Config] = {
 }
 
 
-def preset_of(phase: str) -> str:
+def phase_preset(phase: str | None) -> str:
     """The preset that a phase has unless another is named: the first of its kind.
 
     Raises:
-        KeyError: No preset is of this phase.
+        UserError: There is no such phase.
     """
     for name, preset in PRESETS.items():
-        if preset.phase.kind == phase:
+        if preset.phase.kind == (phase or "plain"):
             return name
-    raise KeyError(phase)
+    raise UserError(f"--phase {phase}: must be one of {', '.join(Phase.kinds)}")

@@ -79,12 +79,11 @@ class DecoderPhase(Phase):
     def features(self, step: int, batch: Tensor) -> Tensor:
         """What the codec's decoder would see of audio `[batch, samples]`: `[batch, step, width]`."""
         level, codec = self.setup.level_prompts(step, batch), self.source
-        spikes = codec.bottleneck.encode(codec.before(codec.encoder(batch), level))
-        return codec.after(codec.bottleneck.decode(spikes), level)
+        return codec.dequantise(codec.quantise(codec.analyse(batch, level), level), level)
 
     def trained_codec(self) -> Codec:
         """The codec as it decodes with the averaged network."""
-        self.source.active_decoder = decoders.Decoder(self.settings, self.optimisation.ema)
+        self.source.active_decoder = decoders.decoder(self.settings, self.optimisation.ema, self.source)
         return self.source
 
     def validate(self, step: int, clips: Sequence[np.ndarray]) -> Validation:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from snn_codec import settings as config
 from snn_codec.distortion import si_snr
-
-if TYPE_CHECKING:
-    from snn_codec.codec import Output
+from snn_codec.models.network import Output
 
 WINDOWS = (256, 512, 1024, 2048)
 FLOOR = 1e-4  # -80 dB below a normalised signal's level: quieter bins say nothing about a recording

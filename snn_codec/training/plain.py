@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snn_codec.codec import Codec, Output
+from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.metrics import si_snr, stft_distance
+from snn_codec.models.network import Output
 from snn_codec.training import sparsity
 from snn_codec.training.correlation import Correlation
 from snn_codec.training.losses import training_loss
