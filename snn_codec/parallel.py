@@ -3,6 +3,8 @@
 Ranks are started by Lightning Fabric, as in training: rank k of n takes every n-th job from the k-th on, and
 rank 0 gets the results of all. Each rank may have workers of its own. What comes out is the same, in the same
 order, however the jobs are spread.
+
+Workers and ranks end with the process that started them, however it ends, and leave nothing half written.
 """
 
 from __future__ import annotations
@@ -12,16 +14,23 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from snn_codec.errors import UserError
 
+if TYPE_CHECKING:
+    import lightning_fabric
+
 State, Job, Result = TypeVar("State"), TypeVar("Job"), TypeVar("Result")
+GRACE_SECONDS = 5  # for a process whose parent has ended to remove what is half written
 
 
 def cores() -> int:
@@ -97,6 +106,7 @@ class Ranks:
         except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is a ValueError
             raise UserError(f"--devices {self.parallelism.devices}: cannot be used here ({error})") from error
         fabric.launch()
+        end_with_launcher(fabric)
         atexit.register(distributed.destroy_process_group)
         self.rank, self.device = fabric.global_rank, str(fabric.device)
 
@@ -187,6 +197,29 @@ class Ranks:
                 raise
 
 
+def end_with_launcher(fabric: lightning_fabric.Fabric) -> None:
+    """End this process with the one that launched it, if it is a rank that Fabric, not a cluster, has launched."""
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    if fabric.local_rank and environment is not None and not environment.creates_processes_externally:
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """End this process soon after its parent has ended, however that was: as if terminated, then at once."""
+    parent, number = multiprocessing.parent_process(), os.getppid()
+
+    def watch() -> None:
+        if parent is not None:
+            connection.wait([parent.sentinel])  # a pipe that the system closes when the parent ends
+        while parent is None and os.getppid() == number:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 class _Worker:
     """What a worker process keeps between jobs."""
 
@@ -199,6 +232,7 @@ class _Worker:
     def begin(cls, work: Callable[[Any, Any], Any], prepare: Callable[[], Any]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
         signal.signal(signal.SIGTERM, cls.stop)
+        end_with_parent()
         os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the threads, also of a PyTorch imported later
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
@@ -223,3 +257,5 @@ class _Worker:
             return cls.work(cls.state, job)
         finally:
             cls.busy = False
+            if cls.stopped:
+                os._exit(1)  # what was half written is removed; whoever would take the result may be gone

@@ -34,14 +34,8 @@ def missing(text):
 def writes_slowly(state, path):
     with replacing(path) as temporary:
         temporary.write_text("half")
-        path.with_suffix(".begun").touch()
-        time.sleep(600)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
-    folder = Path(sys.argv[1])
-    list(Ranks(Parallelism(2)).map(writes_slowly, state, [folder / f"{number}.txt" for number in range(5)]))
+        path.with_suffix(".begun").write_text(str(os.getpid()))
+        time.sleep(0 if path.stem == "quick" else 600)
 
 
 @contextmanager
@@ -55,3 +49,10 @@ def room_for(n_bytes):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
+    folder = Path(sys.argv[1])
+    names = sys.argv[2:] or range(5)
+    list(Ranks(Parallelism(2)).map(writes_slowly, state, [folder / f"{name}.txt" for name in names]))

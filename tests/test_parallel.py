@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -48,16 +49,37 @@ def test_a_worker_that_dies_is_a_sentence():
         list(Ranks(Parallelism(2)).map(dies, state, [1, 2, 3]))
 
 
-def test_an_interrupt_ends_the_workers_and_leaves_nothing_half_written(tmp_path):
-    program = [sys.executable, str(ROOT / "tests" / "processes.py"), str(tmp_path)]
+def ended_by(number, folder, *names):
+    """Start two workers, send a signal to their parent alone, and wait for all to end: what they said."""
+    program = [sys.executable, str(ROOT / "tests" / "processes.py"), str(folder), *names]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and len(list(tmp_path.glob("*.begun"))) < 2:
+    while process.poll() is None and len(list(folder.glob("*.begun"))) < 2:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)  # to the first one only
-    _, err = process.communicate(timeout=60)  # which ends when the pipe that the workers share is closed
-    assert process.returncode != 0 and err.count("KeyboardInterrupt") >= 1
+    process.send_signal(number)
+    try:
+        _, said = process.communicate(
+            timeout=120
+        )  # which ends when the last of them closes the pipe they share
+    finally:
+        for file in folder.glob("*.begun"):
+            with suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGKILL)
+    assert process.returncode != 0
+    return said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_workers_end_with_their_parent_and_leave_nothing_half_written(tmp_path, number):
+    said = ended_by(number, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".begun"}
+    assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_a_worker_that_has_nothing_to_do_ends_as_well(tmp_path, number):
+    ended_by(number, tmp_path, "quick", "slow")
+    assert {path.name for path in tmp_path.iterdir()} == {"quick.begun", "quick.txt", "slow.begun"}
 
 
 @pytest.mark.parametrize("numbers", [{"workers": 0}, {"devices": -1}, {"nodes": 0}])

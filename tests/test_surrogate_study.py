@@ -249,6 +249,27 @@ def alive(pid):
         return False
 
 
+def test_a_worker_ends_quietly_although_its_input_is_still_open(make, tmp_path):
+    """Its thread that waits for the end of stdin must not hold what Python closes at its own end."""
+    study, cell = make(), Cell("free", "atan:2", 0)
+    folder = cell.folder(tmp_path)
+    folder.mkdir(parents=True)
+    settings = config.to_dict(study.config(cell))
+    settings["training"]["sparsity"]["objective"], settings["model"]["levels"] = "fill", 4  # which is refused
+    content = {"config": settings, "data": [str(study.data[0])], "init_from": None, "accelerator": "cpu"}
+    (folder / "cell.json").write_text(json.dumps(content))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snn_codec.surrogate_study.worker", str(folder)],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(config.__file__).parents[2])},
+    )  # fmt: skip
+    said = process.stderr.read()
+    assert process.wait() == 2 and "Fatal" not in said, said
+    process.stdin.close()
+    process.stderr.close()
+    assert "fill has one aim" in result(cell, tmp_path)["reason"]
+
+
 @pytest.mark.slow
 def test_a_killed_study_goes_on_exactly(preset, music, tmp_path, capsys):
     """kill -9 of the study in the middle of its runs; then the same command gives what it gives without."""

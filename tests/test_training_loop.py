@@ -14,7 +14,6 @@ from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.training.loop import train
-from snn_codec.training.optim import average, optimisers, schedule
 from snn_codec.training.run_folder import Run
 
 SETTINGS = [
@@ -24,11 +23,7 @@ SETTINGS = [
 
 
 def settings(*changes: str) -> config.Config:
-    base = config.Config(small_model())
-    data = config.to_dict(base)
-    for change in [*SETTINGS, *changes]:
-        config._apply(data, change)
-    return config.from_dict(config.Config, data)
+    return config.changed(config.Config(small_model()), [*SETTINGS, *changes])
 
 
 def rows(folder):
@@ -200,11 +195,28 @@ def test_two_processes_train_as_one_with_their_batches(music, tmp_path, run):
     assert float(two[-1]["loss"]) == pytest.approx(float(one[-1]["loss"]), rel=0.25)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_ranks_and_readers_of_data_end_with_the_first_process(music, tmp_path, number):
+    preset = tmp_path / "preset.json"
+    preset.write_text(json.dumps(config.to_dict(settings("training.steps=100000"))))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snn_codec.cli", "train", str(preset), "--data", str(music), "--run",
+         str(tmp_path / "run"), "--accelerator", "cpu", "--devices", "2", "--threads", "1", "--workers", "1"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (tmp_path / "run" / "best" / "config.json").exists():
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=120)  # which ends when the last of them closes the pipe they share
+    assert process.returncode == -number
+
+
 def test_init_from_starts_at_those_weights(run, checkpoint, codec, tmp_path):
     folder = run(
         "a",
         "training.steps=1",
-        "training.learning_rate=0.0",
+        "training.learning_rate=1e-30",
         "training.weight_decay=0.0",
         init_from=str(checkpoint),
     )
@@ -218,7 +230,7 @@ def test_init_from_starts_at_those_weights(run, checkpoint, codec, tmp_path):
 
 def test_parts_that_a_checkpoint_does_not_have_start_anew(run, checkpoint, codec):
     """SPARSE starts from FREE with new conformer layers, and does at first what FREE did."""
-    still = ["training.steps=1", "training.learning_rate=0.0", "training.weight_decay=0.0"]
+    still = ["training.steps=1", "training.learning_rate=1e-30", "training.weight_decay=0.0"]
     layers = ["model.conformer.layers=1", "model.conformer.heads=2", "model.levels=4"]
     folder = run("a", *still, *layers, init_from=str(checkpoint))
     loaded = Codec.load(folder / "best").state_dict()
@@ -333,41 +345,10 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_refused(run, mo
         loss, terms = original(output, batch, weights)
         return loss * float("nan"), terms
 
-    before = run("a", "training.steps=3", "training.learning_rate=0.0")
+    before = run("a", "training.steps=3", "training.learning_rate=1e-30")
     monkeypatch.setattr(plain, "training_loss", broken)
     after = run("b", "training.steps=3")
     weights = Codec.load(before / "best").state_dict(), Codec.load(after / "best").state_dict()
     torch.testing.assert_close(weights[0]["encoder.project.weight"], weights[1]["encoder.project.weight"])
     with pytest.raises(UserError, match="diverged"):
         run("c", "training.steps=30")
-
-
-def test_every_parameter_is_optimised_once(codec):
-    for name in ("adamw", "muon"):
-        if name == "muon" and not hasattr(torch.optim, "Muon"):
-            with pytest.raises(UserError, match="no Muon"):
-                optimisers(codec, config.Training(optimizer="muon"))
-            continue
-        chosen = optimisers(codec, config.Training(optimizer=name))
-        found = [id(p) for optimizer in chosen for group in optimizer.param_groups for p in group["params"]]
-        assert sorted(found) == sorted(id(p) for p in codec.parameters())
-
-
-def test_the_schedule_warms_up_and_falls():
-    training = config.Training(steps=100, warmup=10)
-    values = [schedule(step, training) for step in range(101)]
-    assert values[0] == pytest.approx(0.1)
-    assert max(values) == pytest.approx(max(values[8:12])) and values[-1] == pytest.approx(0.02)
-    assert all(a >= b for a, b in zip(values[10:], values[11:], strict=False))
-
-
-def test_the_average_moves_by_its_share(codec):
-    import copy
-
-    ema, target = copy.deepcopy(codec), copy.deepcopy(codec)
-    with torch.no_grad():
-        for parameter in target.parameters():
-            parameter += 1
-    average(ema, target, 0.9)
-    for name, value in codec.named_parameters():
-        torch.testing.assert_close(dict(ema.named_parameters())[name], value + 0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from snn_codec.errors import UserError
@@ -54,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec.models import surrogates
+    from snn_codec.parallel import cores
     from snn_codec.plots import pyplot
     from snn_codec.surrogate_study import grid
     from snn_codec.surrogate_study import report as reports
@@ -96,8 +96,3 @@ def run(options: argparse.Namespace) -> int:
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from snn_codec.cli.common import add_force
+from snn_codec.errors import UserError
 
 HELP = "Train a model."
 
@@ -26,7 +27,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs=0,
         help="list what --set can change, with defaults, and exit",
     )
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of recordings (default with --resume: as before)",
+    )
     parser.add_argument(
         "--run", type=Path, required=True, dest="folder", help="folder for log and checkpoints"
     )
@@ -34,7 +41,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="change a setting, as in training.steps=1000; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="continue where the run stopped")
+    parser.add_argument(
+        "--resume", action="store_true",
+        help="continue where the run stopped, with its own settings and data; --set training.steps=N makes it longer",
+    )  # fmt: skip
     parser.add_argument(
         "--init-from", metavar="CHECKPOINT", help="start from these weights (default: random weights)"
     )
@@ -44,8 +54,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--nodes", type=int, default=1, help="machines; start this same command on each (default 1)"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that read data (default 1)")
-    parser.add_argument("--threads", type=int, help="threads of each process (default: as many as cores)")
-    add_force(parser, "a run folder that exists")
+    parser.add_argument(
+        "--threads", type=int, help="threads of each process (default: as many as cores that are free)"
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's event files as well as log.csv"
+    )
+    add_force(parser, "a run folder that exists, or with --resume go on with recordings that have changed")
 
 
 class _ListSettings(argparse.Action):
@@ -61,12 +76,17 @@ class _ListSettings(argparse.Action):
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec import settings
+    from snn_codec.training import run_folder
     from snn_codec.training.loop import train
-    from snn_codec.training.run_folder import Run
 
-    chosen = settings.load(options.preset or settings.phase_preset(options.phase), options.settings)
-    settings.check_phase(chosen, options.phase)
-    run = Run(
+    for name in ("devices", "nodes", "threads"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}: must be at least 1")
+    if options.workers < 0:
+        raise UserError(f"--workers {options.workers}: must be 0 or more")
+    if not options.data and not options.resume:
+        raise UserError("--data: name the folders of recordings to train on")
+    place = run_folder.Run(
         data=options.data,
         folder=options.folder,
         resume=options.resume,
@@ -76,8 +96,14 @@ def run(options: argparse.Namespace) -> int:
         nodes=options.nodes,
         workers=options.workers,
         threads=options.threads,
+        tensorboard=options.tensorboard,
         force=options.force,
     )
-    best = train(chosen, run)
+    if options.resume:
+        chosen, place = run_folder.resumed(place, options.preset, options.settings)
+    else:
+        chosen = settings.load(options.preset or settings.phase_preset(options.phase), options.settings)
+    settings.check_phase(chosen, options.phase)
+    best = train(chosen, place)
     print(f"the best checkpoint is {best}")
     return 0

@@ -20,6 +20,7 @@ from snn_codec.settings.model import (
     identity,
 )
 from snn_codec.settings.parse import (
+    changed,
     check_phase,
     from_dict,
     list_settings,
@@ -71,6 +72,7 @@ __all__ = [
     "Spectral",
     "Spiking",
     "Training",
+    "changed",
     "check_phase",
     "from_dict",
     "identity",

@@ -61,7 +61,7 @@ def load(name: str, settings: Iterable[str] = ()) -> Config:
         UserError: No such preset or file, or a setting that does not fit.
     """
     if name in PRESETS:
-        data = to_dict(PRESETS[name])
+        config = PRESETS[name]
     else:
         path = Path(name)
         if not path.is_file():
@@ -70,7 +70,17 @@ def load(name: str, settings: Iterable[str] = ()) -> Config:
             data = json.loads(path.read_text())
         except ValueError as error:
             raise UserError(f"{name}: is not JSON ({error})") from error
-        data = to_dict(from_dict(Config, data, name))
+        config = from_dict(Config, data, name)
+    return changed(config, settings)
+
+
+def changed(config: Config, settings: Iterable[str]) -> Config:
+    """A configuration changed by settings like `training.steps=100`.
+
+    Raises:
+        UserError: A setting that does not fit.
+    """
+    data = to_dict(config)
     for setting in settings:
         _apply(data, setting)
     return from_dict(Config, data)

@@ -26,8 +26,7 @@ from torch.utils.data import DataLoader
 from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.events import CHUNK_STEPS
-from snn_codec.parallel import free_cores
+from snn_codec.parallel import end_with_launcher, free_cores
 from snn_codec.training import run_folder
 from snn_codec.training.datasets import Crops, StepSampler
 from snn_codec.training.frozen import with_model_of
@@ -95,7 +94,7 @@ class Loop:
         _on_main(fabric, lambda: run_folder.note(run, settings, contents))
         self._report(
             f"training on {len(self.crops.paths)} recordings, validating on {_named(held_out)}; "
-            f"{run.threads} threads"
+            f"{run.threads} thread{'s' if run.threads > 1 else ''}"
         )
 
     def run(self) -> Path:
@@ -174,7 +173,8 @@ class Loop:
 
     def _validation_clips(self, paths: Sequence[Path]) -> list[np.ndarray]:
         """The first chunk of recordings that are long enough, evenly chosen."""
-        length, rate = CHUNK_STEPS * self.settings.model.hop, self.settings.model.sample_rate
+        grid = self.settings.model
+        length, rate = grid.chunk_steps * grid.hop, grid.sample_rate
         long_enough = list(corpus.clips(paths, length, rate, each=1))
         if not long_enough:
             raise UserError(f"{self.place.data[0]}: no validation recording is {length / rate:.1f} s long")
@@ -223,6 +223,7 @@ def _fabric(settings: config.Config, run: Run) -> lightning_fabric.Fabric:
         precision=_precision(settings.training.precision, run.accelerator),
     )
     fabric.launch()
+    end_with_launcher(fabric)
     return fabric
 
 

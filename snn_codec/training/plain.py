@@ -51,11 +51,11 @@ PARTS = ("encoder", "before", "bottleneck", "after", "decoder")
 class PlainPhase(Phase):
     """A whole codec. Its best checkpoint is the one with the highest SI-SNR or, of a sparse model, objective."""
 
-    columns = COLUMNS
-
     def __init__(self, setup: Setup):
         self.setup, self.training = setup, setup.settings.training
         self.codec = _initial_codec(setup)
+        # a model may bring terms of its own: it names them, and each `Output.terms` has them, weighted, by name
+        self.columns = (*COLUMNS, *getattr(self.codec, "loss_terms", ()))
         self.optimisation = Optimisation(self.codec, self.training, setup.fabric, setup.report)
         if self.training.frozen_norms:
             freeze_norms(self.codec)
@@ -107,6 +107,8 @@ class PlainPhase(Phase):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The whole loss of a step, and its terms by column."""
         loss, terms = training_loss(output, batch, self.training.loss)
+        for name, value in getattr(output, "terms", {}).items():
+            loss, terms[name] = loss + value, value.detach()
         if self.correlation:
             cost, terms["correlation"] = self.correlation(output.spikes, level, self.setup.everywhere)
             grown = min(1.0, step / max(1, self.training.warmup))

@@ -131,9 +131,10 @@ def opened(run: Run) -> Iterator[None]:
 
 def described(run: Run, paths: Mapping[str, Sequence[Sequence[Path]]]) -> Recordings:
     """Names and sizes of recordings, which are given by split and data folder: a moved data folder has the same."""
+    several = len(run.data) > 1
     return {
         split: {
-            f"{number}/{path.relative_to(folder).as_posix()}": path.stat().st_size
+            (f"{number}/" if several else "") + path.relative_to(folder).as_posix(): path.stat().st_size
             for number, (folder, found) in enumerate(zip(run.data, folders, strict=True))
             for path in found
         }
