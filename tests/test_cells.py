@@ -26,6 +26,7 @@ def test_both_forms_give_the_same_answers(events, data):
         np.testing.assert_array_equal(form.window(start, stop), events[:, start:stop])
         np.testing.assert_array_equal(form.window(0, events.shape[1]), events)
         np.testing.assert_array_equal(form.indices(), np.nonzero(events.T))
+        np.testing.assert_array_equal(form.indices(start, stop), np.nonzero(events[:, start:stop].T))
         np.testing.assert_array_equal(form.step_counts(), events.sum(0))
         np.testing.assert_array_equal(form.unit_counts(), events.sum(1))
     assert equal(dense, sparse) and equal(sparse, dense) and equal(sparse, sparse)

@@ -1,15 +1,16 @@
 """What a file may ask a reader to allocate, so that an absurd header costs no memory.
 
-Silence is cheap to store, so the cells of a recording (one byte each) may be many times the bytes of its file.
+Silence is cheap to store, so a recording may need many times the bytes of its file.
 """
 
 from __future__ import annotations
 
+from snn_codec.cells import sparse_bytes
 from snn_codec.errors import UserError
 
 MAX_CHUNK_CELLS = 2**24
 MAX_CHUNK_STEPS = 2**16
-MIN_CELLS, CELLS_PER_BYTE = 2**26, 2**16
+MIN_BYTES, BYTES_PER_BYTE = 2**26, 2**16
 
 
 def check_chunk(name: object, units: int, chunk_steps: int) -> None:
@@ -25,11 +26,18 @@ def check_chunk(name: object, units: int, chunk_steps: int) -> None:
         )
 
 
-def check_cells(name: object, cells: int, size: int) -> None:
-    """A recording of `cells` cells must be plausible in a file of `size` bytes.
+def memory_of(units: int, steps: int, n_events: int) -> int:
+    """Bytes of memory that so many events take, dense or as a list (`snn_codec.cells`), whichever is less."""
+    return min(units * steps, sparse_bytes(units, steps, n_events))
+
+
+def check_memory(name: object, n_bytes: int, size: int) -> None:
+    """A recording that takes `n_bytes` of memory must be plausible in a file of `size` bytes.
 
     Raises:
         UserError: It is not.
     """
-    if cells > MIN_CELLS + CELLS_PER_BYTE * size:
-        raise UserError(f"{name}: {cells} cells in {size} bytes are not plausible; the file may be damaged")
+    if n_bytes > MIN_BYTES + BYTES_PER_BYTE * size:
+        raise UserError(
+            f"{name}: events of {n_bytes} bytes in {size} bytes are not plausible; the file may be damaged"
+        )

@@ -18,7 +18,7 @@ from snn_codec.storage.h5.faults import Damaged, damage
 from snn_codec.storage.h5.layout import POPULATION, Recording
 from snn_codec.storage.h5.seal import check_seal
 from snn_codec.storage.h5.tables import open_dataset, read_tables
-from snn_codec.storage.limits import check_cells, check_chunk
+from snn_codec.storage.limits import check_chunk, check_memory, memory_of
 
 
 def read(path: str | os.PathLike, name: str | None = None) -> EventMatrix:
@@ -153,9 +153,10 @@ class SpikeTrains(Mapping[str, EventMatrix]):
                 self._units = open_dataset(file, f"{POPULATION}/node_ids", "u")
                 if not len(self._times) == len(self._units) == self._indptr[-1]:
                     raise Damaged("the number of events is not what its index says")
-            for recording, _ in self._rows.values():
+            for recording, row in self._rows.values():
                 check_chunk(self.path, recording.n_units, min(recording.chunk_steps, recording.n_steps))
-                check_cells(self.path, recording.n_units * recording.n_steps, size)
+                n_events = int(self._indptr[row + recording.n_clips] - self._indptr[row])
+                check_memory(self.path, memory_of(recording.n_units, recording.n_steps, n_events), size)
         except BaseException:
             file.close()
             raise

@@ -27,7 +27,7 @@ from snn_codec.storage.h5.layout import (
     Recording,
 )
 from snn_codec.storage.h5.seal import seal
-from snn_codec.storage.limits import check_cells, check_chunk
+from snn_codec.storage.limits import check_chunk, check_memory, memory_of
 
 HDF5_CHUNK = 4096  # rows; larger saves 3 % of the file and makes random access slower
 
@@ -52,9 +52,9 @@ def write(
     with replacing(path, force=force) as temporary:
         with new_file(temporary) as disk:
             with h5py.File(disk, "w", libver=("v110", "v110")) as file:
-                cells = _write(file, _while_there_is_room(items, disk), path, compress)
+                memory = _write(file, _while_there_is_room(items, disk), path, compress)
         seal(temporary)
-        check_cells(path, cells, temporary.stat().st_size)
+        check_memory(path, memory, temporary.stat().st_size)
 
 
 def _while_there_is_room(
@@ -67,11 +67,11 @@ def _while_there_is_room(
 
 
 def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: object, compress: bool) -> int:
-    """Fill an empty HDF5 file; the cells of the largest recording."""
+    """Fill an empty HDF5 file; bytes of memory of the largest recording."""
     population, recordings = file.create_group(POPULATION), []
     loudness, levels, indptr = [], [], [np.zeros(1, np.int64)]
     taken: set[str] = set()
-    decimals, start_ms = 0, 0.0
+    decimals, start_ms, memory = 0, 0.0, 0
     for name, events in items:
         recording = Recording(
             name, events.fingerprint, events.sample_rate, events.hop, events.n_samples, events.n_units,
@@ -83,7 +83,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         _check_recording(recording, taken, decimals, path)
         taken.add(name)
         for begin, end in blocks(events.n_units, events.n_steps):
-            step, unit = np.nonzero(events.window(begin, end).T)
+            step, unit = events.cells.indices(begin, end)
             _append(times, np.round(start_ms + (begin + step + 0.5) * recording.step_ms, decimals))
             _append(units, unit.astype(np.uint64))
         starts = np.arange(0, events.n_steps, events.chunk_steps)
@@ -92,6 +92,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         for codes, given in ((loudness, events.loudness), (levels, events.levels)):
             codes.append(given if len(given) else np.zeros(recording.n_clips, np.uint8))
         recordings.append(recording)
+        memory = max(memory, memory_of(recording.n_units, recording.n_steps, events.n_events))
         start_ms = math.ceil((start_ms + recording.n_steps * recording.step_ms) * 10**decimals) / 10**decimals
     if not recordings:
         raise UserError(f"{path}: no recordings to write; pass at least one")
@@ -106,7 +107,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
     file.attrs["version"] = np.array(SONATA_VERSION, np.uint32)
     clips.attrs["format"] = FORMAT
     clips.attrs["format_version"] = np.int64(version)
-    return max(recording.n_units * recording.n_steps for recording in recordings)
+    return memory
 
 
 def _create_population(group: h5py.Group, decimals: int, compress: bool) -> tuple[h5py.Dataset, h5py.Dataset]:

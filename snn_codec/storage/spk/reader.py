@@ -15,7 +15,7 @@ from snn_codec.errors import UserError
 from snn_codec.events import Builder, EventMatrix, steps_for
 from snn_codec.storage import entropy, formats
 from snn_codec.storage.entropy_model import EntropyModel
-from snn_codec.storage.limits import check_cells, check_chunk
+from snn_codec.storage.limits import check_chunk, check_memory, memory_of
 from snn_codec.storage.spk.chunk import unpack
 from snn_codec.storage.spk.layout import (
     FORMATS,
@@ -122,11 +122,12 @@ class Reader:
         self.first = self.position
 
     def __iter__(self) -> Iterator[Chunk]:
-        cells = 0
+        memory = 0
         for frame in self.frames():
-            cells += frame.steps * self.header.n_units
-            check_cells(self._name, cells, self.position)
-            yield self.decode(frame)
+            chunk = self.decode(frame)
+            memory += memory_of(*chunk.events.shape, int(np.count_nonzero(chunk.events)))
+            check_memory(self._name, memory, self.position)
+            yield chunk
 
     def window(self, start: int, stop: int) -> np.ndarray:
         """The events of steps [start, stop): bool `[units, stop - start]`; reads only their chunks.
@@ -313,7 +314,7 @@ class _Ended(Exception):
 
 
 def joined(reader: Reader, chunks: Iterable[Chunk]) -> EventMatrix:
-    """A recording of its decoded chunks, after which the reader knows its length."""
+    """A recording of its decoded chunks (or `Sparse` ones), after which the reader knows its length."""
     header, builder = reader.header, Builder(reader.header.n_units)
     loudness, levels = [], []
     for chunk in chunks:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
+from snn_codec.cells import silence
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
 from snn_codec.storage.entropy_model import EntropyModel
-from snn_codec.storage.limits import check_cells
+from snn_codec.storage.limits import check_memory, memory_of
 from snn_codec.storage.spk.layout import Damaged, Frame, filled, frame_shape, mask, parse_varint
 from snn_codec.storage.spk.reader import Chunk, Reader, joined, opened
 
@@ -57,20 +58,27 @@ def salvaged(
     else:
         last = max(found)
         n_chunks = last + 1
-        n_samples = (last * header.chunk_steps + found[last].events.shape[1]) * header.hop
+        n_samples = (last * header.chunk_steps + found[last].steps) * header.hop
     n_steps = steps_for(n_samples, header.hop)
-    check_cells(name, n_steps * header.n_units, len(data))
-    chunks, damages = [], []
+    check_memory(name, memory_of(header.n_units, n_steps, 0), len(data))
+    reader.n_samples = n_samples
+    damages: list[Damage] = []
+    return joined(reader, _chunks(reader, found, n_chunks, damages)), damages
+
+
+def _chunks(reader: Reader, found: dict[int, Frame], n_chunks: int, damages: list[Damage]) -> Iterator[Chunk]:
+    """All chunks, silent and added to `damages` where they are lost."""
+    header = reader.header
+    n_steps = steps_for(reader.n_samples, header.hop)
     for number in range(n_chunks):
         start = number * header.chunk_steps
         steps = min(header.chunk_steps, n_steps - start)
-        chunk = found.get(number)
-        if chunk is None or chunk.events.shape[1] != steps:
-            chunk = Chunk(number, start, np.zeros((header.n_units, steps), bool), 0, 0)
+        frame = found.get(number)
+        if frame is not None and frame.steps == steps:
+            yield reader.decode(frame)
+        else:
             damages.append(Damage(number, header.seconds(start), header.seconds(start + steps)))
-        chunks.append(chunk)
-    reader.n_samples = n_samples
-    return joined(reader, chunks), damages
+            yield Chunk(number, start, silence(header.n_units, steps), 0, 0)
 
 
 class _Search:
@@ -81,10 +89,10 @@ class _Search:
         self.budget = BUDGET + BUDGET_PER_BYTE * len(data)
         self.masks: dict[int, int] = {}  # the numbers that the next chunk can have, by their masks
 
-    def run(self) -> dict[int, Chunk]:
-        """The undamaged chunks by number."""
-        found: dict[int, Chunk] = {}
-        reader, position, number, cells = self.reader, self.reader.first, 0, 0
+    def run(self) -> dict[int, Frame]:
+        """The undamaged chunks by number, as they are stored, since all of them decoded may be too much to hold."""
+        found: dict[int, Frame] = {}
+        reader, position, number, memory = self.reader, self.reader.first, 0, 0
         lost_from = position
         while position < len(self.data) and self.budget > 0:
             # the more numbers are possible, the likelier is garbage that matches one: no chunk has less than
@@ -99,10 +107,13 @@ class _Search:
             position += frame.size
             lost_from, number = position, frame.number + 1
             self.masks = {}
-            cells += frame.steps * reader.header.n_units
-            check_cells(self.name, cells, position)
-            with suppress(UserError):
-                found[frame.number] = reader.decode(frame)
+            try:
+                events = reader.decode(frame).events
+            except UserError:
+                continue
+            memory += memory_of(*events.shape, int(np.count_nonzero(events)))
+            check_memory(self.name, memory, position)
+            found[frame.number] = frame
         return found
 
     def _frame(self, position: int) -> Frame | None:

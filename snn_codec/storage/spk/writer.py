@@ -13,7 +13,7 @@ from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
 from snn_codec.files import cannot_write, replacing
 from snn_codec.storage.entropy_model import EntropyModel, Side
-from snn_codec.storage.limits import check_cells, check_chunk
+from snn_codec.storage.limits import check_chunk, check_memory, memory_of
 from snn_codec.storage.spk.chunk import pack_chunk
 from snn_codec.storage.spk.layout import (
     INDEX_CHUNKS,
@@ -93,7 +93,7 @@ class Writer:
         self._steps = 0
         self._chunks = 0
         self._block_sizes: list[int] = []
-        self._size = 0
+        self._size = self._memory = 0
         self._ended = False
         data = pack_header(header, name)
         self._seed = data[-4:]
@@ -122,6 +122,7 @@ class Writer:
             self._block_sizes.append(0)
         self._block_sizes[-1] += len(data)
         self._steps += steps
+        self._memory += memory_of(units, steps, int(np.count_nonzero(events)))
         self._chunks += 1
         self._ended = steps < header.chunk_steps
         self._put(data)
@@ -135,7 +136,7 @@ class Writer:
         """
         if n_samples < 1 or steps_for(n_samples, self._header.hop) != self._steps:
             raise ValueError(f"{n_samples} samples are not {self._steps} steps of {self._header.hop}")
-        check_cells(self._name, self._steps * self._header.n_units, self._size)
+        check_memory(self._name, self._memory, self._size)
         self._ended = True
         self._put(pack_trailer(Trailer(n_samples, self._chunks, self._block_sizes[:-1]), self._seed))
 
