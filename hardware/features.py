@@ -44,8 +44,7 @@ def kept_steps(codec: Codec, events: EventMatrix) -> list[slice]:
     starts = range(0, events.n_steps, steps)
     margin = codec.settings.margin_steps
     return [
-        slice(min(start, margin), min(start, margin) + min(steps, events.n_steps - start))
-        for start in starts
+        slice(min(start, margin), min(start, margin) + min(steps, events.n_steps - start)) for start in starts
     ]
 
 
