@@ -69,7 +69,7 @@ def test_a_json_file_may_leave_out_what_is_default(tmp_path):
         ("model.bottleneck.beta=1", "config.model.bottleneck.beta: must be 0 or more and below 1"),
         ("model.bottleneck.reset=zero", "config.model.bottleneck: a neuron with beta 0"),
         ("model.kind=x", "no setting"),
-        ("phase.kind=vocoder", "must be one of plain, gan, flow, diffusion"),
+        ("phase.kind=vocoder", "must be one of plain, coefficients, gan, flow, diffusion"),
     ],
 )
 def test_settings_that_do_not_fit_say_why(setting, words):

@@ -31,6 +31,7 @@ from snn_codec.settings.parse import (
 from snn_codec.settings.presets import PRESETS, phase_preset
 from snn_codec.settings.training import (
     Augmentation,
+    Coefficients,
     Config,
     Diffusion,
     Discriminators,
@@ -43,12 +44,14 @@ from snn_codec.settings.training import (
     Sparsity,
     Training,
 )
+from snn_codec.settings.wide import Mdct, Thermometer
 
 __all__ = [
     "PRESETS",
     "RVQ",
     "Augmentation",
     "Bottleneck",
+    "Coefficients",
     "Config",
     "Conformer",
     "Decoder",
@@ -58,6 +61,7 @@ __all__ = [
     "Flow",
     "Gan",
     "Loss",
+    "Mdct",
     "Mel",
     "MelBits",
     "Model",
@@ -71,6 +75,7 @@ __all__ = [
     "Sparsity",
     "Spectral",
     "Spiking",
+    "Thermometer",
     "Training",
     "changed",
     "check_phase",

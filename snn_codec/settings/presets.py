@@ -8,6 +8,7 @@ from snn_codec.errors import UserError
 from snn_codec.settings.model import RVQ, Conformer, Mel, MelBits, Model, SEANet, Spiking
 from snn_codec.settings.training import (
     Augmentation,
+    Coefficients,
     Config,
     Diffusion,
     Discriminators,
@@ -18,6 +19,7 @@ from snn_codec.settings.training import (
     Sparsity,
     Training,
 )
+from snn_codec.settings.wide import Mdct, Thermometer
 
 _CPU = Training(steps=7000, batch=8, optimizer="muon")
 _CLEAN = Augmentation(noise_db=0.0)  # noise is nothing that a decoder should learn to make
@@ -38,6 +40,18 @@ _PAPER_CONFORMER = Model(
     conformer=Conformer(layers=8, heads=4, feedforward=128, kernel=5, window=0, dropout=0.1),
 )
 
+# N = 38 400: a thermometer for each of the 1024 coefficients of a step
+_WIDE = Model(
+    hop=2048,
+    units=38_400,
+    encoder=Mdct(),
+    bottleneck=Thermometer(),
+    decoder=Mdct(),
+    chunk_steps=64,
+    margin_steps=6,
+    levels=32,
+)
+
 PRESETS: dict[str, Config] = {
     "cpu-free": Config(Model(bottleneck=Spiking(groups=8)), _CPU),
     "cpu-free-plain": Config(Model(), _CPU),
@@ -53,6 +67,11 @@ PRESETS: dict[str, Config] = {
             _CPU,
             sparsity=Sparsity(goal=3.0, objective="rate", start=0.0, stop=0.05, densest=0.95, halving=8.0),
         ),
+    ),
+    "cpu-wide": Config(
+        _WIDE,
+        Training(steps=6000, batch=4, seconds=2**16 / 22050, warmup=100, validate_every=500),
+        Coefficients(),
     ),
     "paper-free": Config(_PAPER, _GPU),
     "paper-rvq": Config(dataclasses.replace(_PAPER, bottleneck=RVQ(decay=0.99, revive_below=2.0)), _GPU),

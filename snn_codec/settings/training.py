@@ -112,6 +112,13 @@ class Plain(Phase):
 
 
 @dataclass(frozen=True)
+class Coefficients(Phase):
+    """Read-out and refinement of a codec of kind `mdct`, among coefficients (`training.coefficients`)."""
+
+    kind: Literal["coefficients"] = "coefficients"
+
+
+@dataclass(frozen=True)
 class Discriminators(Settings):
     """Multi-scale complex-STFT discriminators (`models.discriminators`).
 

@@ -51,7 +51,7 @@ def train(settings: config.Config, run: Run, console: Console | None = None) -> 
         UserError: Data or run folder cannot be used, or the training diverged.
     """
     console = console or Console(stderr=True)
-    if settings.phase.kind != "plain":
+    if settings.phase.decoder_class:
         settings = with_model_of(settings, run.init_from)
     fabric = _fabric(settings, run)
     if run.threads is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from snn_codec.training.coefficients import CoefficientsPhase
 from snn_codec.training.gan import GanPhase
 from snn_codec.training.phase import Phase, Setup
 from snn_codec.training.plain import PlainPhase
@@ -11,6 +12,7 @@ from snn_codec.training.sampled import SampledPhase
 
 PHASES: dict[str, Callable[[Setup], Phase]] = {
     "plain": PlainPhase,
+    "coefficients": CoefficientsPhase,
     "gan": GanPhase,
     "flow": SampledPhase,
     "diffusion": SampledPhase,
