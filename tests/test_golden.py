@@ -12,19 +12,33 @@ from snn_codec.storage.entropy_model import EntropyModel
 FOLDER = Path(__file__).parent / "golden"
 MAKE = runpy.run_path(str(FOLDER / "make.py"))
 MADE = MAKE["bitstreams"]()
-MODEL = EntropyModel.load(FOLDER / "v1_context.safetensors")
+MODELS = {
+    version: EntropyModel.load(FOLDER / file)
+    for version, file in (
+        ("v1", "v1_context.safetensors"),
+        ("v2", "v1_context.safetensors"),
+        ("v3", "v3_context.safetensors"),
+    )
+}
+CONTENT = {"v1": "recording", "v2": "prompted", "v3": "measured"}
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
 def test_bitstreams_are_made_byte_for_byte_and_read(name):
     assert MADE[name] == (FOLDER / name).read_bytes()
-    events = spk.read(FOLDER / name, entropy_model=MODEL)
-    expected = MAKE["prompted" if name.startswith("v2") else "recording"]()
+    events = spk.read(FOLDER / name, entropy_model=MODELS[name[:2]])
+    expected = MAKE[CONTENT[name[:2]]]()
     np.testing.assert_array_equal(events.events, expected.events[:, : events.n_steps])
-    if name in ("v1.spk", "v1_context.spk", "v2.spk"):
+    if name in ("v1.spk", "v1_context.spk", "v2.spk", "v3.spk"):
         assert events == expected
     else:
         assert spk.breakdown(FOLDER / name)["chunks"] == {name[3:-4]: 3}
+
+
+def test_a_thermometers_chunks_are_coded_by_its_model():
+    chunks = spk.breakdown(FOLDER / "v3.spk")["chunks"]
+    assert chunks == {"thermometer": 3}
+    assert MODELS["v3"].fingerprint == MAKE["thermometer_model"]().fingerprint == "c6c1e948"
 
 
 def test_every_file_of_the_folder_is_tested():
@@ -32,7 +46,7 @@ def test_every_file_of_the_folder_is_tested():
 
 
 def test_entropy_models_are_read():
-    assert MODEL.fingerprint == MAKE["entropy_model"]().fingerprint == "1e945c7d"
+    assert MODELS["v1"].fingerprint == MAKE["entropy_model"]().fingerprint == "1e945c7d"
 
 
 @pytest.mark.parametrize("name", ["v1.h5", "v1_compressed.h5", "v2.h5"])

@@ -16,8 +16,9 @@ import numpy as np
 
 from snn_codec.events import EventMatrix
 from snn_codec.storage import h5, spk
-from snn_codec.storage.entropy_model import EntropyModel, EntropyNetwork
+from snn_codec.storage.entropy_model import EntropyModel, EntropyNetwork, ThermometerModel
 from snn_codec.storage.spk.chunk import pack
+from snn_codec.thermometer import Layout
 
 FOLDER = Path(__file__).parent
 
@@ -56,12 +57,48 @@ def entropy_model(units: int = 16) -> EntropyNetwork:
     return EntropyNetwork(2, layers, output, np.tril(take(units, units), -1))
 
 
+def measured() -> EventMatrix:
+    """Coefficients by thermometers, for which version 3 is: a few bins of large ones, the others mostly 0."""
+    signed = (numbers(40 * 12).reshape(40, 12) % 7 - 3) * (
+        numbers(480).reshape(40, 12) % 16 < 12 - np.arange(12)
+    )
+    events = THERMOMETER.events(signed)
+    loudness, levels = numbers(3).astype(np.uint8), np.array([0, 8, 255], np.uint8)
+    return EventMatrix(events, 22050, 2048, 40 * 2048 - 9, "fedcba9876543210", loudness, 16, levels)
+
+
+THERMOMETER = Layout((4, 12), (3, 2))
+
+
+def thermometer_model() -> ThermometerModel:
+    """A network of four units."""
+    values = iter(numbers(10**5) % 601 - 300)
+
+    def take(*shape: int, kind: type = np.int16) -> np.ndarray:
+        return np.array([next(values) for _ in range(int(np.prod(shape)))], kind).reshape(shape)
+
+    return ThermometerModel(
+        np.array([4, 12], np.int32),
+        np.array([3, 2], np.int32),
+        take(4, 11, 3),
+        take(2, 4, 4, 5),
+        take(4, 12, kind=np.int32),
+        take(2, 4, kind=np.int32),
+        take(3, 4, 4),
+        take(3, 4, kind=np.int32),
+        take(3, 7, 4),
+        take(3, 7, kind=np.int32),
+        take(2, 2, kind=np.int32),
+    )
+
+
 def bitstreams() -> dict[str, bytes]:
     """By file name: as the writer chooses, with an entropy model, and each format alone where it fits."""
     files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), entropy_model())}
     files["v2.spk"] = _packed(prompted())
+    files["v3.spk"] = _packed(measured(), thermometer_model())
     few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
-    for name in spk.FORMATS:
+    for name in spk.FORMATS[:-1]:  # a thermometer's needs its own events
 
         def only(events, model, side, name=name):
             return name, model.encode(events) if name == "learned" else pack(events, name)
@@ -81,6 +118,7 @@ def main() -> None:
     for name, data in bitstreams().items():
         (FOLDER / name).write_bytes(data)
     entropy_model().save(FOLDER / "v1_context.safetensors", force=True)
+    thermometer_model().save(FOLDER / "v3_context.safetensors", force=True)
     few = EventMatrix(recording().events[:3, :60], 44100, 441, 60 * 441, chunk_steps=7)
     for name, compress in (("v1.h5", False), ("v1_compressed.h5", True)):
         recordings = {"one": recording(), "zwei ä": few}

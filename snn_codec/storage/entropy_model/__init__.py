@@ -6,5 +6,6 @@ from `EntropyModel`. The file beside a checkpoint's weights says of which kind i
 
 from snn_codec.storage.entropy_model.base import FILE_NAME, NO_SIDE, EntropyModel, Side
 from snn_codec.storage.entropy_model.network import EntropyNetwork
+from snn_codec.storage.entropy_model.thermometer import ThermometerModel
 
-__all__ = ["FILE_NAME", "NO_SIDE", "EntropyModel", "EntropyNetwork", "Side"]
+__all__ = ["FILE_NAME", "NO_SIDE", "EntropyModel", "EntropyNetwork", "Side", "ThermometerModel"]

@@ -59,8 +59,8 @@ class EntropyModel(ABC):
         """N, the number of units."""
 
     @abstractmethod
-    def encode(self, events: np.ndarray, side: Side = NO_SIDE) -> bytes:
-        """Code of a bool matrix `[N, steps]`."""
+    def encode(self, events: np.ndarray, side: Side = NO_SIDE) -> bytes | None:
+        """Code of a bool matrix `[N, steps]`; None if its checkpoint makes no such events."""
 
     @abstractmethod
     def decode(self, data: bytes, steps: int, side: Side = NO_SIDE) -> np.ndarray:

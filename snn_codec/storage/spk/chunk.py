@@ -27,8 +27,8 @@ def pack_chunk(
     """The shortest of `layout.FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
     n_events = int(np.count_nonzero(events))
     payloads: dict[str, bytes] = {}
-    if entropy_model is not None:
-        payloads[entropy_model.CHUNK_FORMAT] = entropy_model.encode(events, side)
+    if entropy_model is not None and (coded := entropy_model.encode(events, side)) is not None:
+        payloads[entropy_model.CHUNK_FORMAT] = coded
     large = events.size > LARGE_CELLS
     if not large:
         payloads["adaptive"] = pack(events, "adaptive")

@@ -35,9 +35,10 @@ FORMATS = (
     "counted",
     "adaptive",
     "learned",
+    "thermometer",
 )  # a format's number is its place here, at most 7
 WITHOUT_MODEL = FORMATS[:6]  # the others are what entropy models call theirs (`EntropyModel.CHUNK_FORMAT`)
-SINCE: dict[str, int] = {}  # such a format that is newer than version 2, and the version that brought it
+SINCE = {"thermometer": 3}  # such a format that is newer than version 2, and the version that brought it
 INDEX_CHUNKS = 16  # to an entry of the trailer's table
 MAX_INTEGER = 2**40
 MIN_TRAILER = 11  # bytes
