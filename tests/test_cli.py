@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
 from conftest import tones
+from rasters import matrix, raster
 
 from snn_codec import corpus
 from snn_codec.cli import main
@@ -205,6 +207,23 @@ def test_info_says_what_is_there(cli, tmp_path):
     parts, n_bytes = result["parts"], (tmp_path / "a.spk").stat().st_size
     assert result["bytes"] == parts["total"] == n_bytes and sum(parts["chunks"].values()) == 1
     assert f"{n_bytes} bytes" in text and "checksums 4" in text
+
+
+def test_a_broken_seal_is_all_that_info_finds_and_convert_renews_it(cli, tmp_path):
+    path, again = tmp_path / "a.h5", tmp_path / "again.h5"
+    h5.write(path, {"one": matrix(raster(12, 60, 0.1))})
+    assert json.loads(cli("info", path, "--json")[1])["sealed"]
+    h5py.File(path, "a").close()
+    assert cli("convert", path, tmp_path / "a.csv")[0] == 2
+    status, text = cli("info", path)[:2]
+    assert status == 0 and "12 units" in text
+    assert "its seal is broken: another program has changed the file" in text and f"--reseal {path}" in text
+    assert not json.loads(cli("info", path, "--json")[1])["sealed"]
+    assert cli("convert", "--reseal", path, again)[0] == 0
+    assert cli("convert", again, tmp_path / "a.csv")[0] == 0
+    assert cli("convert", "--reseal", path, again, tmp_path / "more.h5")[0] == 2
+    path.write_bytes(path.read_bytes()[:-900])
+    assert cli("info", path)[0] == cli("convert", "--reseal", path, path, "--force")[0] == 2
 
 
 def test_the_output_says_which_kind_of_event_file(cli, tmp_path):

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import time
 
 import h5py
@@ -256,3 +257,73 @@ def test_repeated_names_and_empty_files_are_refused(tmp_path):
     with pytest.raises(UserError):
         h5.write(tmp_path / "a.h5", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def _changed(path, what):
+    """What h5py leaves when it has opened the file for writing and closed it."""
+    with h5py.File(path, "a") as file:
+        if what == "added":
+            file["more"] = np.arange(10_000)
+        elif what == "annotated":
+            file["recordings"].attrs["note"] = "checked by hand"
+        elif what == "altered":
+            file["spikes/units/node_ids"][5] = 2000
+        elif what == "deleted":
+            del file["clips/indptr"]
+
+
+@pytest.mark.parametrize("what", ["opened", "added", "annotated"])
+def test_a_file_that_another_program_changed_gets_a_seal_when_its_content_is_whole(tmp_path, what):
+    path, again = tmp_path / "a.h5", tmp_path / "again.h5"
+    h5.write(path, {"a": events(), "b": events(seed=1)})
+    assert h5.is_sealed(path)
+    _changed(path, what)
+    assert not h5.is_sealed(path)
+    with pytest.raises(UserError, match="changed by another program .info tells which"):
+        h5.read(path, "a")
+    before = path.read_bytes()
+    h5.reseal(path, again)
+    assert path.read_bytes() == before
+    with h5.SpikeTrains(again) as trains:
+        assert dict(trains) == {"a": events(), "b": events(seed=1)}
+    with h5py.File(again) as file:
+        assert ("more" in file, "note" in file["recordings"].attrs) == (what == "added", what == "annotated")
+    with pytest.raises(UserError, match="--force"):
+        h5.reseal(path, path)
+    h5.reseal(path, path, force=True)
+    assert path.read_bytes() == again.read_bytes()
+    h5.reseal(path, again, force=True)  # sealed already: a copy
+    assert path.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("what", ["altered", "deleted", "cut", "flipped", "foreign", "text"])
+def test_a_damaged_or_foreign_file_gets_no_seal(tmp_path, what):
+    path, again = tmp_path / "a.h5", tmp_path / "again.h5"
+    h5.write(path, {"a": events()})
+    whole = path.read_bytes()
+    if what in ("altered", "deleted"):
+        _changed(path, what)
+    elif what == "cut":
+        path.write_bytes(whole[:-500])
+    elif what == "flipped":
+        with h5py.File(path) as file:
+            place = file["spikes/units/node_ids"].id.get_chunk_info(0).byte_offset
+        path.write_bytes(whole[: place + 40] + bytes([whole[place + 40] ^ 4]) + whole[place + 41 :])
+    elif what == "text":
+        path.write_text("no HDF5")
+    else:
+        with h5py.File(path, "w") as file:
+            file["x"] = np.arange(9)
+    with pytest.raises(UserError, match=r"a\.h5: ") as error:
+        h5.reseal(path, again)
+    assert str(tmp_path / ".") in str(error.value) and ".again" not in str(error.value)
+    assert not again.exists() and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_crashes_the_library_is_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "a.h5"
+    h5.write(path, {"a": events()})
+    _changed(path, "opened")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match="the HDF5 library cannot read it; the file is damaged"):
+        h5.check_content(path)

@@ -24,6 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--recording", metavar="NAME", help="only this recording of .h5 files (default: all)")
     add_model(parser, None, MAKER)
+    parser.add_argument(
+        "--reseal",
+        action="store_true",
+        help="check the content of an .h5 file that another program has changed, and copy it with a new seal",
+    )
     parser.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
     add_force(parser)
 
@@ -33,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec.storage import event_files
     from snn_codec.storage.entropy_model import EntropyModel
 
+    if options.reseal:
+        return _reseal(options.inputs, options.output, options.force)
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
     entropy_model = EntropyModel.of(checkpoints.find(options.model or maker(options.inputs)))
@@ -50,4 +57,14 @@ def run(options: argparse.Namespace) -> int:
         )
     size = sum(path.stat().st_size for path in written)
     print(f"{len(read)} recording(s) -> {options.output}: {len(written)} file(s), {size} bytes")
+    return 0
+
+
+def _reseal(inputs: list[Path], output: Path, force: bool) -> int:
+    from snn_codec.storage import h5
+
+    if len(inputs) != 1 or inputs[0].is_dir():
+        raise UserError("--reseal: one .h5 file is sealed at a time; give one input")
+    h5.reseal(inputs[0], output, force=force)
+    print(f"{inputs[0]} -> {output}: every recording was read, and the file is sealed")
     return 0

@@ -31,6 +31,11 @@ def run(options: argparse.Namespace) -> int:
         _print_recording(name, row)
     if "parts" in found:
         _print_parts(found)
+    elif not found["sealed"]:
+        print(
+            f"its seal is broken: another program has changed the file. Its recordings can all be read; "
+            f"so that other commands read it, too: snn-codec convert --reseal {options.file} NEW.h5"
+        )
     return 0
 
 
@@ -42,12 +47,21 @@ def described(path: Path, model: str | None) -> dict[str, Any]:
     """
     from snn_codec.storage import event_files
 
-    model = model or maker([path])
     if event_files.is_bitstream(path):
-        found = _bitstream(path, model)
+        found = _bitstream(path, model or maker([path]))
     else:
-        found = {"recordings": {name: _recording(events) for name, events in event_files.recordings(path)}}
+        found = _spike_trains(path)
     return {"file": str(path), "bytes": path.stat().st_size, **found}
+
+
+def _spike_trains(path: Path) -> dict[str, Any]:
+    from snn_codec.storage import h5
+
+    sealed = h5.is_sealed(path)
+    if not sealed:
+        h5.check_content(path)
+    with h5.SpikeTrains(path, sealed=sealed) as trains:
+        return {"recordings": {name: _recording(trains[name]) for name in trains}, "sealed": sealed}
 
 
 def _bitstream(path: Path, model: str) -> dict[str, Any]:
@@ -60,7 +74,7 @@ def _bitstream(path: Path, model: str) -> dict[str, Any]:
     folder = checkpoints.find(model)
     entropy_model = EntropyModel.of(folder) if header.entropy_model else None
     known = entropy_model is not None and entropy_model.fingerprint == header.entropy_model
-    if "learned" in parts["chunks"] and not known:
+    if set(parts["chunks"]) - set(spk.WITHOUT_MODEL) and not known:
         # its bytes can be told without the entropy model, its events cannot
         row = {
             "units": header.n_units, "sample_rate": header.sample_rate, "hop": header.hop,

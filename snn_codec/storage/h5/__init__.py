@@ -12,7 +12,19 @@ HDF5 costs kilobytes a file: never quote its size as a bit rate (`snn_codec.stor
 
 from snn_codec.storage.h5.layout import Recording
 from snn_codec.storage.h5.reader import SpikeTrains, names, read
+from snn_codec.storage.h5.repair import check_content, is_sealed, reseal
 from snn_codec.storage.h5.seal import SEAL, seal
 from snn_codec.storage.h5.writer import write
 
-__all__ = ["SEAL", "Recording", "SpikeTrains", "names", "read", "seal", "write"]
+__all__ = [
+    "SEAL",
+    "Recording",
+    "SpikeTrains",
+    "check_content",
+    "is_sealed",
+    "names",
+    "read",
+    "reseal",
+    "seal",
+    "write",
+]

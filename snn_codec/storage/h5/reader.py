@@ -54,22 +54,25 @@ class SpikeTrains(Mapping[str, EventMatrix]):
 
     Args:
         path: A file, or a seekable binary file object (which cannot be pickled).
+        sealed: Check the seal. Without it, a damaged file can crash the process (`check_content` tells).
 
     Raises:
         UserError: The file is missing, damaged, or no spike trains of this package; also on later access.
     """
 
-    def __init__(self, path: str | os.PathLike | BinaryIO) -> None:
+    def __init__(self, path: str | os.PathLike | BinaryIO, *, sealed: bool = True) -> None:
         self.path = path if hasattr(path, "seek") else Path(path)
         self._file: h5py.File | None = None
         self._process = 0
+        self._with_seal = sealed
         self._sealed: tuple[int, int] | None = (
             None  # size and time of change of the file whose seal was right
         )
         self._open()
 
     def __getstate__(self) -> dict:
-        return {"path": self.path, "_sealed": self._sealed, "_file": None, "_process": 0}
+        kept = {"path": self.path, "_sealed": self._sealed, "_with_seal": self._with_seal}
+        return {**kept, "_file": None, "_process": 0}
 
     def __enter__(self) -> SpikeTrains:
         return self
@@ -163,6 +166,8 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         self._file, self._process = file, os.getpid()
 
     def _check_seal(self) -> None:
+        if not self._with_seal:
+            return
         if hasattr(self.path, "seek"):
             check_seal(self.path)
             return

@@ -14,12 +14,19 @@ from typing import BinaryIO
 from snn_codec.storage.h5.faults import Damaged, Foreign
 
 SEAL = b"SNNSEAL1"
+SEAL_BYTES = len(SEAL) + 4
 
 
 def seal(path: str | os.PathLike) -> None:
-    """Append the seal to a complete HDF5 file."""
+    """Append the seal to a complete HDF5 file, in the place of a wrong one."""
     with open(path, "r+b") as file:
-        checksum = _checksum(file, os.path.getsize(path))
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - SEAL_BYTES))
+        if file.read(len(SEAL)) == SEAL:
+            size -= SEAL_BYTES
+        checksum = _checksum(file, size)
+        file.truncate(size)
+        file.seek(size)
         file.write(SEAL + checksum)
 
 
@@ -30,11 +37,13 @@ def check_seal(file: BinaryIO) -> None:
         Foreign: It has no seal.
         Damaged: It has another seal.
     """
-    size = file.seek(0, os.SEEK_END) - len(SEAL) - 4
+    size = file.seek(0, os.SEEK_END) - SEAL_BYTES
     file.seek(max(0, size))
     stored = file.read()
     if size < 0 or stored[: len(SEAL)] != SEAL:
-        raise Foreign("was not written by this package, or is cut off, or was changed by another program")
+        raise Foreign(
+            "is not of this package, or is cut off or changed by another program (info tells which)"
+        )
     if stored[len(SEAL) :] != _checksum(file, size):
         raise Damaged("does not match its checksum")
 

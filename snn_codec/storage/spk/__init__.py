@@ -10,7 +10,7 @@ file in order, `salvage` finds what is undamaged in one that is not whole.
 """
 
 from snn_codec.storage.spk.chunk import ideal_bits, pack_chunk
-from snn_codec.storage.spk.layout import FORMATS, MAGIC, Header
+from snn_codec.storage.spk.layout import FORMATS, MAGIC, WITHOUT_MODEL, Header
 from snn_codec.storage.spk.reader import Chunk, Reader, breakdown, read
 from snn_codec.storage.spk.salvage import Damage, salvaged
 from snn_codec.storage.spk.writer import Writer, write
@@ -18,6 +18,7 @@ from snn_codec.storage.spk.writer import Writer, write
 __all__ = [
     "FORMATS",
     "MAGIC",
+    "WITHOUT_MODEL",
     "Chunk",
     "Damage",
     "Header",
