@@ -20,8 +20,11 @@ from snn_codec import audio
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
-from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
+from snn_codec.hardware.features import calibrated_peak, encode_with_features
+from snn_codec.hardware.fold import fold
+from snn_codec.hardware.integers import IntegerLayer, Synapse
+from snn_codec.hardware.layer import Layer
+from snn_codec.hardware.quantise import quantise
 from snn_codec.hardware.simulate import in_lava
 from snn_codec.metrics import si_snr
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from snn_codec.hardware.integers import UNITY, IntegerLayer
 from snn_codec.hardware.layer import Layer, delays
-from snn_codec.hardware.quantise import UNITY, IntegerLayer
+from snn_codec.hardware.matrices import Weights
 
 Description = dict[str, np.ndarray]
 
@@ -70,8 +71,13 @@ def _floating(layer: Layer) -> dict:
     }
 
 
-def _synapses(kind: str, synapses: list[tuple[np.ndarray, int]]) -> dict:
+def _synapses(kind: str, synapses: list[tuple[Weights, int]]) -> dict:
     facts: dict = {f"{kind}s": len(synapses)}
     for number, (weight, exponent) in enumerate(synapses):
-        facts |= {f"{kind}{number}_weight": weight, f"{kind}{number}_exponent": exponent}
+        facts[f"{kind}{number}_exponent"] = exponent
+        if isinstance(weight, np.ndarray):
+            facts[f"{kind}{number}_weight"] = weight
+        else:
+            parts = {name: getattr(weight, name) for name in ("data", "indices", "indptr", "shape")}
+            facts |= {f"{kind}{number}_{name}": part for name, part in parts.items()}
     return facts

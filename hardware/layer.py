@@ -13,17 +13,12 @@ k - 1 - j of what it gets from group j (which takes one time step besides).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
-from snn_codec.codec import Codec
-from snn_codec.errors import UserError
-from snn_codec.events import EventMatrix
-from snn_codec.models.spiking import SpikingBottleneck
+from snn_codec.hardware.matrices import Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +26,19 @@ class Layer:
     """N neurons with `v = beta v + weight x + lateral z + bias - reset`, which spike where v > threshold.
 
     Attributes:
-        weight: float64 `[N, width]`.
+        weight: float64 `[N, width]`, dense or sparse.
         bias: float64 `[N]`.
-        lateral: float64 `[N, N]`, from the spikes of earlier groups: zero on and right of the diagonal blocks.
+        lateral: float64 `[N, N]`, from the spikes of earlier groups: zero on and right of the diagonal blocks; not
+            used with one group.
         groups: G; a group is N / G units.
         beta: Share of v kept per step; 0 for the codec's stateless neuron.
         reset: After a spike, "zero" sets v to 0, "subtract" takes the threshold off v at the next step.
         threshold: Of the membrane.
     """
 
-    weight: np.ndarray
+    weight: Weights
     bias: np.ndarray
-    lateral: np.ndarray
+    lateral: Weights
     groups: int = 1
     beta: float = 0.0
     reset: str = "none"
@@ -78,105 +74,13 @@ def delays(units: int, groups: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_group(
-    drive: np.ndarray, lateral: np.ndarray, groups: int, fire: Callable[[np.ndarray], np.ndarray]
+    drive: np.ndarray, lateral: Weights, groups: int, fire: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
     """Spikes, bool `[N, steps]`, of all groups in turn: `fire` gets a group's current, `[N / G, steps]`."""
+    if groups == 1:
+        return fire(drive)
     spikes = np.zeros(drive.shape, bool)
     for group in np.split(np.arange(len(drive)), groups):
         before = slice(0, group[0])
         spikes[group] = fire(drive[group] + lateral[group, before] @ spikes[before].astype(drive.dtype))
     return spikes
-
-
-def fold(bottleneck: nn.Module) -> Layer:
-    """The trained bottleneck as one layer; the threshold of a stateless neuron goes into the bias.
-
-    Raises:
-        UserError: The bottleneck has no neurons.
-    """
-    if not isinstance(bottleneck, SpikingBottleneck):
-        raise UserError(
-            "this model's bottleneck has no spiking neurons, so there is nothing to put on hardware"
-        )
-    neuron, norms = bottleneck.neuron, bottleneck.norms
-
-    def joined(name: str) -> np.ndarray:
-        return _float64(torch.cat([getattr(norm, name) for norm in norms]))
-
-    gain = joined("weight") / np.sqrt(joined("running_var") + norms[0].eps)
-    group = group_of(len(gain), len(norms))
-    earlier = group[None] < group[:, None]
-    signed = (
-        gain[:, None] * (_float64(bottleneck.encode_weight) @ _float64(bottleneck.decode_weight)) * earlier
-    )
-    bias = joined("bias") - gain * joined("running_mean") + signed.sum(1)
-    threshold, stateless = float(neuron.threshold), bottleneck.stateless
-    return Layer(
-        weight=gain[:, None] * _float64(bottleneck.encode_weight),
-        bias=bias - threshold if stateless else bias,
-        lateral=-2 * signed,
-        groups=len(norms),
-        beta=float(neuron.beta),
-        reset="none" if stateless else neuron.reset_mechanism,
-        threshold=0.0 if stateless else threshold,
-    )
-
-
-def encode_with_features(
-    codec: Codec,
-    blocks: Iterable[np.ndarray],
-    sample_rate: int,
-    progress: Callable[[float], None] = lambda seconds: None,
-) -> tuple[EventMatrix, list[np.ndarray]]:
-    """A recording's events, and the features they were made of: float32 `[width, steps]` of each run of neurons.
-
-    A stateless neuron runs once through the recording; another starts from rest in every window of the
-    codec's grid, so each window is one run, its borrowed context included (`kept_steps` says which to keep).
-    """
-    outputs: list[np.ndarray] = []
-    hook = codec.before.register_forward_hook(
-        lambda module, arguments, features: outputs.append(features[0].float().cpu().numpy().T.copy())
-    )
-    try:
-        events = codec.encode_blocks(blocks, sample_rate, progress=progress)
-    finally:
-        hook.remove()
-    if codec.bottleneck.stateless:
-        kept = kept_steps(codec, events)
-        return events, [np.concatenate([x[:, keep] for x, keep in zip(outputs, kept, strict=True)], 1)]
-    return events, outputs
-
-
-def kept_steps(codec: Codec, events: EventMatrix) -> list[slice]:
-    """Which steps of each window of the codec's grid are its own; the others are context."""
-    steps = events.chunk_steps
-    starts = range(0, events.n_steps, steps)
-    context = codec.settings.margin_steps
-    return [
-        slice(min(start, context), min(start, context) + min(steps, events.n_steps - start))
-        for start in starts
-    ]
-
-
-def calibrated_peak(codec: Codec) -> float:
-    """Twice the largest feature of a fixed test sound: the full scale of graded input, one per model.
-
-    Raises:
-        UserError: As `Codec.encode`.
-    """
-    rate = codec.settings.sample_rate
-    random = np.random.default_rng(0)
-    time = np.arange(6 * rate) / rate
-    sound = 0.02 * random.standard_normal(len(time))
-    for onset in range(24):
-        since = time - onset / 4
-        pitch = 27.5 * 2 ** (random.integers(0, 88) / 12)
-        for harmonic in range(1, 9):
-            note = np.sin(2 * np.pi * pitch * harmonic * since) * np.exp(-3 * np.abs(since)) / harmonic
-            sound += np.where((since >= 0) & (pitch * harmonic < rate / 2), 0.2 * note, 0)
-    _, features = encode_with_features(codec, [sound.astype(np.float32)], rate)
-    return 2 * float(max(np.abs(x).max() for x in features))
-
-
-def _float64(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().astype(np.float64)

@@ -17,8 +17,8 @@ import numpy as np
 
 from snn_codec.errors import UserError
 from snn_codec.hardware.description import description, latency
+from snn_codec.hardware.integers import IntegerLayer
 from snn_codec.hardware.layer import Layer
-from snn_codec.hardware.quantise import IntegerLayer
 from snn_codec.hardware.supervise import run_worker
 
 WORKER = Path(__file__).parent / "lava" / "worker.py"

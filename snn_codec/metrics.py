@@ -11,7 +11,6 @@ from torch import Tensor
 
 from snn_codec import distortion
 from snn_codec.analysis.readout import mel_filters
-from snn_codec.training import losses
 
 BANDS = {512: 32, 1024: 64, 2048: 128}  # mel bands by window: one is as wide as a bin at the low end
 BEFORE, AFTER = 0.010, 0.070  # seconds around an onset: the attack, and what a step or two can smear it by
@@ -30,15 +29,15 @@ def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
 
 
 def stft_distance(estimate: np.ndarray, target: np.ndarray) -> float:
-    """Multi-resolution STFT distance at the target's level (`training.losses.stft_distance`); lower is better.
+    """Multi-resolution STFT distance at the target's level (`distortion.stft_distance`); lower is better.
 
     NaN for a silent target or one shorter than the longest window.
     """
     estimate, target = (torch.from_numpy(np.asarray(x, np.float32)) for x in (estimate, target))
     level = target.square().mean().sqrt()
-    if level == 0 or len(target) < max(losses.WINDOWS):
+    if level == 0 or len(target) < max(distortion.WINDOWS):
         return float("nan")
-    return float(losses.stft_distance(estimate[None] / level, target[None] / level))
+    return float(distortion.stft_distance(estimate[None] / level, target[None] / level))
 
 
 def mel_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
@@ -66,7 +65,7 @@ def mel_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> 
 
 
 def _mel_db(audio: Tensor, sample_rate: int, size: int, bands: int) -> Tensor:
-    power = losses.magnitudes(audio, size).square()
+    power = distortion.magnitudes(audio, size).square()
     return 10 * torch.log10(power @ _filters(sample_rate, size, bands))
 
 

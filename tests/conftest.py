@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import settings as hypothesis_settings
 
 from snn_codec import settings as config
 from snn_codec.codec import Codec
+
+# The same examples each time, however slow the machine is.
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis_settings.load_profile("repeatable")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

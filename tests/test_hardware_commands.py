@@ -14,9 +14,10 @@ from snn_codec import settings as config
 from snn_codec.cli.main import main, parser
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.hardware import netx, simulate
+from snn_codec.hardware import exchange, netx, simulate
+from snn_codec.hardware.fold import fold
 from snn_codec.hardware.simulate import lava_python
-from snn_codec.storage import h5
+from snn_codec.storage import event_files, h5
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,7 +89,7 @@ def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, m
 def test_an_exported_network_is_simulated(cli, plain, sound, tmp_path, backend):
     net = tmp_path / "a.net"
     assert cli("export", "netx", sound, "--model", plain, "-o", net)[0] == 0
-    graded = np.load(tmp_path / "a.npy")
+    graded = exchange.features(tmp_path / "a.npz")
     assert graded.dtype == np.int32 and graded.shape == (16, 603)
     arguments = ("--model", plain, "-o", tmp_path / "a.h5", "--lava-python", sys.executable)
     assert cli("simulate", sound, "--net", net, "--backend", backend, *arguments)[0] == 0
@@ -117,12 +118,79 @@ def test_without_lava_it_says_what_to_do_before_it_works(cli, plain, sound, tmp_
     assert status == 2 and "ended too early" in err and not (tmp_path / "a.h5").exists()
 
 
-def test_what_a_file_cannot_express_is_refused_and_nothing_is_written(cli, checkpoint, tmp_path):
-    for kind, reason in (("netx", "lateral"), ("nir", "one group")):
+def test_what_a_file_cannot_express_is_refused_and_nothing_is_written(cli, leaky, sound, tmp_path):
+    for kind, reason in (("netx", "leaky"), ("nir", "reset=subtract")):
         if kind == "nir":
             pytest.importorskip("nir")
-        status, _, err = cli("export", kind, "--model", checkpoint, "-o", tmp_path / "a.net")
-        assert status == 2 and reason in err and list(tmp_path.iterdir()) == []
+        status, _, err = cli("export", kind, "--model", leaky, "-o", tmp_path / "a.net")
+        assert status == 2 and reason in err and list(tmp_path.iterdir()) == [sound]
+
+
+@pytest.mark.parametrize("kind", ["netx", "nir"])
+@pytest.mark.parametrize("model", ["checkpoint", "prompted"])
+def test_what_comes_back_from_another_simulator_decodes(cli, request, sound, tmp_path, kind, model):
+    """Groups, and a model with levels: the features carry loudness, level and grid."""
+    if kind == "nir":
+        pytest.importorskip("nir")
+    folder, level = request.getfixturevalue(model), ["--level", 3] if model == "prompted" else []
+    net, like = tmp_path / "a.net", tmp_path / ("a.npz" if kind == "netx" else "a.nirdata")
+    assert cli("export", kind, "--recording", sound, "--model", folder, "-o", net, *level)[0] == 0
+    codec = Codec.load(folder)
+    events = codec.encode(soundfile.read(sound)[0], 22050, level=3 if level else None)
+    if kind == "netx":
+        spikes = netx.read(net)[0].spikes(exchange.features(like))
+    else:
+        spikes = fold(codec.bottleneck).spikes(exchange.features(like))
+        np.testing.assert_array_equal(spikes, events.events)
+    np.save(tmp_path / "back.npy", np.pad(spikes, ((0, 0), (1, 2))).T)
+    back = tmp_path / "back.h5"
+    assert cli("import", tmp_path / "back.npy", "--like", like, "-o", back, "--late", 1)[0] == 0
+    assert h5.read(back) == events.replace(events=spikes)
+    assert cli("decode", back, "--model", folder, "-o", tmp_path / "b.wav")[0] == 0
+
+
+def test_spikes_that_are_not_of_the_recording_are_refused(cli, plain, sound, tmp_path):
+    assert cli("export", "netx", sound, "--model", plain, "-o", tmp_path / "a.net")[0] == 0
+    like = ("--like", tmp_path / "a.npz", "-o", tmp_path / "b.h5")
+    np.save(tmp_path / "short.npy", np.zeros((80, 602)))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-40])
+    (tmp_path / "text.h5").write_text("spikes")
+    for name, reason in {
+        "short.npy": "80 x 602 cells, where", "cut.npz": "cannot be read", "text.h5": "cannot be read",
+        "missing.npy": "No such file", "a.npz": "16 x 603 cells",
+    }.items():  # fmt: skip
+        status, _, err = cli("import", tmp_path / name, *like)
+        assert status == 2 and name in err and reason in err and len(err.splitlines()) == 1
+        assert not (tmp_path / "b.h5").exists()
+
+
+def test_features_of_leaky_neurons_are_not_one_run(cli, tmp_path, sound):
+    pytest.importorskip("nir")
+    model = small_model(bottleneck=config.Spiking(beta=0.8, reset="zero", threshold=0.5))
+    settled(model).save(tmp_path / "zero")
+    arguments = ("export", "nir", "--model", tmp_path / "zero", "-o", tmp_path / "a.nir")
+    status, _, err = cli(*arguments, "--recording", sound)
+    assert status == 2 and "start from rest in every chunk" in err and not (tmp_path / "a.nir").exists()
+    assert cli(*arguments)[0] == 0
+
+
+def test_a_folder_is_simulated_by_workers_at_a_level(cli, prompted, music, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("piece0.wav", "piece1.wav"):
+        (tmp_path / "in" / name).write_bytes((music / name).read_bytes())
+    (tmp_path / "in" / "bad.wav").write_text("no sound")
+    status, out, err = cli(
+        "simulate", tmp_path / "in", "--model", prompted, "--level", 6, "-o", tmp_path / "out",
+        "--backend", "integer", "--workers", 2,
+    )  # fmt: skip
+    assert status == 2 and "bad.wav" in err and len(err.splitlines()) == 1
+    assert out.count("cells as in torch") == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["piece0.spk", "piece1.spk"]
+    one = tmp_path / "one.spk"
+    arguments = ("--model", prompted, "--level", 6, "-o", one, "--backend", "integer")
+    assert cli("simulate", music / "piece1.wav", *arguments)[0] == 0
+    assert one.read_bytes() == (tmp_path / "out" / "piece1.spk").read_bytes()
+    assert event_files.read(one).levels.tolist() == [48, 48]
 
 
 def test_nir_from_the_command_line(cli, plain, tmp_path):

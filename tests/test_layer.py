@@ -8,7 +8,9 @@ from conftest import settled, small_model, tones
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.hardware.layer import calibrated_peak, delays, encode_with_features, fold, kept_steps
+from snn_codec.hardware.features import calibrated_peak, encode_with_features, kept_steps
+from snn_codec.hardware.fold import fold
+from snn_codec.hardware.layer import delays
 
 NEURONS = {
     "plain": config.Spiking(),

@@ -4,12 +4,12 @@ import torch
 from conftest import tones
 
 from snn_codec import audio
+from snn_codec.distortion import WINDOWS, magnitudes
 from snn_codec.errors import UserError
 from snn_codec.evaluation.evaluate import evaluate
 from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
 from snn_codec.stats import differences, summary
 from snn_codec.storage import spk
-from snn_codec.training.losses import WINDOWS, magnitudes
 
 
 @pytest.mark.parametrize("decibels", [-10.0, 0.0, 9.49, 40.0])

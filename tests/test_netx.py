@@ -42,16 +42,42 @@ def test_the_schema_of_netx(layer, net):
 
 
 @pytest.mark.lava
-def test_the_reader_of_lava_dl_makes_the_same_spikes(layer, net):
-    x = layer.graded(features(steps=200))
-    (found,) = simulate.in_lava(layer, [x], net=net, python=sys.executable, timeout=60)
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_reader_of_lava_dl_makes_the_same_spikes(tmp_path, groups):
+    layer = quantise(random_layer(groups=groups), 4.0, whole_bias=True)
+    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="")
+    x = layer.graded(features(steps=100))
+    (found,) = simulate.in_lava(layer, [x], net=tmp_path / "a.net", python=sys.executable, timeout=600)
     np.testing.assert_array_equal(found, layer.spikes(x))
+
+
+@pytest.mark.parametrize("groups", [2, 4, 8])
+def test_groups_are_written_and_read_back(tmp_path, groups):
+    layer = quantise(random_layer(groups=groups), 4.0, whole_bias=True)
+    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="0123")
+    found, fingerprint = netx.read(tmp_path / "a.net")
+    x = layer.graded(features())
+    assert fingerprint == "0123" and found.groups == groups
+    np.testing.assert_array_equal(found.spikes(x), layer.spikes(x))
+
+
+def test_groups_are_one_recurrent_layer_whose_synapses_share_no_column(tmp_path):
+    layer = quantise(random_layer(groups=4), 4.0, whole_bias=True)
+    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="")
+    with h5py.File(tmp_path / "a.net") as file:
+        dense = file["layer/1"]
+        weight, recurrent, delay = (dense[name][:] for name in ("weight", "weight_rec", "delay"))
+        assert dense["type"][0] == b"dense_rec" and file["layer/0/shape"][0] == dense["shape"][0] == 104
+    assert not weight[:64].any() and not weight[:, 64:].any()
+    assert not recurrent[:64].any() and not recurrent[:, :64].any()
+    assert delay[64:, 0].tolist() == [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10
+    assert delay[-1, [64, 74, 84]].tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize(
     ("layer", "settings", "reason"),
     [
-        (random_layer(groups=4), {}, "lateral"),
+        (random_layer(groups=4), {"weight_bits": 12}, "8 bits"),
         (random_layer(beta=0.9, reset="zero", threshold=1.0), {}, "leaky"),
         (random_layer(), {"weight_bits": 12}, "8 bits"),
         (random_layer(), {"whole_bias": False}, "whole units"),

@@ -8,8 +8,12 @@ import pytest
 from conftest import tones
 
 from snn_codec.errors import UserError
-from snn_codec.hardware.layer import Layer, calibrated_peak, encode_with_features, fold
-from snn_codec.hardware.quantise import LARGEST_A, UNITY, IntegerLayer, Synapse, operations, quantise
+from snn_codec.hardware.features import calibrated_peak, encode_with_features
+from snn_codec.hardware.fold import fold
+from snn_codec.hardware.integers import LARGEST_A, UNITY, IntegerLayer, Synapse
+from snn_codec.hardware.layer import Layer
+from snn_codec.hardware.operations import operations
+from snn_codec.hardware.quantise import quantise
 
 
 def random_layer(seed=0, units=40, width=64, **settings):

@@ -14,7 +14,8 @@ from test_quantise import features, random_layer
 from snn_codec.errors import UserError
 from snn_codec.hardware import simulate, supervise
 from snn_codec.hardware.description import latency
-from snn_codec.hardware.quantise import IntegerLayer, Synapse, quantise
+from snn_codec.hardware.integers import IntegerLayer, Synapse
+from snn_codec.hardware.quantise import quantise
 
 LEAKY = {"beta": 0.9, "threshold": 1.0}
 KINDS = {
@@ -43,7 +44,7 @@ def test_lava_makes_the_same_spikes(kind, bits):
         layer = quantise(layer, 4.0, weight_bits=bits)
         runs = [layer.graded(run) for run in runs]
     told = []
-    found = simulate.in_lava(layer, runs, python=sys.executable, timeout=60, progress=told.append)
+    found = simulate.in_lava(layer, runs, python=sys.executable, timeout=600, progress=told.append)
     for spikes, run in zip(found, runs, strict=True):
         np.testing.assert_array_equal(spikes, layer.spikes(run))
     assert 0.02 < found[0].mean() < 0.98
@@ -65,7 +66,7 @@ def test_extreme_integers_neither_wrap_nor_saturate_differently():
             reset=reset,
         )
         graded = random.choice([-32767, 32767], (32, 200)) * np.sign(layer.inputs[0].weight[:1].T)
-        (found,) = simulate.in_lava(layer, [graded], python=sys.executable, timeout=60)
+        (found,) = simulate.in_lava(layer, [graded], python=sys.executable, timeout=600)
         np.testing.assert_array_equal(found, layer.spikes(graded))
         assert found.any()
 
@@ -214,5 +215,5 @@ def test_when_a_process_of_lava_is_killed_all_end_and_it_is_said(simulating, whi
     os.kill(workers[which], signal.SIGKILL)
     if which == -1:  # Lava waits for it for ever; the time-out of the simulation ends that
         process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=600)
     assert process.returncode != 0 and ("killed by signal 9" in complaint or which == -1)

@@ -5,6 +5,7 @@ import os
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.proc.dense.process import DelayDense
 from processes.files import FileSink, FileSource
 from processes.neurons import Bottleneck
 
@@ -16,20 +17,21 @@ def simulate(layer, source, sink, progress):
     with os.fdopen(layer, "rb") as file, np.load(file) as arrays:
         description = dict(arrays)
     latency, tag = int(description["latency"]), str(description["tag"])
+    width, units = int(description["width"]), len(description["bias_mant"])
     first = done = 0
     for rows in description["runs"].tolist():
+        writer = FileSink(descriptor=sink, width=units)
+        if "net" in description:
+            network, entry = netx(description, writer)
+        else:
+            network = Bottleneck(description=description)
+            network.s_out.connect(writer.s_in)
+            entry = network.s_in
         reader = FileSource(
-            descriptor=source,
-            dtype=str(description["dtype"]),
-            width=int(description["width"]),
-            first=first,
-            rows=rows,
-        )
-        network = netx(description) if "net" in description else Bottleneck(description=description)
-        entry, exit = (network.inp, network.out) if "net" in description else (network.s_in, network.s_out)
-        writer = FileSink(descriptor=sink, width=exit.shape[0])
+            descriptor=source, dtype=str(description["dtype"]), width=width, first=first, rows=rows,
+            zeros=entry.shape[0] - width,
+        )  # fmt: skip
         reader.s_out.connect(entry)
-        exit.connect(writer.s_in)
         steps = rows + latency
         for start in range(0, steps, SLAB):
             count = min(SLAB, steps - start)
@@ -39,12 +41,19 @@ def simulate(layer, source, sink, progress):
         first, done = first + rows, done + steps
 
 
-def netx(description):
-    """The network that lava-dl makes from the file `net`."""
-    from lava.lib.dl.netx.hdf5 import Network
+def netx(description, writer):
+    """The network that lava-dl makes from the file `net`, its groups brought together, and its entry."""
+    from netx_network import load
 
-    network = Network(net_config=str(description["net"]), input_message_bits=int(description["message_bits"]))
-    synapse = network.layers[0].synapse
-    exponent = int(network.net_config["layer"][1]["wgtExp"])
-    synapse.proc_params.overwrite("weight_exp", synapse.proc_params.get("weight_exp") + exponent)
-    return network
+    network = load(str(description["net"]))
+    units, outputs = len(description["bias_mant"]), network.out.shape[0]
+    if int(description["groups"]) == 1:
+        network.out.connect(writer.s_in)
+    else:
+        last = np.eye(units, outputs, outputs - units, dtype=int)
+        together = DelayDense(
+            weights=last, delays=np.broadcast_to(description["output_delay"][:, None], last.shape)
+        )
+        network.out.connect(together.s_in)
+        together.a_out.connect(writer.s_in)
+    return network, network.inp

@@ -1,4 +1,4 @@
-"""Many files in, a file out for each: what `encode` and `decode` do in the same way."""
+"""Many files in, a file out for each: what `encode`, `decode` and `simulate` do in the same way."""
 
 from __future__ import annotations
 
@@ -105,6 +105,8 @@ def _print_row(row: dict[str, Any], report: TextIO) -> None:
         f"{row['input']} -> {row['output']}: {row['seconds']:.2f} s{extra}, {factor:.{digits}f} x real time",
         file=report,
     )
+    for remark in row.get("remarks", ()):
+        print(f"  {remark}", file=report)
     if row.get("clipped_samples"):
         print(f"  {row['clipped_samples']} samples were beyond full scale and were clipped", file=report)
 

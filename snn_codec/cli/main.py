@@ -17,6 +17,7 @@ from snn_codec.cli import (
     encode,
     evaluate,
     export,
+    import_spikes,
     info,
     listen,
     simulate,
@@ -37,6 +38,7 @@ COMMANDS = {
     "train-entropy": train_entropy,
     "compare-surrogates": compare_surrogates,
     "simulate": simulate,
+    "import": import_spikes,
     "export": export,
     "listen": listen,
 }

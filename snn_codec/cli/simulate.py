@@ -5,23 +5,30 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snn_codec import progress
-from snn_codec.cli.common import add_force, add_model, event_kind
+from snn_codec import checkpoints, progress
+from snn_codec.cli import batch
+from snn_codec.cli.common import add_force, add_json, add_model, event_kind
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
 
-HELP = "Turn a recording into events on simulated neuromorphic hardware."
+HELP = "Turn recordings into events on simulated neuromorphic hardware."
 BACKENDS = ("lava-fixed", "lava-float", "integer")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("recording", type=Path, help="audio file")
-    parser.add_argument("-o", "--output", type=Path, required=True, help=".spk or .h5 file")
-    add_model(parser)
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="RECORDING", help="files, or folders of them")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True,
+        help=".spk or .h5 file, or a folder for several inputs",
+    )  # fmt: skip
+    add_model(parser, None, "default free; mu-sparse with --level")
+    add_level(parser)
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="(default lava-fixed)")
     parser.add_argument(
         "--net", type=Path,
@@ -35,10 +42,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--lava-python", metavar="PROGRAM", help="the Python 3.10 that has Lava (default: that of .venv-lava)"
     )
     parser.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help="stop the simulation after this (default: never)"
+        "--timeout", type=float, metavar="SECONDS",
+        help="stop the simulation of a recording after this (default: far more than it needs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, default=1, help="recordings simulated at the same time (default 1)"
     )
     parser.add_argument("--report", action="store_true", help="print operations per second of audio")
-    add_force(parser, "OUTPUT if it exists")
+    add_force(parser)
+    add_json(parser)
 
 
 def add_input_bits(parser: argparse.ArgumentParser) -> None:
@@ -48,78 +60,125 @@ def add_input_bits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_level(parser: argparse.ArgumentParser) -> None:
+    """The option for the sparsity of the events."""
+    parser.add_argument(
+        "--level", type=float,
+        help="sparsity level, 0 (most events) to 31, in eighths (mu-sparse only; default: a quarter of the way up)",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Simulation:
+    """How each recording is simulated."""
+
+    kind: str
+    backend: str
+    net: Path | None
+    python: str | None
+    timeout: float | None
+    level: float | None
+    report: bool
+    force: bool
+    shows_progress: bool
+
+
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    from snn_codec import audio
     from snn_codec.hardware.simulate import lava_python
-    from snn_codec.storage import event_files
 
     kind = event_kind(options.output)
-    check_writable(options.output, force=options.force)
+    if len(options.inputs) == 1 and not options.inputs[0].is_dir() and not options.output.is_dir():
+        check_writable(options.output, force=options.force)
     if options.net is not None and options.backend == "lava-float":
         raise UserError("--net: holds integers; simulate it with lava-fixed or integer")
     python = lava_python(options.lava_python) if options.backend != "integer" else None
+    model = options.model or ("mu-sparse" if options.level is not None else checkpoints.DEFAULT)
+    files = batch.Batch(
+        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
+        workers=options.workers, as_json=options.json,
+    )  # fmt: skip
+    simulation = _Simulation(
+        kind, options.backend, options.net, python, options.timeout, options.level, options.report,
+        options.force, files.alone,
+    )  # fmt: skip
+    bits = {"input_bits": options.input_bits, "weight_bits": options.weight_bits}
+    return batch.run(files, partial(_load, model, options.net, bits), partial(_simulate, simulation))
 
-    import numpy as np
 
-    from snn_codec.hardware.layer import kept_steps
+def _load(model: str, net: Path | None, bits: dict[str, int], device: str) -> tuple[Any, Any]:
+    """The codec, and its bottleneck in integers."""
     from snn_codec.loading import load
 
-    codec = load(options.model)
-    integers = integers_of(codec, options.net, input_bits=options.input_bits, weight_bits=options.weight_bits)
-    events, runs = encoded(codec, options.recording)
+    codec = load(model, device)
+    return codec, integers_of(codec, net, **bits)
+
+
+def _simulate(simulation: _Simulation, model: tuple[Any, Any], source: Path, target: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from snn_codec.hardware.features import kept_steps
+    from snn_codec.storage import event_files
+
+    check_writable(target, force=simulation.force)
+    codec, integers = model
+    events, runs = encoded(codec, source, simulation.level, shown=simulation.shows_progress)
     began = time.perf_counter()
-    parts = _simulated(codec, integers, runs, options.backend, options.net, python, options.timeout)
+    parts = _spikes(simulation, codec, integers, runs)
     took = time.perf_counter() - began
     if not codec.bottleneck.stateless:
         parts = [part[:, keep] for part, keep in zip(parts, kept_steps(codec, events), strict=True)]
     found = events.replace(events=np.concatenate(parts, 1))
-    named = [(options.recording.name, found)]
-    event_files.write(options.output, kind, named, entropy_model=codec.entropy_model, force=options.force)
-    same = np.mean(found.events == events.events)
-    print(
-        f"{options.recording} -> {options.output}: {events.duration:.2f} s by {options.backend} in {took:.2f} s, "
-        f"{100 * same:.3f} % of {events.n_cells} cells as in torch"
-    )
-    if options.report:
-        _report(integers, runs, events.step_rate)
-    return 0
+    event_files.write(
+        target, simulation.kind, [(source.name, found)], entropy_model=codec.entropy_model,
+        force=simulation.force,
+    )  # fmt: skip
+    same = float(np.mean(found.events == events.events))
+    remarks = [
+        f"{simulation.backend} took {took:.2f} s, {100 * same:.3f} % of {events.n_cells} cells as in torch"
+    ]
+    if simulation.report:
+        remarks += _report(integers, runs, events.step_rate)
+    return {"seconds": events.duration, "events": found.n_events, "same_cells": same, "remarks": remarks}
 
 
-def _simulated(
-    codec: Any,
-    integers: Any,
-    runs: Sequence[Any],
-    backend: str,
-    net: Path | None,
-    python: str | None,
-    timeout: float | None,
-) -> list[Any]:
+def _spikes(simulation: _Simulation, codec: Any, integers: Any, runs: Sequence[Any]) -> list[Any]:
     """The spikes of each run of features."""
-    from snn_codec.hardware.layer import fold
+    from snn_codec.hardware.fold import fold
     from snn_codec.hardware.simulate import in_lava
 
     graded = [integers.graded(run) for run in runs]
-    if backend == "integer":
+    if simulation.backend == "integer":
         return [integers.spikes(run) for run in graded]
-    layer, inputs = (fold(codec.bottleneck), runs) if backend == "lava-float" else (integers, graded)
-    with progress.bar("Lava", sum(run.shape[1] for run in runs)) as advance:
-        return in_lava(layer, inputs, net=net, python=python, timeout=timeout, progress=advance)
+    layer, inputs = (
+        (fold(codec.bottleneck), runs) if simulation.backend == "lava-float" else (integers, graded)
+    )
+    steps = sum(run.shape[1] for run in runs)
+    with progress.bar("Lava", steps, shown=simulation.shows_progress) as advance:
+        return in_lava(
+            layer, inputs, net=simulation.net, python=simulation.python, timeout=simulation.timeout,
+            progress=advance,
+        )  # fmt: skip
 
 
-def _report(integers: Any, runs: Sequence[Any], step_rate: float) -> None:
-    """Print what the network computes in a second of audio."""
+def _report(integers: Any, runs: Sequence[Any], step_rate: float) -> list[str]:
+    """What the network computes in a second of audio."""
     import numpy as np
 
-    from snn_codec.hardware.quantise import operations
+    from snn_codec.hardware.operations import operations
 
     graded = [integers.graded(run) for run in runs]
-    clipped = np.mean([np.mean(np.abs(run) > integers.scale * integers.largest_input) for run in runs])
-    print(f"  graded input: {integers.input_bits} bits, {100 * clipped:.4f} % clipped")
+    full_scale = np.reshape(integers.scale, (-1, 1)) * integers.largest_input
+    clipped = np.mean([np.mean(np.abs(run) > full_scale) for run in runs])
     seconds = sum(run.shape[1] for run in runs) / step_rate  # with the margins of each chunk
     spikes = np.concatenate([integers.spikes(run) for run in graded], 1)
-    print("  per second of audio, by the integers:")
-    for name, count in operations(integers, np.concatenate(graded, 1), spikes, seconds).items():
-        print(f"    {name.replace('_', ' '):28} {count:12.0f}")
+    counts = operations(integers, np.concatenate(graded, 1), spikes, seconds)
+    return [
+        f"graded input: {integers.input_bits} bits, {100 * clipped:.4f} % clipped",
+        "per second of audio, by the integers:",
+        *(f"  {name.replace('_', ' '):28} {count:12.0f}" for name, count in counts.items()),
+    ]
 
 
 def integers_of(codec: Any, net: Path | None = None, **settings: Any) -> Any:
@@ -129,7 +188,8 @@ def integers_of(codec: Any, net: Path | None = None, **settings: Any) -> Any:
         UserError: The file cannot be read, or is of another model.
     """
     from snn_codec.hardware import netx
-    from snn_codec.hardware.layer import calibrated_peak, fold
+    from snn_codec.hardware.features import calibrated_peak
+    from snn_codec.hardware.fold import fold
     from snn_codec.hardware.quantise import quantise
 
     if net is None:
@@ -142,11 +202,13 @@ def integers_of(codec: Any, net: Path | None = None, **settings: Any) -> Any:
     return integers
 
 
-def encoded(codec: Any, path: Path) -> tuple[Any, list[Any]]:
+def encoded(
+    codec: Any, path: Path, level: float | None = None, *, shown: bool = True
+) -> tuple[Any, list[Any]]:
     """A recording's events, and the features that the bottleneck got."""
     from snn_codec import audio
-    from snn_codec.hardware.layer import encode_with_features
+    from snn_codec.hardware.features import encode_with_features
 
     length = audio.info(path)
-    with progress.bar(path.name, length.samples / length.sample_rate) as advance:
-        return encode_with_features(codec, audio.read_blocks(path), length.sample_rate, advance)
+    with progress.bar(path.name, length.samples / length.sample_rate, shown=shown) as advance:
+        return encode_with_features(codec, audio.read_blocks(path), length.sample_rate, advance, level=level)

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from snn_codec import settings as config
-from snn_codec.distortion import si_snr
+from snn_codec.distortion import magnitudes, si_snr, stft_distance
 from snn_codec.models.discriminators import Judgement
 from snn_codec.models.mel import mel_filters
-from snn_codec.training.losses import magnitudes, stft_distance
 
 BANDS = {512: 32, 1024: 64, 2048: 128}  # mel bands by window
 
@@ -59,7 +58,7 @@ def mel_distance(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
     """Mean absolute difference in dB of mel band power, of `[batch, samples]`, averaged over three windows.
 
     Windows of 512, 1024, 2048 samples (Hann, hop half a window) with 32, 64, 128 bands; each bin is floored at
-    `losses.FLOOR`.
+    `distortion.FLOOR`.
     """
     total = estimate.new_zeros(())
     for size, bands in BANDS.items():

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import decoders
+from snn_codec.distortion import stft_distance
 from snn_codec.training.frozen import VALIDATION_COLUMNS, DecoderPhase
-from snn_codec.training.losses import stft_distance
 from snn_codec.training.phase import Row
 
 DRAW = 10  # what a step's random numbers are for

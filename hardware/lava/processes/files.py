@@ -26,17 +26,20 @@ class FileSource(AbstractProcess):
         dtype: Of the numbers in a row; "bits" for packed spikes (`np.packbits`).
         width: Numbers in a row.
         first, rows: Which rows.
+        zeros: How many zeros to send behind the numbers of each row.
     """
 
-    def __init__(self, *, descriptor, dtype, width, rows, first=0, **settings):
-        super().__init__(descriptor=descriptor, dtype=dtype, width=width, rows=rows, first=first, **settings)
-        self.s_out = OutPort(shape=(width,))
+    def __init__(self, *, descriptor, dtype, width, rows, first=0, zeros=0, **settings):
+        super().__init__(
+            descriptor=descriptor, dtype=dtype, width=width, rows=rows, first=first, zeros=zeros, **settings
+        )
+        self.s_out = OutPort(shape=(width + zeros,))
 
 
 class _FileSource(PyLoihiProcessModel):
     def __init__(self, proc_params):
         super().__init__(proc_params)
-        self.width = proc_params["width"]
+        self.width, self.zeros = proc_params["width"], proc_params["zeros"]
         self.packed = proc_params["dtype"] == "bits"
         self.dtype = np.dtype(np.uint8 if self.packed else proc_params["dtype"])
         self.row_bytes = -(-self.width // 8) if self.packed else self.width * self.dtype.itemsize
@@ -44,11 +47,12 @@ class _FileSource(PyLoihiProcessModel):
     def run_spk(self):
         step = self.time_step - 1
         if step >= self.proc_params["rows"]:
-            self.s_out.send(np.zeros(self.width, self.dtype))
+            self.s_out.send(np.zeros(self.width + self.zeros, self.dtype))
             return
         place = (self.proc_params["first"] + step) * self.row_bytes
         row = np.frombuffer(os.pread(self.proc_params["descriptor"], self.row_bytes, place), self.dtype)
-        self.s_out.send(np.unpackbits(row, count=self.width) if self.packed else row)
+        row = np.unpackbits(row, count=self.width) if self.packed else row
+        self.s_out.send(np.pad(row, (0, self.zeros)))
 
 
 @implements(proc=FileSource, protocol=LoihiProtocol)

@@ -162,7 +162,8 @@ def _synapse(description, name, **settings):
     settings["weight_exp"] = int(description[f"{name}_exponent"])
     if f"{name}_indptr" in description:
         parts = [description[f"{name}_{part}"] for part in ("data", "indices", "indptr")]
-        return Sparse(weights=csr_matrix(tuple(parts), description[f"{name}_shape"]), **settings)
+        shape = tuple(description[f"{name}_shape"].tolist())
+        return Sparse(weights=csr_matrix(tuple(parts), shape), **settings)
     weights = description[f"{name}_weight"]
     if int(description["groups"]) == 1:
         return Dense(weights=weights, **settings)

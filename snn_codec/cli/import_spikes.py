@@ -1,0 +1,43 @@
+"""`snn-codec import`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from snn_codec.cli.common import add_force
+from snn_codec.errors import UserError
+
+HELP = "Make an event file of the spikes that another simulator returned."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "spikes", type=Path, help="spikes [units, steps]: an .npy, .npz (`data`) or NIRData file"
+    )
+    parser.add_argument(
+        "--like", type=Path, required=True, metavar="FEATURES",
+        help="the features that `export netx` or `export nir` wrote of the recording",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, help=".spk or .h5 file")
+    parser.add_argument(
+        "--late", type=int, default=0, metavar="STEPS",
+        help="leave out so many steps at the beginning, which are before the first input (default 0)",
+    )  # fmt: skip
+    add_force(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    from snn_codec import api
+    from snn_codec.cli.common import event_kind
+    from snn_codec.hardware.exchange import spikes_back
+
+    event_kind(options.output)
+    if options.late < 0:
+        raise UserError(f"--late {options.late}: must be 0 or more")
+    events = spikes_back(options.spikes, options.like, late=options.late)
+    api.write_events(options.output, {options.spikes.stem: events}, force=options.force)
+    print(f"{options.spikes} -> {options.output}: {events.duration:.2f} s, {events.n_events} events")
+    return 0
