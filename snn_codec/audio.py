@@ -5,21 +5,41 @@ Channels are mixed down to their mean: the codec is mono, as the paper's. Blocks
 
 from __future__ import annotations
 
+import io
 import os
-import re
+import warnings
+import wave
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 
+from snn_codec import containers
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
+from snn_codec.files import new_file, replacing
 
 BLOCK = 1 << 16
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".caf", ".w64", ".au")
+CHANNELS = ("mix", "left", "right")
+_SMALL_BLOCK = 1 << 10  # of files that may be damaged: what is read together with a damaged part is lost
+_GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II")  # libsndfile only guesses the length of these
+# dB; channels that have nothing in common lose 3.01 dB, so this is a sign that they cancel each other
+_MOST_LOSS = 3.1
+
+
+class Incomplete(UserError):
+    """A file that ends before its header says, or is damaged, of which the part in front could be taken."""
+
+
+class IncompleteWarning(UserWarning):
+    """A file was taken as far as it goes."""
+
+
+class ChannelsCancelWarning(UserWarning):
+    """The mean of the channels is much softer than they are."""
 
 
 class Info(NamedTuple):
@@ -30,52 +50,84 @@ class Info(NamedTuple):
     channels: int
 
 
-def info(path: str | os.PathLike[str]) -> Info:
+def info(path: str | os.PathLike[str], *, incomplete_ok: bool = False) -> Info:
     """What the header of an audio file says.
 
     Raises:
         UserError: Missing, empty, or not audio that libsndfile reads.
+        Incomplete: The file is cut off (without `incomplete_ok`).
     """
-    with _opened(path) as file:
+    with _opened(path, incomplete_ok) as file:
         return Info(file.frames, file.samplerate, file.channels)
 
 
-def read_blocks(path: str | os.PathLike[str]) -> Iterator[np.ndarray]:
-    """The file's samples, mixed down, at the file's own rate.
+def read_blocks(
+    path: str | os.PathLike[str], *, channel: str = "mix", incomplete_ok: bool = False
+) -> Iterator[np.ndarray]:
+    """The file's samples at the file's own rate: the mean of its channels, or one of them.
+
+    Warns if what is missing is so little that no one hears it (`IncompleteWarning`), and if the channels cancel each
+    other in the mean (`ChannelsCancelWarning`).
+
+    Args:
+        path: The file.
+        channel: `mix`, `left` or `right`; a file with one channel is taken as it is.
+        incomplete_ok: Take what is there of a file that is cut off or damaged, with an `IncompleteWarning`.
 
     Raises:
-        UserError: As `info`, or a file that ends before its header says, holds no samples, or values that
-            are not finite.
+        UserError: As `info`, or a file that holds no samples, or values that are not finite.
+        Incomplete: The file ends before its header says, or is damaged (without `incomplete_ok`).
     """
-    with _opened(path) as file:
-        done = 0
+    if channel not in CHANNELS:
+        raise UserError(f"the channel must be one of {', '.join(CHANNELS)}, not {channel!r}")
+    finding = containers.inspect(_checked_path(path))
+    problem = finding.missing
+    with _opened(path, incomplete_ok) as file:
+        done, loss = 0, _MixLoss()
         try:
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+            while len(
+                block := file.read(_SMALL_BLOCK if incomplete_ok else BLOCK, "float32", always_2d=True)
+            ):
                 done += len(block)
-                yield _finite(mixed(block), path)
+                loss.add(block)
+                yield _finite(_channel(block, channel), path)
         except soundfile.LibsndfileError as error:
-            raise UserError(
-                f"{path}: is damaged after {done} samples ({error}); get the file again"
-            ) from error
+            problem = f"it is damaged after {done} samples ({error})"
+            if not incomplete_ok:
+                raise Incomplete(
+                    f"{path}: is damaged after {done} samples ({error}); get the file again"
+                ) from error
         if done == 0:
             raise UserError(f"{path}: holds no samples; record or export it again")
-        if done < file.frames:
-            raise UserError(
-                f"{path}: is cut off: {done} of {file.frames} samples are there; get the file again"
-            )
-
-
-_WAV_SIZE = re.compile(r"data : (\d+) \(should be (\d+)\)")
-_UNKNOWN_SIZE = 0xFFFFF000  # what programs that write to a pipe put there
-
-
-def _check_whole(file: soundfile.SoundFile, path: Path) -> None:
-    """libsndfile reads a WAV that is cut off as a shorter one, and says so only in its log."""
-    size = _WAV_SIZE.search(file.extra_info)
-    if size and int(size[2]) < int(size[1]) < _UNKNOWN_SIZE:
-        raise UserError(
-            f"{path}: is cut off: {size[2]} of {size[1]} bytes of sound are there; get the file again"
+        if done < file.frames and not problem and file.subtype not in _GUESSED:
+            problem = f"{done} of {file.frames} samples are there"
+            if not incomplete_ok:
+                raise Incomplete(f"{path}: is cut off: {problem}; get the file again")
+    if problem:
+        warnings.warn(f"{path}: {problem}; took what is there", IncompleteWarning, stacklevel=2)
+    if channel == "mix" and loss.decibels > _MOST_LOSS:
+        warnings.warn(
+            f"{path}: its channels cancel each other: their mean is {loss.decibels:.1f} dB softer than they are; "
+            "take one of them, left or right",
+            ChannelsCancelWarning,
+            stacklevel=2,
         )
+
+
+class _MixLoss:
+    """How much softer the mean of the channels is than they are."""
+
+    def __init__(self) -> None:
+        self.mean = self.channels = 0.0
+
+    def add(self, block: np.ndarray) -> None:
+        if block.shape[1] > 1:
+            self.mean += float(np.square(block.mean(1, dtype=np.float64)).sum())
+            self.channels += float(np.square(block, dtype=np.float64).sum()) / block.shape[1]
+
+    @property
+    def decibels(self) -> float:
+        return 10 * np.log10(self.channels / max(self.mean, 1e-20 * self.channels)) if self.channels else 0.0
 
 
 def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
@@ -105,18 +157,48 @@ def write(
     """
     path = Path(path)
     clipped = 0
-    with replacing(path, force=force) as temporary:
+    with replacing(path, force=force) as temporary, new_file(temporary) as disk:
         try:
-            with soundfile.SoundFile(temporary, "w", samplerate=sample_rate, channels=1) as file:
-                for block in blocks:
-                    clipped += int(np.count_nonzero(np.abs(block) > 1))
-                    file.write(np.clip(block, -1, 1))
-        except UserError:  # of whoever makes the blocks
-            raise
+            file = soundfile.SoundFile(disk, "w", samplerate=sample_rate, channels=1)
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             known = ", ".join(SUFFIXES[:4])
             raise UserError(f"{path}: cannot be written ({error}); use a suffix such as {known}") from error
+        with file:
+            for block in blocks:
+                clipped += int(np.count_nonzero(np.abs(block) > 1))
+                file.write(np.clip(block, -1, 1))
+                disk.check()
     return clipped
+
+
+def write_stream(file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate: int, n_samples: int) -> int:
+    """Write float blocks of `n_samples` in all as 16-bit WAV to a stream; the number of samples beyond full scale.
+
+    The bytes of sound are those that `write` makes.
+
+    Raises:
+        UserError: More than a WAV file can hold.
+    """
+    if n_samples * 2 >= 0xFFFFFFFF - 36:
+        raise UserError(f"{n_samples} samples are too many for a WAV stream; write a .w64 or .flac file")
+    clipped = 0
+    with wave.open(file, "wb") as stream:
+        stream.setparams((1, 2, sample_rate, n_samples, "NONE", "not compressed"))
+        for block in blocks:
+            clipped += int(np.count_nonzero(np.abs(block) > 1))
+            integers = io.BytesIO()
+            soundfile.write(
+                integers, np.clip(block, -1, 1), sample_rate, "PCM_16", endian="LITTLE", format="RAW"
+            )
+            stream.writeframesraw(integers.getvalue())
+    return clipped
+
+
+def _channel(block: np.ndarray, channel: str) -> np.ndarray:
+    """`[samples, channels]` as float32 `[samples]`."""
+    if channel == "mix" or block.shape[1] == 1:
+        return mixed(block)
+    return np.ascontiguousarray(block[:, CHANNELS.index(channel) - 1])
 
 
 def mixed(block: np.ndarray) -> np.ndarray:
@@ -191,18 +273,28 @@ def _finite(block: np.ndarray, what: object) -> np.ndarray:
     return block
 
 
-def _opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+def _checked_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: is a folder, not an audio file")
     if not path.exists():
         raise UserError(f"{path}: no such file")
+    if not path.is_file():
+        raise UserError(f"{path}: is a pipe or a device, not a file; write its sound to a file first")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: is empty; record or export it again")
+    return path
+
+
+def _opened(path: str | os.PathLike[str], incomplete_ok: bool = False) -> soundfile.SoundFile:
+    path = _checked_path(path)
     try:
-        file = soundfile.SoundFile(path)
-        _check_whole(file, path)
-        return file
+        finding = containers.inspect(path)
+        if finding.missing and not finding.slight and not incomplete_ok:
+            raise Incomplete(f"{path}: is cut off: {finding.missing}; get the file again")
+        return soundfile.SoundFile(finding.opened(path))
     except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", error)
         raise UserError(f"{path}: is not audio ({reason}); use one of {', '.join(SUFFIXES[:5])}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); see that you may read it") from error

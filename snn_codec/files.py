@@ -141,6 +141,7 @@ class NewFile(io.RawIOBase):
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
+        self.name = str(file.name)  # whose suffix says the format to libsndfile
         self._position = self._size = 0
         self._unwritten: list[tuple[int, bytes]] = []
         self._error: OSError | None = None
