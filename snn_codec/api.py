@@ -70,9 +70,8 @@ def write_events(
     path = Path(path)
     kind = event_files.kind_of(path)
     items = list(events.items()) if isinstance(events, Mapping) else [(path.stem, events)]
-    if kind == "spk" and entropy_model is None and items:
-        entropy_model = _entropy_model(items[0][1].fingerprint)
-    event_files.write(path, kind, items, entropy_model=entropy_model, force=force)
+    found = entropy_model or checkpoints.shipped_entropy_model
+    event_files.write(path, kind, items, entropy_model=found, force=force)
 
 
 def read_events(
@@ -91,13 +90,5 @@ def read_events(
     Example:
         >>> sound = codec.decode(read_events("bach.spk"))  # doctest: +SKIP
     """
-    path = Path(path)
-    if entropy_model is None and event_files.is_bitstream(path):
-        entropy_model = _entropy_model(event_files.fingerprint(path))
-    return event_files.read(path, recording, entropy_model=entropy_model)
-
-
-def _entropy_model(fingerprint: str) -> EntropyModel | None:
-    """That of the shipped model with this fingerprint; None if there is no such model, or it has none."""
-    name = checkpoints.shipped(fingerprint)
-    return EntropyModel.of(checkpoints.find(name), fingerprint) if name else None
+    found = entropy_model or checkpoints.shipped_entropy_model
+    return event_files.read(Path(path), recording, entropy_model=found)

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -54,6 +54,13 @@ def shipped(fingerprint: str) -> str | None:
             if fingerprint and json.loads(path.read_text()).get("fingerprint") == fingerprint:
                 return path.parent.name
     return None
+
+
+@lru_cache
+def shipped_entropy_model(fingerprint: str) -> Any:
+    """The entropy model of the shipped model with this fingerprint; None if there is no such model, or it has none."""
+    name = shipped(fingerprint)
+    return Checkpoint(find(name)).entropy_model if name else None
 
 
 class Entry(NamedTuple):

@@ -18,7 +18,7 @@ def bar(text: str, total: float | None, *, shown: bool = True) -> Iterator[Calla
     """
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeRemainingColumn(),
         console=console,

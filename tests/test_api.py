@@ -18,7 +18,7 @@ from snn_codec import (
     write_events,
 )
 from snn_codec.storage import spk
-from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.entropy_model import EntropyNetwork
 
 
 def matrix(seed=0, **fields):
@@ -108,7 +108,7 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path, name, recordings, mess
 
 def test_an_entropy_model_of_ones_own_is_used(tmp_path):
     events, model = matrix(), rasters.entropy_model(6)
-    own = EntropyModel(model.history, model.layers, model.output, model.same_step, events.fingerprint)
+    own = EntropyNetwork(model.history, model.layers, model.output, model.same_step, events.fingerprint)
     write_events(tmp_path / "a.spk", events, entropy_model=own)
     with open(tmp_path / "a.spk", "rb") as file:
         assert spk.Reader(file).header.entropy_model == own.fingerprint

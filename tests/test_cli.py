@@ -18,6 +18,8 @@ from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.storage import h5, spk
 
+RECORDING = str(Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac")
+
 
 @pytest.fixture
 def cli(checkpoint, capsys):
@@ -178,7 +180,7 @@ def test_events_of_another_model_are_refused_by_name(cli, tmp_path, codec):
     ("arguments", "words"),
     [
         (["encode", "a.wav", "--model", "no-such"], "no-such: no such model"),
-        (["encode", "a.wav", "--device", "warp"], "--device warp"),
+        (["encode", RECORDING, "-o", "a.spk", "--device", "warp"], "--device warp"),
         (["evaluate", "--data", "no-such-folder"], "no-such-folder: no such folder"),
         (["train", "cpu-fre", "--data", ".", "--run", "r"], "no such preset"),
         (["train", "cpu-free", "--data", ".", "--run", "r", "--set", "a.b=1"], "no setting"),

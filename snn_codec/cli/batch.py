@@ -5,16 +5,58 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from snn_codec import progress
-from snn_codec.cli.common import PIPE, fatal
+from snn_codec.cli.common import fatal, shown, warn
 from snn_codec.errors import UserError
-from snn_codec.files import below
+from snn_codec.files import below, check_writable, make_folder
+from snn_codec.pipes import PIPE, is_pipe, seekable
+
+
+class Job(NamedTuple):
+    """One input and what is written for it.
+
+    Attributes:
+        source: As it was named.
+        file: What to open: `source`, or a copy of what came through that pipe.
+        target: What to write; `-` for stdout.
+        model: Name of the model.
+    """
+
+    source: Path
+    file: Path
+    target: Path
+    model: str
+
+    @property
+    def name(self) -> str:
+        """Of the recording."""
+        return "stdin" if self.source == PIPE else shown(self.source.name)
+
+
+class Work(Protocol):
+    """What a command does with each file; it is pickled for worker processes."""
+
+    force: bool
+
+    def model(self, file: Path) -> str:
+        """Name of the model that this file needs."""
+
+    def check(self, job: Job) -> None:
+        """Raise a UserError if the file cannot be used; without PyTorch, which takes seconds to import."""
+
+    def load(self, model: str, device: str) -> Any:
+        """The model, ready on a device."""
+
+    def __call__(self, codec: Any, job: Job) -> dict[str, Any]:
+        """Do it; what to report."""
 
 
 @dataclass(frozen=True)
@@ -46,63 +88,135 @@ class Batch:
         """Whether one process does it all, which then shows how far it is in each file."""
         return self.workers * self.devices * self.nodes == 1
 
+    @property
+    def several(self) -> bool:
+        """Whether the output is a folder, however it is called."""
+        return len(self.inputs) > 1 or self.inputs[0].is_dir()
 
-def run(batch: Batch, load: Callable[[str], Any], one: Callable[[Any, Path, Path], dict[str, Any]]) -> int:
-    """Run `one` with a model on every input, go on after a bad one, report, and give the exit status.
 
-    Args:
-        batch: The files.
-        load: Loads the model on a device.
-        one: Turns an input into an output with that model; what it returns is reported.
+class Models:
+    """Models of one kind of work on one device, each loaded when it is first needed."""
+
+    def __init__(self, work: Work, device: str):
+        self._work, self._device = work, device
+        self._loaded: dict[str, Any] = {}
+
+    def __call__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = self._work.load(name, self._device)
+        return self._loaded[name]
+
+
+def run(batch: Batch, work: Work, began: float) -> int:
+    """Do the work for every input, go on after a bad one, report, and give the exit status.
+
+    All that can be refused without PyTorch is refused before it is imported. `began` is when the program did, by
+    `time.perf_counter`.
 
     Raises:
-        UserError: The inputs and the output do not fit together, or the model cannot be loaded.
+        UserError: The inputs and the output do not fit together, or a model cannot be loaded.
     """
     from snn_codec.parallel import Parallelism, Ranks
 
-    rows, status = [], 0
-    report = sys.stderr if batch.output == PIPE else sys.stdout
     parallelism = Parallelism(batch.workers, batch.devices, batch.nodes)
-    if parallelism != Parallelism() and PIPE in (*batch.inputs, batch.output):
+    if not batch.alone and any(map(is_pipe, (*batch.inputs, batch.output or Path()))):
         raise UserError("-: one recording goes through a pipe, in one process")
-    ranks = Ranks(parallelism, batch.device)
-    model = load(ranks.device)  # also where workers load their own, so that one process complains
-    jobs = targets(batch)
-    prepare = partial(load, ranks.device) if batch.workers > 1 else lambda: model
+    if batch.output == PIPE and sys.stdout is None:
+        raise UserError("-: standard output is closed; give a file")
+    pairs = targets(batch)
+    with ExitStack() as stack:
+        copies = [stack.enter_context(seekable(source)) for source, _ in pairs]
+        refused, jobs = _checked(work, pairs, copies)
+        if not jobs:
+            return max(map(fatal, refused))
+        for folder in {job.target.parent for job in jobs if batch.several and batch.output}:
+            make_folder(folder)
+        ranks = Ranks(parallelism, batch.device)
+        refused, jobs = ranks.broadcast((refused, jobs))
+        models = Models(work, ranks.device)
+        models(jobs[0].model)  # also where workers load their own, so that one process complains
+        return _report(batch, ranks, refused, _done(batch, ranks, work, models, jobs), began)
+
+
+def _checked(
+    work: Work, pairs: Sequence[tuple[Path, Path]], copies: Sequence[Path]
+) -> tuple[list[UserError], list[Job]]:
+    """What is wrong with some of the inputs, and the jobs that remain."""
+    refused, jobs = [], []
+    for (source, target), file in zip(pairs, copies, strict=True):
+        try:
+            if target != PIPE and target.parent.exists():
+                check_writable(target, force=work.force)
+            job = Job(source, file, target, work.model(file))
+            work.check(job)
+            jobs.append(job)
+        except UserError as error:
+            refused.append(UserError(_as_named(str(error), source, file)))
+    return refused, jobs
+
+
+def _as_named(text: str, source: Path, file: Path) -> str:
+    return text.replace(str(file), shown(source))
+
+
+def _done(batch: Batch, ranks: Any, work: Work, models: Models, jobs: Sequence[Job]) -> Any:
+    """The reports or errors of all jobs, in their order."""
+    prepare = partial(Models, work, ranks.device) if batch.workers > 1 else lambda: models
     with progress.bar(f"{len(jobs)} files", 1, shown=ranks.is_main and not batch.alone) as advance:
-        for row in ranks.map(partial(_guarded, one), prepare, jobs, advance):
-            if isinstance(row, UserError):
-                status = fatal(row)
-                continue
-            rows.append(row)
-            if not batch.as_json:
-                _print_row(row, report)
-    if batch.as_json and ranks.is_main:
-        print(json.dumps({"files": rows}), file=report)
+        yield from ranks.map(partial(_guarded, work), prepare, jobs, advance)
+
+
+def _guarded(work: Work, models: Models, job: Job) -> dict[str, Any] | UserError:
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            codec = models(job.model)
+            began = time.perf_counter()
+            row = {"input": str(job.source), "output": str(job.target)} | work(codec, job)
+            took = time.perf_counter() - began
+    except UserError as error:
+        return UserError(_as_named(str(error), job.source, job.file))
+    said = [_as_named(str(warning.message), job.source, job.file) for warning in caught]
+    return row | {"took": took, "real_time_factor": row["seconds"] / took, "warnings": said}
+
+
+def _report(batch: Batch, ranks: Any, refused: Sequence[UserError], found: Any, began: float) -> int:
+    """Print what was done, and give the exit status."""
+    report = sys.stderr if batch.output is not None and is_pipe(batch.output) else sys.stdout
+    status = max(map(fatal, refused), default=0) if ranks.is_main else 0
+    rows = []
+    for row in found:
+        if isinstance(row, UserError):
+            status = fatal(row)
+            continue
+        rows.append(row)
+        for text in row["warnings"]:
+            warn(text)
+        if not batch.as_json:
+            _print_row(row, report)
+    took = time.perf_counter() - began
+    if ranks.is_main and batch.as_json:
+        print(json.dumps({"files": rows, "took": took}), file=report)
+    elif ranks.is_main and rows:
+        seconds = sum(row["seconds"] for row in rows)
+        print(
+            f"{seconds:.2f} s of sound in {took:.1f} s with the start of the program: {_times(seconds / took)}",
+            file=report,
+        )
     return status
 
 
-def _guarded(
-    one: Callable[[Any, Path, Path], dict[str, Any]], model: Any, job: tuple[Path, Path]
-) -> dict[str, Any] | UserError:
-    source, target = job
-    began = time.perf_counter()
-    try:
-        row = {"input": str(source), "output": str(target)} | one(model, source, target)
-    except UserError as error:
-        return error
-    took = time.perf_counter() - began
-    return row | {"took": took, "real_time_factor": row["seconds"] / took}
+def _times(factor: float) -> str:
+    return f"{factor:.{0 if factor >= 10 else 1}f} x real time"
 
 
 def _print_row(row: dict[str, Any], report: TextIO) -> None:
     extra = ""
     if "kbps" in row:
         extra = f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s"
-    factor = row["real_time_factor"]
-    digits = 0 if factor >= 10 else 1
     print(
-        f"{row['input']} -> {row['output']}: {row['seconds']:.2f} s{extra}, {factor:.{digits}f} x real time",
+        f"{shown(row['input'])} -> {shown(row['output'])}: {row['seconds']:.2f} s{extra}, "
+        f"{_times(row['real_time_factor'])}",
         file=report,
     )
     for remark in row.get("remarks", ()):
@@ -112,22 +226,22 @@ def _print_row(row: dict[str, Any], report: TextIO) -> None:
 
 
 def targets(batch: Batch) -> list[tuple[Path, Path]]:
-    """Each input file and what is written for it; folders of outputs are made.
+    """Each input file and what is written for it.
 
     Raises:
         UserError: The inputs and the output do not fit together.
     """
     pairs: list[tuple[Path, Path]] = []
     output = batch.output
-    several = len(batch.inputs) > 1 or batch.inputs[0].is_dir()
-    if several and (output == PIPE or PIPE in batch.inputs):
-        raise UserError("-: one recording goes through a pipe; give one input")
-    if PIPE in batch.inputs and output is None:
-        raise UserError("-: has no name; say with -o what to write")
-    if several and output is not None and output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file, but there are several inputs; give a folder")
+    pipes = [source for source in batch.inputs if is_pipe(source)]
+    if batch.several and (pipes or (output is not None and is_pipe(output))):
+        raise UserError(f"{pipes[0] if pipes else output}: one recording goes through a pipe; give one input")
+    if pipes and output is None:
+        raise UserError(f"{pipes[0]}: has no name to make another of; say with -o what to write")
     for source in batch.inputs:
-        pairs += _pairs(batch, source, several)
+        pairs += _pairs(batch, source)
+    if batch.several and output is not None and not output.is_dir():
+        _check_is_folder(output, batch)
     taken: dict[Path, Path] = {}
     for source, target in pairs:
         if target in taken:
@@ -135,13 +249,21 @@ def targets(batch: Batch) -> list[tuple[Path, Path]]:
                 f"{source} and {taken[target]} would both become {target}; give them different names"
             )
         taken[target] = source
-    if several and output is not None:
-        for target in taken:
-            target.parent.mkdir(parents=True, exist_ok=True)
     return pairs
 
 
-def _pairs(batch: Batch, source: Path, several: bool) -> list[tuple[Path, Path]]:
+def _check_is_folder(output: Path, batch: Batch) -> None:
+    """`-o name.spk` for several inputs is a slip; `-o run.v1` is a folder."""
+    if output.exists():
+        raise UserError(f"{output}: is a file, but there are several inputs; give a folder")
+    if output.suffix.lower() in (".spk", ".h5", batch.suffix):
+        raise UserError(
+            f"{output}: is the name of a file, but there are several inputs; give a folder (convert makes one file "
+            "of the events in it)"
+        )
+
+
+def _pairs(batch: Batch, source: Path) -> list[tuple[Path, Path]]:
     """What is written for one input."""
     output = batch.output
     if source.is_dir():
@@ -152,6 +274,7 @@ def _pairs(batch: Batch, source: Path, several: bool) -> list[tuple[Path, Path]]
         return [(path, base / path.relative_to(source).with_suffix(batch.suffix)) for path in found]
     if output is None:
         return [(source, source.with_suffix(batch.suffix))]
-    if several or output.is_dir():
-        return [(source, output / source.with_suffix(batch.suffix).name)]
+    if batch.several or output.is_dir():
+        name = "stdin" if source == PIPE else source.name
+        return [(source, output / Path(name).with_suffix(batch.suffix))]
     return [(source, output)]

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from snn_codec import checkpoints
 from snn_codec.errors import UserError
-from snn_codec.files import below
+from snn_codec.pipes import PIPE
 
-PIPE = Path("-")
+_LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")  # of libraries whose errors are several lines
 MAKER = "default: the shipped model that made the events"
 
 
 def fatal(error: Exception) -> int:
     """Say what is wrong in one line, and give the exit status for it."""
-    print(f"snn-codec: {' '.join(str(error).split())}", file=sys.stderr)
+    warn(str(error))
     return 2
+
+
+def warn(text: str) -> None:
+    """Say something in one line on stderr."""
+    if sys.stderr is not None:
+        print(f"snn-codec: {shown(_LINE_BREAKS.sub(' ', text))}", file=sys.stderr)
+
+
+def shown(name: object) -> str:
+    """Text that any terminal can show, with line breaks and what is no character of a file's name escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name)
+    )
 
 
 def add_model(
@@ -91,12 +105,23 @@ def event_kind(output: Path) -> str:
     return output.suffix.lower().lstrip(".")
 
 
-def maker(inputs: Sequence[Path]) -> str:
-    """The shipped model that made the first event file, or the default one."""
+def maker(path: Path, recording: str | None = None) -> str:
+    """The shipped model that made a file's events (of `recording` in it), or the default one.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
     from snn_codec.storage import event_files
 
-    for path in inputs:
-        found = below(path, event_files.SUFFIXES)[:1] if path.is_dir() else [path]
-        if found and found[0] != PIPE:
-            return checkpoints.shipped(event_files.fingerprint(found[0])) or checkpoints.DEFAULT
-    return checkpoints.DEFAULT
+    return checkpoints.shipped(event_files.fingerprint(path, recording)) or checkpoints.DEFAULT
+
+
+def entropy_models(model: str | None) -> Any:
+    """The entropy model of a model (None if it has none); without a model, what finds the shipped one of each file.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    if model is None:
+        return checkpoints.shipped_entropy_model
+    return checkpoints.Checkpoint(checkpoints.find(model)).entropy_model

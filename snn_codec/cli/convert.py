@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec import checkpoints, progress
-from snn_codec.cli.common import MAKER, add_force, add_model, maker
+from snn_codec import progress
+from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, shown
 from snn_codec.errors import UserError
 
 HELP = "Write events in another format, or the events of several files to one."
@@ -36,13 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec.storage import event_files
-    from snn_codec.storage.entropy_model import EntropyModel
 
     if options.reseal:
         return _reseal(options.inputs, options.output, options.force)
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
-    entropy_model = EntropyModel.of(checkpoints.find(options.model or maker(options.inputs)))
+    entropy_model = entropy_models(options.model)
     read: list[str] = []
     with progress.bar("converting", None):
         written = event_files.convert(
@@ -56,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
             progress=read.append,
         )
     size = sum(path.stat().st_size for path in written)
-    print(f"{len(read)} recording(s) -> {options.output}: {len(written)} file(s), {size} bytes")
+    print(f"{len(read)} recording(s) -> {shown(options.output)}: {len(written)} file(s), {size} bytes")
     return 0
 
 

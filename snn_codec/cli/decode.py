@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snn_codec import progress
+from snn_codec import checkpoints, progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import (
     MAKER,
-    PIPE,
     add_device,
     add_force,
     add_json,
@@ -23,7 +23,7 @@ from snn_codec.cli.common import (
     maker,
 )
 from snn_codec.errors import UserError
-from snn_codec.files import check_writable
+from snn_codec.pipes import PIPE
 
 HELP = "Turn events into sound (16 bit, 22 050 Hz, mono)."
 
@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-o", "--output", type=Path,
-        help="file, or a folder for several inputs (default: beside each event file)",
+        help="file, - for WAV on stdout, or a folder for several inputs (default: beside each event file)",
     )  # fmt: skip
     add_model(parser, None, MAKER)
     add_device(parser)
@@ -67,71 +67,88 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How each event file is read, and its sound written."""
-
-    recording: str | None
-    salvage: bool
-    force: bool
-    shows_progress: bool
-
-
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
     from snn_codec.storage import event_files
 
-    model = options.model or maker(options.inputs)
+    if options.model is not None:
+        checkpoints.find(options.model)
     files = batch.Batch(
         options.inputs, options.output, event_files.SUFFIXES, ".wav",
         device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
         as_json=options.json,
     )  # fmt: skip
-    reading = _Reading(options.recording, options.salvage, options.force, files.alone)
-    sampling = (options.steps, options.seed, options.guidance)
-    return batch.run(files, partial(_load, model, options.decoder, sampling), partial(_decode, reading))
+    decoding = _Decoding(
+        options.model, options.decoder, options.steps, options.seed, options.guidance, options.recording,
+        options.salvage, options.force, files.alone,
+    )  # fmt: skip
+    return batch.run(files, decoding, began)
 
 
-def _load(model: str, decoder: str, sampling: tuple[int, int, float], device: str) -> Any:
-    from snn_codec.decoders import Sampling
-    from snn_codec.loading import load
+@dataclass(frozen=True)
+class _Decoding:
+    """How each event file is decoded; see `batch.Work`."""
 
-    return load(model, device, decoder=decoder, sampling=Sampling(*sampling))
+    name: str | None
+    decoder: str
+    sampler_steps: int
+    seed: int
+    guidance: float
+    recording: str | None
+    salvage: bool
+    force: bool
+    shows_progress: bool
 
+    def model(self, file: Path) -> str:
+        return self.name or maker(file, self.recording)
 
-def _decode(reading: _Reading, codec: Any, source: Path, target: Path) -> dict[str, Any]:
-    from snn_codec import audio
+    def check(self, job: batch.Job) -> None:
+        """What can be wrong is found by `model`."""
 
-    check_writable(target, force=reading.force)
-    events, damages = _read(reading, codec, source)
+    def load(self, model: str, device: str) -> Any:
+        from snn_codec.decoders import Sampling
+        from snn_codec.loading import load
 
-    def blocks() -> Iterator[Any]:
-        done = 0
-        with progress.bar(source.name, events.duration, shown=reading.shows_progress) as advance:
-            for block in codec.decode_blocks(events):
-                yield block
-                done += len(block)
-                advance(done / events.sample_rate)
+        sampling = Sampling(self.sampler_steps, self.seed, self.guidance)
+        return load(model, device, decoder=self.decoder, sampling=sampling)
 
-    try:
-        clipped = audio.write(target, blocks(), events.sample_rate, force=reading.force)
-    except UserError as error:
-        raise UserError(str(error) if str(target) in str(error) else f"{source}: {error}") from error
-    for damage in damages:
-        print(f"snn-codec: {source}: {damage} and is silent", file=sys.stderr)
-    return {
-        "seconds": events.duration,
-        "clipped_samples": clipped,
-        "damaged_chunks": [damage.chunk for damage in damages],
-    }
+    def __call__(self, codec: Any, job: batch.Job) -> dict[str, Any]:
+        from snn_codec import audio
 
+        events, damages = self._read(codec, job.file)
 
-def _read(reading: _Reading, codec: Any, source: Path) -> tuple[Any, list[Any]]:
-    """The events of a file, and what is damaged of them."""
-    from snn_codec.storage import event_files, spk
+        def blocks() -> Iterator[Any]:
+            done = 0
+            with progress.bar(job.name, events.duration, shown=self.shows_progress) as advance:
+                for block in codec.decode_blocks(events):
+                    yield block
+                    done += len(block)
+                    advance(done / events.sample_rate)
 
-    if source == PIPE:
-        return spk.read(sys.stdin.buffer, entropy_model=codec.entropy_model), []
-    if reading.salvage and event_files.is_bitstream(source):
-        return spk.salvaged(source, entropy_model=codec.entropy_model)
-    return event_files.read(source, reading.recording, entropy_model=codec.entropy_model), []
+        try:
+            if job.target == PIPE:
+                clipped = audio.write_stream(
+                    sys.stdout.buffer, blocks(), events.sample_rate, events.n_samples
+                )
+            else:
+                clipped = audio.write(job.target, blocks(), events.sample_rate, force=self.force)
+        except UserError as error:
+            raise UserError(
+                str(error) if str(job.target) in str(error) else f"{job.file}: {error}"
+            ) from error
+        for damage in damages:
+            warnings.warn(f"{job.file}: {damage} and is silent", stacklevel=2)
+        return {
+            "seconds": events.duration,
+            "clipped_samples": clipped,
+            "damaged_chunks": [damage.chunk for damage in damages],
+        }
+
+    def _read(self, codec: Any, file: Path) -> tuple[Any, list[Any]]:
+        """The events of a file, and what is damaged of them."""
+        from snn_codec.storage import event_files, spk
+
+        if self.salvage and event_files.is_bitstream(file):
+            return spk.salvaged(file, entropy_model=codec.entropy_model)
+        return event_files.read(file, self.recording, entropy_model=codec.entropy_model), []

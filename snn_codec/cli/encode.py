@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,6 @@ from typing import Any
 from snn_codec import checkpoints, progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import (
-    PIPE,
     add_device,
     add_force,
     add_json,
@@ -20,14 +21,21 @@ from snn_codec.cli.common import (
     add_parallelism,
     event_kind,
 )
-from snn_codec.files import check_writable
+from snn_codec.errors import UserError
+from snn_codec.pipes import PIPE, is_pipe
 
 HELP = "Turn recordings into events."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="RECORDING", help="files, or folders of them")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="RECORDING",
+        help="audio files or folders of them; - for stdin",
+    )
     parser.add_argument(
         "-o", "--output", type=Path,
         help=".spk or .h5 file, - for a bitstream on stdout, or a folder for several inputs "
@@ -47,6 +55,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--search", type=int, default=0, metavar="STEPS",
         help="optimiser steps per chunk to search for better events, e.g. 20 (default 0: off)",
     )  # fmt: skip
+    parser.add_argument(
+        "--channel", choices=("mix", "left", "right"), default="mix",
+        help="which channel of a stereo recording to encode: their mean or one of them (default mix)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--take-what-is-there", action="store_true",
+        help="encode recordings that are cut off or damaged up to there (default: refuse them)",
+    )  # fmt: skip
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         "--level", type=float,
@@ -59,99 +75,124 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Coding:
-    """How each recording is encoded."""
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
+    from snn_codec import audio
 
+    several = len(options.inputs) > 1 or options.inputs[0].is_dir()
+    kind = options.format or (event_kind(options.output) if options.output and not several else "spk")
+    prompted = (options.level, options.kbps, options.min_si_snr) != (None, None, None)
+    name = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
+    checkpoints.find(name)
+    files = batch.Batch(
+        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
+        device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
+        as_json=options.json,
+    )  # fmt: skip
+    encoding = _Encoding(
+        name, kind, options.batch_size, options.search, options.level, options.kbps, options.min_si_snr,
+        options.channel, options.take_what_is_there, options.force, files.alone,
+    )  # fmt: skip
+    return batch.run(files, encoding, began)
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How each recording is encoded; see `batch.Work`."""
+
+    name: str
     kind: str
     batch_size: int
     search: int
     level: float | None
     kbps: float | None
     min_si_snr: float | None
+    channel: str
+    incomplete_ok: bool
     force: bool
     shows_progress: bool
 
+    def model(self, file: Path) -> str:
+        return self.name
 
-def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
-    from snn_codec import audio
+    def check(self, job: batch.Job) -> None:
+        from snn_codec import audio
 
-    kind = options.format or (event_kind(options.output) if options.output else "spk")
-    prompted = (options.level, options.kbps, options.min_si_snr) != (None, None, None)
-    model = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
-    files = batch.Batch(
-        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
-        device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
-        as_json=options.json,
-    )  # fmt: skip
-    coding = _Coding(
-        kind, options.batch_size, options.search, options.level, options.kbps, options.min_si_snr,
-        options.force, files.alone,
-    )  # fmt: skip
-    return batch.run(files, partial(_load, model), partial(_encode, coding))
+        try:
+            audio.info(job.file, incomplete_ok=self.incomplete_ok)
+        except audio.Incomplete as error:
+            raise _with_option(error) from error
 
+    def load(self, model: str, device: str) -> Any:
+        from snn_codec.loading import load
 
-def _load(model: str, device: str) -> Any:
-    from snn_codec.loading import load
+        return load(model, device)
 
-    return load(model, device)
+    def __call__(self, codec: Any, job: batch.Job) -> dict[str, Any]:
+        from snn_codec import audio
 
-
-def _encode(coding: _Coding, codec: Any, source: Path, target: Path) -> dict[str, Any]:
-    from snn_codec.storage import event_files
-
-    if target != PIPE:
-        check_writable(target, force=coding.force)
-    events, unreached = _events(coding, codec, source)
-    for chunk in unreached:
-        times = (n * events.chunk_steps * events.hop / events.sample_rate for n in (chunk, chunk + 1))
-        print(
-            "snn-codec: {}: no level has {:g} dB in chunk {} ({:.2f} s to {:.2f} s)".format(
-                source, coding.min_si_snr, chunk, *times
-            ),
-            file=sys.stderr,
-        )
-    result = {"seconds": events.duration, "events": events.n_events}
-    result |= {"events_per_second": events.events_per_second, "density": events.density}
-    if coding.min_si_snr is not None:
-        result["chunks_below"] = unreached
-    if target == PIPE:
-        n_bytes = _to_pipe(events, codec.entropy_model)
-    else:
-        event_files.write(
-            target,
-            coding.kind,
-            [(source.name, events)],
-            entropy_model=codec.entropy_model,
-            force=coding.force,
-        )
-        n_bytes = target.stat().st_size
-    return result | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
-
-
-def _events(coding: _Coding, codec: Any, source: Path) -> tuple[Any, list[int]]:
-    """The events of a recording, and the chunks that no level brought to the quality that was asked for."""
-    from snn_codec import audio
-    from snn_codec.rate_control import at_quality, at_rate
-
-    length = audio.info(source)
-    rate = length.sample_rate
-    total = 1 if coding.kbps is not None else length.samples / rate
-    blocks = partial(audio.read_blocks, source)
-    how = {"batch_size": coding.batch_size, "search": coding.search}
-    with progress.bar(source.name, total, shown=coding.shows_progress) as advance:
-        if coding.kbps is not None:
-            return at_rate(codec, blocks, rate, coding.kbps, **how, progress=advance).events, []
-        if coding.min_si_snr is not None:
-            events, _, unreached = at_quality(
-                codec, blocks, rate, coding.min_si_snr, search=coding.search, progress=advance
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)
+                events, unreached = self._events(codec, job)
+        except audio.Incomplete as error:
+            raise _with_option(error) from error
+        for warning in caught:
+            option = " (--channel)" if warning.category is audio.ChannelsCancelWarning else ""
+            warnings.warn(f"{warning.message}{option}", warning.category, stacklevel=2)
+        for chunk in unreached:
+            start, stop = (
+                number * events.chunk_steps * events.hop / events.sample_rate for number in (chunk, chunk + 1)
             )
-            return events, unreached
-        return codec.encode_blocks(blocks(), rate, level=coding.level, **how, progress=advance), []
+            warnings.warn(
+                f"{job.file}: no level has {self.min_si_snr:g} dB in chunk {chunk} ({start:.2f} s to {stop:.2f} s)",
+                stacklevel=2,
+            )
+        found = {"seconds": events.duration, "events": events.n_events}
+        found |= {"events_per_second": events.events_per_second, "density": events.density}
+        if self.min_si_snr is not None:
+            found["chunks_below"] = unreached
+        n_bytes = self._write(events, job, codec.entropy_model)
+        return found | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
+
+    def _events(self, codec: Any, job: batch.Job) -> tuple[Any, list[int]]:
+        """The events of a recording, and the chunks that no level brought to the quality that was asked for."""
+        from snn_codec import audio
+        from snn_codec.rate_control import at_quality, at_rate
+
+        length = audio.info(job.file, incomplete_ok=self.incomplete_ok)
+        rate = length.sample_rate
+        total = 1 if self.kbps is not None else length.samples / rate
+        blocks = partial(audio.read_blocks, job.file, channel=self.channel, incomplete_ok=self.incomplete_ok)
+        how = {"batch_size": self.batch_size, "search": self.search}
+        with progress.bar(job.name, total, shown=self.shows_progress) as advance:
+            if self.kbps is not None:
+                return at_rate(codec, blocks, rate, self.kbps, **how, progress=advance).events, []
+            if self.min_si_snr is not None:
+                events, _, unreached = at_quality(
+                    codec, blocks, rate, self.min_si_snr, search=self.search, progress=advance
+                )
+                return events, unreached
+            return codec.encode_blocks(blocks(), rate, level=self.level, **how, progress=advance), []
+
+    def _write(self, events: Any, job: batch.Job, entropy_model: Any) -> int:
+        """Write the events; how many bytes they are."""
+        from snn_codec.storage import event_files
+
+        if job.target == PIPE:
+            return _to_stdout(events, entropy_model)
+        event_files.write(
+            job.target, self.kind, [(job.name, events)], entropy_model=entropy_model, force=self.force
+        )
+        return 0 if is_pipe(job.target) else job.target.stat().st_size
 
 
-def _to_pipe(events: Any, entropy_model: Any) -> int:
+def _with_option(error: UserError) -> UserError:
+    return UserError(f"{error}, or give --take-what-is-there")
+
+
+def _to_stdout(events: Any, entropy_model: Any) -> int:
     """Write a bitstream to stdout; how many bytes it has."""
     from snn_codec.storage import spk
 

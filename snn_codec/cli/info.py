@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_codec import checkpoints
-from snn_codec.cli.common import MAKER, add_json, add_model, maker
+from snn_codec.cli.common import MAKER, add_json, add_model, maker, shown
 
 HELP = "Show metadata and a size breakdown of an event file."
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(found))
         return 0
-    print(f"{options.file}: {found['bytes']} bytes, {len(found['recordings'])} recording(s)")
+    print(f"{shown(options.file)}: {found['bytes']} bytes, {len(found['recordings'])} recording(s)")
     for name, row in found["recordings"].items():
         _print_recording(name, row)
     if "parts" in found:
@@ -48,7 +48,7 @@ def described(path: Path, model: str | None) -> dict[str, Any]:
     from snn_codec.storage import event_files
 
     if event_files.is_bitstream(path):
-        found = _bitstream(path, model or maker([path]))
+        found = _bitstream(path, model or maker(path))
     else:
         found = _spike_trains(path)
     return {"file": str(path), "bytes": path.stat().st_size, **found}
@@ -106,7 +106,7 @@ def _recording(events: Any) -> dict[str, Any]:
 
 
 def _print_recording(name: str, row: dict[str, Any]) -> None:
-    print(f"{name}: {row['seconds']:.2f} s, {row['units']} units, model {row['model'] or '-'}")
+    print(f"{shown(name)}: {row['seconds']:.2f} s, {row['units']} units, model {row['model'] or '-'}")
     if "events" not in row:
         print(
             "  its events are coded with an entropy model that --model does not have; they cannot be counted"

@@ -48,16 +48,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, or 2 with one line on stderr for each thing that cannot be used."""
     # Threads that wait for each other by spinning cost a factor of 5 where cores are shared
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
     options = parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except UserError as error:
         return fatal(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing at exit fails again
+        _forget_stdout()
         return 141
+    except OSError as error:  # of our own files, those that write them say it
+        _forget_stdout()
+        return fatal(UserError(f"{error.filename or 'standard output'}: {error.strerror or error}"))
+
+
+def _forget_stdout() -> None:
+    """Or flushing it when the program ends would fail again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

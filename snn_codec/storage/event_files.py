@@ -20,6 +20,8 @@ from snn_codec.storage.entropy_model import EntropyModel
 SUFFIXES = (".spk", ".h5")
 KINDS = ("spk", "h5", *exporters.EXPORTERS)
 ONE_RECORDING = ("spk", "nwb")
+# One, or a function that finds that of the model with this fingerprint, such as `checkpoints.shipped_entropy_model`
+EntropyModels = EntropyModel | Callable[[str], EntropyModel | None] | None
 _SUFFIX = {"shd": ".h5", "nirdata": ".h5"}  # of the other kinds: the kind itself
 
 
@@ -38,8 +40,10 @@ def is_bitstream(path: Path) -> bool:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def fingerprint(path: Path) -> str:
-    """The fingerprint of the model that made a file's (first) events, from its header; "" if none did.
+def fingerprint(path: Path, name: str | None = None) -> str:
+    """The fingerprint of the model that made a file's events, from its header; "" if none did.
+
+    Of several recordings, it is that of `name`, or of the first one.
 
     Raises:
         UserError: The file cannot be read.
@@ -48,16 +52,16 @@ def fingerprint(path: Path) -> str:
         with open(path, "rb") as file:
             return spk.Reader(file, name=str(path)).header.fingerprint
     with h5.SpikeTrains(path) as trains:
-        return trains.info(next(iter(trains))).fingerprint
+        return trains.info(name if name in trains else next(iter(trains))).fingerprint
 
 
-def read(path: Path, name: str | None = None, *, entropy_model: EntropyModel | None = None) -> EventMatrix:
+def read(path: Path, name: str | None = None, *, entropy_model: EntropyModels = None) -> EventMatrix:
     """The recording `name` of a file, or its only one.
 
     Args:
         path: A bitstream or HDF5 spike trains.
         name: Of a recording in spike trains; a bitstream has one recording, and no name.
-        entropy_model: The entropy model that a bitstream may need.
+        entropy_model: The entropy model that a bitstream may need, or a function that finds it.
 
     Raises:
         UserError: The file cannot be read, or `name` does not choose one of its recordings.
@@ -68,11 +72,15 @@ def read(path: Path, name: str | None = None, *, entropy_model: EntropyModel | N
         raise UserError(
             f"{path}: is a bitstream, which holds one recording without a name; leave out {name!r}"
         )
-    return spk.read(path, entropy_model=entropy_model)
+    return spk.read(path, entropy_model=_chosen(entropy_model, lambda: fingerprint(path)))
+
+
+def _chosen(given: EntropyModels, fingerprint: Callable[[], str]) -> EntropyModel | None:
+    return given if given is None or isinstance(given, EntropyModel) else given(fingerprint())
 
 
 def recordings(
-    path: Path, name: str | None = None, *, entropy_model: EntropyModel | None = None
+    path: Path, name: str | None = None, *, entropy_model: EntropyModels = None
 ) -> Iterator[tuple[str, EventMatrix]]:
     """Name and events of every recording of a file, or of `name` only; a bitstream's name is its file's.
 
@@ -106,7 +114,7 @@ def write(
     kind: str,
     items: Iterable[tuple[str, EventMatrix]],
     *,
-    entropy_model: EntropyModel | None = None,
+    entropy_model: EntropyModels = None,
     compress: bool = False,
     force: bool = False,
 ) -> None:
@@ -116,7 +124,8 @@ def write(
         path: What to write.
         kind: One of `KINDS`.
         items: Name and events of each recording.
-        entropy_model: The entropy model for a bitstream, used if it is that of the events' checkpoint.
+        entropy_model: The entropy model for a bitstream, used if it is that of the events' checkpoint, or what
+            finds it.
         compress: Gzip spike trains.
         force: Replace `path`.
 
@@ -132,9 +141,10 @@ def write(
         if len(given) > 1:
             raise UserError(f"{path}: a bitstream holds one recording, not {len(given)}; give a folder")
         ((_, events),) = given
-        if entropy_model is not None and entropy_model.checkpoint != events.fingerprint:
-            entropy_model = None
-        spk.write(path, events, entropy_model=entropy_model, force=force)
+        chosen = _chosen(entropy_model, lambda: events.fingerprint)
+        if chosen is not None and chosen.checkpoint != events.fingerprint:
+            chosen = None
+        spk.write(path, events, entropy_model=chosen, force=force)
     else:
         exporters.export(path, kind, items, force=force)
 
@@ -145,7 +155,7 @@ def convert(
     kind: str | None = None,
     *,
     name: str | None = None,
-    entropy_model: EntropyModel | None = None,
+    entropy_model: EntropyModels = None,
     compress: bool = False,
     force: bool = False,
     progress: Callable[[str], None] = lambda name: None,
@@ -157,7 +167,7 @@ def convert(
         output: A file; or a folder that exists, for a file a recording.
         kind: One of `KINDS`; None takes it from the suffix of `output`.
         name: Take only the recording of this name.
-        entropy_model: Entropy model to read and write bitstreams with.
+        entropy_model: Entropy model to read and write bitstreams with, or a function that finds that of each file.
         compress: Gzip spike trains.
         force: Replace files that exist.
         progress: Called with each recording's name when it has been read.

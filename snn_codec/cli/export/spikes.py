@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec import checkpoints
-from snn_codec.cli.common import add_force, add_model
+from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models
 
 HELP = "Write events as the input of another simulation."
 
@@ -19,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recording", metavar="NAME", help="only this recording of an .h5 file (default: all)"
     )
-    add_model(parser)
+    add_model(parser, None, MAKER)
     add_force(parser)
 
 
@@ -27,9 +26,8 @@ def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec.hardware import streams
     from snn_codec.storage import event_files
-    from snn_codec.storage.entropy_model import EntropyModel
 
-    entropy_model = EntropyModel.of(checkpoints.find(options.model))
+    entropy_model = entropy_models(options.model)
     recordings = list(event_files.recordings(options.events, options.recording, entropy_model=entropy_model))
     output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
     streams.write(output, options.to, recordings, force=options.force)
