@@ -33,22 +33,25 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--steps {options.steps}, --hours {options.hours}: must be more than 0")
 
     from snn_codec.loading import load
-    from snn_codec.training.rate import RateTraining, bits_per_cell, events_of, train_context
+    from snn_codec.settings.fields import imported
 
     codec = load(options.model, options.device)
-    matrices = []
-    for split in ("train", "validation"):
-        paths = [path for folder in options.data for path in corpus.paths(folder, split)]
-        with progress.bar(f"encoding the {split} split", 1) as advance:
-            matrices.append(events_of(codec, paths, options.hours, options.seed, advance))
-    settings = RateTraining(steps=options.steps, seed=options.seed)
-    with progress.bar("training", settings.steps) as advance:
-        model = train_context(
-            matrices[0], settings, checkpoint=codec.fingerprint, progress=lambda step, bits: advance(step)
-        )
+    train, validation = (
+        [path for folder in options.data for path in corpus.paths(folder, split)]
+        for split in ("train", "validation")
+    )
+    trained = imported(codec.settings.bottleneck.entropy_training)
+    model, rates = trained(
+        codec,
+        train,
+        validation,
+        hours=options.hours,
+        steps=options.steps,
+        seed=options.seed,
+        bar=progress.bar,
+    )
     model.save(target, force=options.force)
     print(f"{target}: entropy model {model.fingerprint} for the checkpoint {codec.fingerprint}")
-    print("bits a cell, validation:")
-    for name, bits in bits_per_cell(matrices[1], model).items():
-        print(f"  {name:10} {bits:.4f}, {(1 - bits) * 100:.1f} % under the dense cost")
+    for line in rates:
+        print(line)
     return 0

@@ -103,6 +103,14 @@ class Thermometer(nn.Module):
         passed = magnitudes[batch, step, bin][:, None] - self.thresholds > 0
         return batch, step, bin, passed & (self.unit_places < self.unit_count[bin][:, None])
 
+    @torch.no_grad()
+    def magnitudes(self, features: Tensor) -> Tensor:
+        """Features -> signed numbers of thresholds passed, int16 `[batch, step, bin]`."""
+        batch, step, bin, passed = self._passed(features.float())
+        signed = torch.zeros(features.shape, dtype=torch.int16, device=features.device)
+        signed[batch, step, bin] = (passed.sum(1) * features[batch, step, bin].sign()).to(torch.int16)
+        return signed
+
     def quantise(self, features: Tensor) -> Tensor:
         """Features -> what `decode` reads out of their events; gradients reach the read-out, not the thresholds."""
         with torch.no_grad():

@@ -55,9 +55,11 @@ class Bottleneck(ModelPart):
 
     Attributes:
         bottleneck_network: `module:class` of the network.
+        entropy_training: `module:function` that trains an entropy model of its events (`training.rate.train_for`).
     """
 
     bottleneck_network: ClassVar[str]
+    entropy_training: ClassVar[str] = "snn_codec.training.rate:train_for"
 
     def build_bottleneck(self, model: Model) -> Any:
         """The network, by default made of the width, the units and these settings."""

@@ -45,6 +45,7 @@ class Thermometer(Bottleneck):
     """Units of both signs at rising thresholds for every coefficient (`snn_codec.models.thermometer`)."""
 
     bottleneck_network = "snn_codec.models.thermometer:Thermometer"
+    entropy_training = "snn_codec.training.thermometer_rate:train_for"
 
     kind: Literal["thermometer"] = "thermometer"
     edges: tuple[int, ...] = setting((256, 448, 640, 1024), "bins below which bands end, rising", least=1)

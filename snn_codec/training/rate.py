@@ -153,6 +153,37 @@ def bits_per_cell(
     return {name: total / cells for name, total in bits.items()}
 
 
+def train_for(
+    codec: Codec,
+    train: Sequence[Path],
+    validation: Sequence[Path],
+    *,
+    hours: float,
+    steps: int,
+    seed: int,
+    bar: Callable,
+) -> tuple[EntropyModel, list[str]]:
+    """The entropy model of a codec's events, trained on recordings, and lines that say how good it is.
+
+    `bar(text, total)` is a context manager that gives a function of how much of the total is done.
+
+    Raises:
+        UserError: A recording cannot be read.
+    """
+    matrices = []
+    for split, paths in (("train", train), ("validation", validation)):
+        with bar(f"encoding the {split} split", 1) as advance:
+            matrices.append(events_of(codec, paths, hours, seed, advance))
+    settings = RateTraining(steps=steps, seed=seed)
+    with bar("training", steps) as advance:
+        model = train_context(
+            matrices[0], settings, checkpoint=codec.fingerprint, progress=lambda step, bits: advance(step)
+        )
+    rates = bits_per_cell(matrices[1], model).items()
+    lines = [f"  {name:10} {bits:.4f}, {(1 - bits) * 100:.1f} % under the dense cost" for name, bits in rates]
+    return model, ["bits a cell, validation:", *lines]
+
+
 def events_of(
     codec: Codec,
     paths: Sequence[Path],

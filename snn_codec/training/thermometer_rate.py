@@ -6,14 +6,20 @@ The network sees the very integers that the integer network sees; `ThermometerNe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from snn_codec import corpus, loudness
+from snn_codec import settings as config
+from snn_codec.codec import Codec
+from snn_codec.levels import LEVEL_PARTS
+from snn_codec.storage.entropy_model.base import Side
 from snn_codec.storage.entropy_model.thermometer import (
     ACTIVATION,
     INPUT,
@@ -28,8 +34,10 @@ from snn_codec.storage.entropy_model.thermometer import (
     turns,
 )
 from snn_codec.thermometer import Layout
+from snn_codec.training.datasets import Crops
 
 TOP = 8.0 - 1 / ACTIVATION
+MAX_CHUNKS = 6000  # 0.8 GB
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,6 @@ class ThermometerRateTraining:
     Attributes:
         hidden: H, the width of the network.
         taps: Bins that it sees of a step before, and of its own.
-        crops: Chunks of audio that it is trained on, each at any level again and again.
         steps: Of the optimiser.
         batch: Chunks a step.
         frames: Steps of a chunk that a loss is taken of.
@@ -50,8 +57,7 @@ class ThermometerRateTraining:
 
     hidden: int = 64
     taps: tuple[int, int] = (11, 13)
-    crops: int = 3000
-    steps: int = 8000
+    steps: int = 6000
     batch: int = 8
     frames: int = 16
     learning_rate: float = 3e-3
@@ -213,3 +219,71 @@ def train(
             progress(step + 1, float(np.mean(losses)))
             losses.clear()
     return network
+
+
+def train_for(
+    codec: Codec,
+    train_on: Sequence[Path],
+    validation: Sequence[Path],
+    *,
+    hours: float,
+    steps: int,
+    seed: int,
+    bar: Callable,
+) -> tuple[ThermometerModel, list[str]]:
+    """The entropy model of a codec's thermometer, and lines that say how good it is (`training.rate.train_for`).
+
+    Chunks of recordings, varied as in training, are kept as coefficients, and quantised at any level again and again.
+
+    Raises:
+        UserError: A recording cannot be read.
+    """
+    grid = codec.settings
+    seconds = grid.chunk_steps * grid.hop / grid.sample_rate
+    count = max(1, min(round(hours * 3600 / seconds), MAX_CHUNKS))
+    with bar("reading chunks of the train split", count) as advance:
+        coefficients = _chunks(codec, train_on, count, seconds, seed, advance)
+    levels = np.arange(grid.levels)
+    steps_of_levels = 2.0 ** (levels / grid.encoder.per_octave)
+
+    def quantise(chunks: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        scaled = chunks / (grid.encoder.finest * steps_of_levels[chosen].astype(np.float32)[:, None, None])
+        return codec.bottleneck.magnitudes(torch.from_numpy(scaled.astype(np.float32))).numpy()
+
+    settings = ThermometerRateTraining(steps=steps, seed=seed)
+    with bar("training", steps) as advance:
+        network = train(
+            coefficients,
+            codec.bottleneck.layout,
+            quantise,
+            steps_of_levels,
+            settings,
+            progress=lambda step, loss: advance(step),
+        )
+    part = grid.bottleneck
+    model = network.integers(part.edges, part.thresholds, codec.fingerprint)
+    lines = [f"kbps of {len(validation)} recordings of the validation split, first chunk each:"]
+    clips = list(corpus.clips(validation, grid.chunk_steps * grid.hop, grid.sample_rate, each=1))
+    for level in np.linspace(0, grid.levels - 1, 5).round().astype(int) if clips else ():
+        bits = [
+            model.bits(codec.encode(clip, grid.sample_rate, level=level).events, Side(None, level * LEVEL_PARTS))
+            for clip in clips
+        ]
+        lines.append(f"  level {level:2}  {np.mean(bits) / seconds / 1000:.3f}")
+    return model, lines
+
+
+def _chunks(
+    codec: Codec, paths: Sequence[Path], count: int, seconds: float, seed: int, progress: Callable
+) -> np.ndarray:
+    """Coefficients of varied chunks at their own loudness, float16 `[chunk, step, bin]`."""
+    grid = codec.settings
+    crops = Crops(paths, grid.sample_rate, config.Training(seconds=seconds, seed=seed))
+    coefficients = np.zeros((count, grid.chunk_steps, grid.encoder.width), np.float16)
+    for number in range(count):
+        crop = crops[number]
+        gain = loudness.gain(np.array([loudness.measure(crop.numpy(), grid.hop)]), len(crop), 0, len(crop))
+        with torch.no_grad():
+            coefficients[number] = codec.encoder(crop[None] / torch.from_numpy(gain))[0] * grid.encoder.finest
+        progress(number + 1)
+    return coefficients
