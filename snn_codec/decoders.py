@@ -21,10 +21,12 @@ from torch.nn.functional import pad
 from snn_codec.checkpoints import PLAIN, Checkpoint, Weights, load_weights
 from snn_codec.errors import UserError
 from snn_codec.models.diffusion import DiffusionDecoder
+from snn_codec.models.filling import FillingDecoder
 from snn_codec.models.flow import FlowDecoder
+from snn_codec.models.mdct import octaves_of
 from snn_codec.models.network import Network, level_of
 from snn_codec.models.samplers import step_noise
-from snn_codec.settings import ModelPart, Phase, to_dict
+from snn_codec.settings import Mdct, ModelPart, Phase, to_dict
 from snn_codec.settings.fields import imported
 from snn_codec.weights import digest
 
@@ -157,6 +159,27 @@ class DiffusionSampler(Sampler):
         padded = pad(inputs, (0, 0, before, 0))
         audio = self.module.sample(padded, noise, self.sampling.steps, self.sampling.guidance)
         return audio[:, before * self.module.hop :]
+
+
+class Filler(Sampler):
+    """The plain decoder's sound with its spectrum filled in (`snn_codec.models.filling`)."""
+
+    fade_steps = 0
+
+    @staticmethod
+    def build(settings: Phase, codec: Network) -> nn.Module:
+        part = codec.settings.decoder
+        if not isinstance(part, Mdct):
+            raise UserError(
+                f"a decoder of kind filling needs a codec of kind mdct, and this one is {part.kind}"
+            )
+        return FillingDecoder(codec.settings.hop, codec.settings.sample_rate, settings)
+
+    def __call__(
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+    ) -> Tensor:
+        noise = self.noise(first, inputs.shape[1], inputs)
+        return self.module(plain(inputs), octaves_of(self.part, level, inputs)[..., 0], noise)
 
 
 def _width(settings: Phase, codec: Network) -> int:

@@ -1,11 +1,14 @@
 """The entropy model of a thermometer: lossless, causal, the same in floats and integers, the same bits everywhere."""
 
 import hashlib
+from contextlib import contextmanager
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import soundfile
 import torch
+from test_mdct import codec, tones
 
 from snn_codec.models.lapped import phase
 from snn_codec.storage.entropy import EntropyError
@@ -19,7 +22,7 @@ from snn_codec.storage.entropy_model.thermometer import (
     turns,
 )
 from snn_codec.thermometer import Layout
-from snn_codec.training.thermometer_rate import ThermometerNetwork, ThermometerRateTraining, train
+from snn_codec.training.thermometer_rate import ThermometerNetwork, ThermometerRateTraining, train, train_for
 
 EDGES, COUNTS, BINS = (12, 24), (5, 2), 24
 LAYOUT = Layout(EDGES, COUNTS)
@@ -188,3 +191,24 @@ def test_training_makes_the_code_shorter():
     bits = trained.integers(EDGES, COUNTS).bits(LAYOUT.events(signed))
     assert bits < 0.5 * np.count_nonzero(signed) * 3  # a sign and a further threshold alone are two bits each
     assert trained.integers(EDGES, COUNTS).fingerprint == again.integers(EDGES, COUNTS).fingerprint
+
+
+def test_train_entropy_makes_the_model_of_a_codec(tmp_path):
+    """The command's way: chunks of recordings, at any level, and kbps of the validation split."""
+    made, music = codec(), tmp_path / "music"
+    music.mkdir()
+    for number in range(3):
+        soundfile.write(music / f"{number}.wav", tones(60 * 256, number), 22050)
+    paths, shown = sorted(music.glob("*.wav")), []
+
+    @contextmanager
+    def bar(text, total):
+        yield lambda done: shown.append((text, done / total))
+
+    model, lines = train_for(made, paths, paths[:1], hours=0.001, steps=100, seed=0, bar=bar)
+    assert model.checkpoint == made.fingerprint and model.n_units == made.settings.units
+    assert len(lines) == 6 and "level  0" in lines[1]
+    assert max(done for _, done in shown) == 1 and len({text for text, _ in shown}) == 2
+    events = made.encode(tones(16 * 256, 5), 22050, level=8)
+    data = model.encode(events.events, Side(None, 64))
+    assert np.array_equal(model.decode(data, events.n_steps, Side(None, 64)), events.events)

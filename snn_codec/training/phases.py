@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from snn_codec.training.coefficients import CoefficientsPhase
+from snn_codec.training.filling import FillingPhase
 from snn_codec.training.gan import GanPhase
 from snn_codec.training.phase import Phase, Setup
 from snn_codec.training.plain import PlainPhase
@@ -14,6 +15,7 @@ PHASES: dict[str, Callable[[Setup], Phase]] = {
     "plain": PlainPhase,
     "coefficients": CoefficientsPhase,
     "gan": GanPhase,
+    "filling": FillingPhase,
     "flow": SampledPhase,
     "diffusion": SampledPhase,
 }

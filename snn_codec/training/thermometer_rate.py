@@ -266,7 +266,9 @@ def train_for(
     clips = list(corpus.clips(validation, grid.chunk_steps * grid.hop, grid.sample_rate, each=1))
     for level in np.linspace(0, grid.levels - 1, 5).round().astype(int) if clips else ():
         bits = [
-            model.bits(codec.encode(clip, grid.sample_rate, level=level).events, Side(None, level * LEVEL_PARTS))
+            model.bits(
+                codec.encode(clip, grid.sample_rate, level=level).events, Side(None, level * LEVEL_PARTS)
+            )
             for clip in clips
         ]
         lines.append(f"  level {level:2}  {np.mean(bits) / seconds / 1000:.3f}")

@@ -1,0 +1,85 @@
+"""The decoder that fills in the spectrum: same sound however events are cut, brighter than plain, refused elsewhere."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_model
+from test_mdct import RATE, codec, tones
+
+from snn_codec import decoders
+from snn_codec import settings as config
+from snn_codec.codec import Codec
+from snn_codec.errors import UserError
+from snn_codec.models.filling import FillingDecoder, _shares
+
+SETTINGS = config.Filling(block=32, bands=6, width=8, blocks=1)
+
+
+def with_filling(made: Codec, seed: int = 0) -> Codec:
+    torch.manual_seed(seed)
+    module = decoders.build(SETTINGS, made)
+    with torch.no_grad():
+        module.output.bias.view(3, -1)[1:] = -2.0
+        module.output.weight.normal_(0, 0.3)
+    made.active_decoder = decoders.decoder(SETTINGS, module.eval(), made)
+    return made
+
+
+def test_bands_share_every_bin_among_them():
+    share = _shares(28, 256, RATE)
+    assert np.allclose(share.sum(0), 1) and (share.sum(1) > 0).all()
+    assert np.argmax(share[0]) == 0 and np.argmax(share[-1]) == 255
+
+
+def test_untrained_it_leaves_the_plain_sound_as_it_is():
+    module = FillingDecoder(256, RATE, SETTINGS)
+    plain = torch.from_numpy(tones(20 * 256))[None]
+    filled = module(plain, torch.zeros(1, 1), torch.randn(1, 20, 256))
+    assert (filled - plain).square().mean() < 1e-4
+
+
+def test_the_same_events_give_the_same_sound_however_they_are_cut():
+    """Chunk by chunk, as all at once in one window, but for the ends, where there is no margin."""
+    made = with_filling(codec())
+    events = made.encode(tones(48 * 256), RATE, level=10)
+    events = events.replace(loudness=np.full_like(events.loudness, 150))
+    chunked = made.decode(events)
+    level = made.level_tensor(np.repeat(events.levels, 16)[None])
+    inputs = made.dequantise(torch.from_numpy(events.events[None].astype(np.float32)), level)
+    with torch.no_grad():
+        whole = made.active_decoder(inputs, 0, lambda x: made.synthesise(x, level), level)[0].numpy()
+    assert np.allclose(chunked, whole * 10 ** ((150 - 160) / 20), atol=1e-4)
+
+
+def test_the_seed_chooses_the_noise():
+    made = with_filling(codec())
+    events = made.encode(tones(20 * 256), RATE, level=10)
+    first = made.decode(events)
+    assert np.array_equal(first, made.decode(events))
+    made.active_decoder.sampling = decoders.Sampling(seed=1)
+    assert not np.allclose(first, made.decode(events))
+
+
+def test_a_batch_is_learned():
+    torch.manual_seed(0)
+    module = FillingDecoder(256, RATE, SETTINGS)
+    wanted = 0.1 * torch.randn(2, 20 * 256)
+    plain, noise = torch.from_numpy(tones(20 * 256))[None].expand(2, -1), torch.randn(2, 20, 256)
+    optimiser = torch.optim.Adam(module.parameters(), 0.05)
+    losses = []
+    for _ in range(30):
+        spectra = [
+            torch.stft(x, 256, window=torch.hann_window(256), return_complex=True).abs()
+            for x in (module(plain, torch.zeros(2, 1), noise), wanted)
+        ]
+        loss = torch.log(spectra[0] + 1e-2).sub(torch.log(spectra[1] + 1e-2)).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_other_codecs_are_refused():
+    with pytest.raises(UserError, match="needs a codec of kind mdct, and this one is spectral"):
+        decoders.build(SETTINGS, Codec(small_model()))
