@@ -63,6 +63,29 @@ def shipped_entropy_model(fingerprint: str) -> Any:
     return Checkpoint(find(name)).entropy_model if name else None
 
 
+def check_spikes(path: object, fingerprint: str, model: str | Path | None = None) -> None:
+    """Events of a file are spikes, as far as can be known: made by a shipped model, or by `model`.
+
+    Args:
+        path: What the message calls the file.
+        fingerprint: That of the events.
+        model: A checkpoint that may have made them.
+
+    Raises:
+        UserError: They are bits of a quantiser's indices.
+    """
+    folders = ([find(model)] if model is not None else []) + [
+        find(name) for name in (shipped(fingerprint),) if name
+    ]
+    for checkpoint in map(Checkpoint, folders):
+        if checkpoint.fingerprint == fingerprint and not checkpoint.settings.bottleneck.has_spikes:
+            kind = checkpoint.settings.bottleneck.kind
+            raise UserError(
+                f"{path}: its model ({checkpoint.folder.name}, {kind}) has index bits, not spikes; "
+                "choose a spiking model, or say --as-bits to write them all the same"
+            )
+
+
 class Entry(NamedTuple):
     """A further decoder: the fingerprint of its codec, its settings as JSON has them, and the file of its weights."""
 

@@ -13,7 +13,7 @@ import soundfile
 from conftest import tones
 from rasters import matrix, raster
 
-from snn_codec import corpus
+from snn_codec import checkpoints, corpus
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.storage import h5, spk
@@ -226,6 +226,24 @@ def test_a_broken_seal_is_all_that_info_finds_and_convert_renews_it(cli, tmp_pat
     assert cli("convert", "--reseal", path, again, tmp_path / "more.h5")[0] == 2
     path.write_bytes(path.read_bytes()[:-900])
     assert cli("info", path)[0] == cli("convert", "--reseal", path, path, "--force")[0] == 2
+
+
+def test_index_bits_go_to_simulators_only_when_asked(cli, tmp_path):
+    rvq = json.loads((checkpoints.find("rvq") / "config.json").read_text())["fingerprint"]
+    path = tmp_path / "a.h5"
+    h5.write(path, {"one": matrix(raster(80, 60, 0.5), fingerprint=rvq)})
+    simulators = (
+        [("convert", path, tmp_path / f"a.{kind}", "--to", kind) for kind in ("shd", "nirdata")]
+        + [("export", "spikes", path, "--to", kind) for kind in ("lava", "sonata", "shd")]
+    )  # fmt: skip
+    for arguments in simulators:
+        status, _, complaint = cli(*arguments)
+        assert status == 2 and f"{path}: its model (rvq, rvq) has index bits, not spikes" in complaint
+        assert [file.name for file in tmp_path.iterdir()] == ["a.h5"]
+    for arguments in simulators:
+        assert cli(*arguments, "--as-bits")[0] == 0
+    for suffix in ("csv", "npz", "spk"):
+        assert cli("convert", path, tmp_path / f"b.{suffix}")[0] == 0
 
 
 def test_the_output_says_which_kind_of_event_file(cli, tmp_path):

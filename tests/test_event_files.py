@@ -1,9 +1,12 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from processes import room_for
 from rasters import entropy_model, matrix, raster
 
+from snn_codec import checkpoints
 from snn_codec.errors import UserError
 from snn_codec.storage import event_files, h5, spk
 
@@ -105,3 +108,43 @@ def test_missing_files_and_empty_folders_are_named(tmp_path):
     with pytest.raises(UserError, match="holds no file"):
         event_files.convert([tmp_path / "empty"], tmp_path / "a.h5")
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_a_recording_that_is_refused_or_has_no_room_is_named_with_what_is_missing(tmp_path):
+    h5.write(tmp_path / "in.h5", {"a": B, "b": A, "c": B})
+    (tmp_path / "out").mkdir()
+    with room_for(200), pytest.raises(UserError) as error:
+        event_files.convert([tmp_path / "in.h5"], tmp_path / "out", "spk")
+    assert str(error.value).startswith(f"{tmp_path / 'out' / 'b.spk'}: cannot be written, the file is larger")
+    assert "1 file(s) before it are written, it and those after it are missing" in str(error.value)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.spk"]
+
+    def check(file, events):
+        assert file == tmp_path / "in.h5"
+        if events == A:
+            raise UserError("not this one")
+
+    with pytest.raises(UserError, match="^not this one$"):
+        event_files.convert([tmp_path / "in.h5"], tmp_path / "all.npz", check=check)
+    assert not (tmp_path / "all.npz").exists()
+
+
+def test_index_bits_are_no_spikes_of_any_simulator(tmp_path, monkeypatch):
+    """Found by the fingerprint of a shipped model, or of the one that is named."""
+    rvq = json.loads((checkpoints.find("rvq") / "config.json").read_text())["fingerprint"]
+    checkpoints.check_spikes("a.spk", "0123456789abcdef")
+    checkpoints.check_spikes("a.spk", "")
+    checkpoints.check_spikes("a.spk", "0123456789abcdef", "rvq")  # it did not make them
+    for name in ("free", "sparse", "mu-sparse"):
+        checkpoints.check_spikes("a.spk", checkpoints.Checkpoint.find(name).fingerprint)
+    with pytest.raises(
+        UserError, match=r"a\.spk: its model \(rvq, rvq\) has index bits, not spikes; .*--as-bits"
+    ):
+        checkpoints.check_spikes("a.spk", rvq)
+    own = tmp_path / "own"
+    own.mkdir()
+    text = (checkpoints.find("rvq") / "config.json").read_text().replace(rvq, "fedcba9876543210")
+    (own / "config.json").write_text(text)
+    with pytest.raises(UserError, match="own, rvq"):
+        checkpoints.check_spikes("a.spk", "fedcba9876543210", own)
+    checkpoints.check_spikes("a.spk", "fedcba9876543210")

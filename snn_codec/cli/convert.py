@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from snn_codec import progress
+from snn_codec import checkpoints, progress
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, shown
 from snn_codec.errors import UserError
 
@@ -29,6 +30,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="check the content of an .h5 file that another program has changed, and copy it with a new seal",
     )
+    parser.add_argument(
+        "--as-bits",
+        action="store_true",
+        help="write index bits, as those of rvq, for programs that take them for spikes",
+    )
     parser.add_argument("--gzip", action="store_true", help="compress .h5 (libsonata cannot read that)")
     add_force(parser)
 
@@ -42,16 +48,23 @@ def run(options: argparse.Namespace) -> int:
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
     entropy_model = entropy_models(options.model)
+    kind = options.to or (None if options.output.is_dir() else event_files.kind_of(options.output))
+
+    def check(file: Path, events: Any) -> None:
+        if kind in event_files.FOR_SIMULATORS and not options.as_bits:
+            checkpoints.check_spikes(file, events.fingerprint, options.model)
+
     read: list[str] = []
     with progress.bar("converting", None):
         written = event_files.convert(
             options.inputs,
             options.output,
-            options.to,
+            kind,
             name=options.recording,
             entropy_model=entropy_model,
             compress=options.gzip,
             force=options.force,
+            check=check,
             progress=read.append,
         )
     size = sum(path.stat().st_size for path in written)

@@ -56,10 +56,12 @@ class Bottleneck(ModelPart):
     Attributes:
         bottleneck_network: `module:class` of the network.
         entropy_training: `module:function` that trains an entropy model of its events (`training.rate.train_for`).
+        has_spikes: Its events are spikes; else they are bits of numbers, whose rates and times mean nothing.
     """
 
     bottleneck_network: ClassVar[str]
     entropy_training: ClassVar[str] = "snn_codec.training.rate:train_for"
+    has_spikes: ClassVar[bool] = True
 
     def build_bottleneck(self, model: Model) -> Any:
         """The network, by default made of the width, the units and these settings."""
@@ -173,6 +175,7 @@ class RVQ(Bottleneck):
     """
 
     bottleneck_network = "snn_codec.models.rvq:ResidualVectorQuantiser"
+    has_spikes = False
 
     kind: Literal["rvq"] = "rvq"
     codebooks: int = setting(8, "codebooks, each for what those before it left over", least=1)
@@ -186,6 +189,7 @@ class MelBits(Bottleneck):
     """The bits of a mel spectrogram's numbers (`snn_codec.models.mel`)."""
 
     bottleneck_network = "snn_codec.models.mel:MelBottleneck"
+    has_spikes = False
 
     kind: Literal["mel_bits"] = "mel_bits"
 

@@ -20,6 +20,7 @@ from snn_codec.storage.entropy_model import EntropyModel
 SUFFIXES = (".spk", ".h5")
 KINDS = ("spk", "h5", *exporters.EXPORTERS)
 ONE_RECORDING = ("spk", "nwb")
+FOR_SIMULATORS = ("shd", "nwb", "nirdata")  # kinds whose readers take events for spikes
 # One, or a function that finds that of the model with this fingerprint, such as `checkpoints.shipped_entropy_model`
 EntropyModels = EntropyModel | Callable[[str], EntropyModel | None] | None
 _SUFFIX = {"shd": ".h5", "nirdata": ".h5"}  # of the other kinds: the kind itself
@@ -158,6 +159,7 @@ def convert(
     entropy_model: EntropyModels = None,
     compress: bool = False,
     force: bool = False,
+    check: Callable[[Path, EventMatrix], None] = lambda file, events: None,
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Path]:
     """Write the recordings of event files and folders of them to one file; or to a folder, a file each.
@@ -170,6 +172,7 @@ def convert(
         entropy_model: Entropy model to read and write bitstreams with, or a function that finds that of each file.
         compress: Gzip spike trains.
         force: Replace files that exist.
+        check: Called with each file and a recording of it before that is written; may refuse it with a `UserError`.
         progress: Called with each recording's name when it has been read.
 
     Returns:
@@ -184,6 +187,7 @@ def convert(
     def every() -> Iterator[tuple[str, EventMatrix]]:
         for file, stem in files:
             for found, events in recordings(file, name, entropy_model=entropy_model):
+                check(file, events)
                 progress(found)
                 yield (stem if is_bitstream(file) else found), events
 
@@ -201,7 +205,15 @@ def convert(
         target = output / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
         if target in written:
             raise UserError(f"{target}: two recordings would become this file; rename one of them")
-        write(target, kind, [(found, events)], entropy_model=entropy_model, compress=compress, force=force)
+        try:
+            write(
+                target, kind, [(found, events)], entropy_model=entropy_model, compress=compress, force=force
+            )
+        except UserError as error:
+            if not written:
+                raise
+            done = f"{len(written)} file(s) before it are written, it and those after it are missing"
+            raise UserError(f"{error} ({done})") from error
         written.append(target)
     return written
 

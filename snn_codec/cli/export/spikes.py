@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from snn_codec import checkpoints
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models
 
 HELP = "Write events as the input of another simulation."
@@ -18,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recording", metavar="NAME", help="only this recording of an .h5 file (default: all)"
     )
+    parser.add_argument("--as-bits", action="store_true", help="write index bits, as those of rvq, as spikes")
     add_model(parser, None, MAKER)
     add_force(parser)
 
@@ -29,6 +31,9 @@ def run(options: argparse.Namespace) -> int:
 
     entropy_model = entropy_models(options.model)
     recordings = list(event_files.recordings(options.events, options.recording, entropy_model=entropy_model))
+    for _, events in recordings:
+        if not options.as_bits:
+            checkpoints.check_spikes(options.events, events.fingerprint, options.model)
     output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
     streams.write(output, options.to, recordings, force=options.force)
     print(f"{options.events} -> {output}: {len(recordings)} recording(s) for {options.to}")
