@@ -1,9 +1,10 @@
 """How few events are enough: the level for a rate, and the paper's guarantee of quality (section "mu-SPARSE").
 
-Both need a model with compression levels. A rate is met by one level for the whole recording, found by bisection on
-the true bytes of its bitstream; more than one would need more bytes for the same quality. The guarantee takes, chunk
-by chunk, the level with the fewest bytes whose decoded chunk has at least the SI-SNR asked for, as the sender of the
-paper does; what is decoded in the end is measured again, because neighbouring chunks reach into each other.
+Both need a model with compression levels. A rate is met by one level for the whole recording, found by interpolation
+and halving on the true bytes of its bitstream; more than one would need more bytes for the same quality. The guarantee
+takes, chunk by chunk, the level with the fewest bytes whose decoded chunk has at least the SI-SNR asked for, as the
+sender of the paper does; what is decoded in the end is measured again, because neighbouring chunks reach into each
+other.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from snn_codec.metrics import si_snr
 from snn_codec.models.network import Network
 from snn_codec.search import Search
 from snn_codec.storage import spk
+from snn_codec.storage.entropy_model import Side
 
 Blocks = Callable[[], Iterable[np.ndarray]]  # reads the recording from its start, each time it is called
 TOLERANCE = 0.05
@@ -86,6 +88,12 @@ def at_rate(
     if most > wanted > least:
         while high - low > 1 and min(abs(found.kbps / wanted - 1) for found in tried.values()) > CLOSE_ENOUGH:
             middle = (low + high) // 2
+            if (
+                len(tried) % 2 == 0
+            ):  # most models' rates fall evenly on a logarithmic axis; halving bounds the others
+                falls = np.log(attempt(low).kbps / np.array([wanted, attempt(high).kbps]))
+                guess = low + round((high - low) * falls[0] / falls[1])
+                middle = min(max(guess, low + 1), high - 1)
             low, high = (middle, high) if attempt(middle).kbps > wanted else (low, middle)
     best = min(tried.values(), key=lambda found: abs(found.kbps / wanted - 1))
     if abs(best.kbps / wanted - 1) > TOLERANCE:
@@ -181,6 +189,11 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
         with torch.inference_mode():  # or autograd would keep the encoder's graph
             spikes_at = codec.spikes_at(audio)
         good = partial(_good, codec, spikes_at, window, target, samples, min_si_snr)
+        if (
+            codec.settings.encoder.takes_level
+        ):  # it scales a quantiser's step: a higher level is worse, and cheaper
+            yield _highest(lambda code, good=good: bool(good([code], measured=False)), top)
+            continue
         found = good(range(0, top + 1, LEVEL_PARTS))
         if found:  # then between the highest of these levels and the next
             highest = max(found)
@@ -196,6 +209,15 @@ def _highest_searched(search: Search, blocks: Iterable[np.ndarray], min_si_snr: 
         yield before
 
 
+def _highest(reaches: Callable[[int], bool], top: int) -> int:
+    """The highest code that reaches what is asked for, if all below it do; `UNREACHED` if not even 0 does."""
+    low, high = (top, top) if reaches(top) else (-1, top)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if reaches(middle) else (low, middle)
+    return low if low >= 0 else UNREACHED
+
+
 def _bisected(
     search: Search, window: Window, before: int, past: torch.Tensor, min_si_snr: float
 ) -> tuple[int, torch.Tensor]:
@@ -208,26 +230,28 @@ def _bisected(
         tried[code], sound = search(window, np.array([before, code, code], np.uint8), past)
         return not target.any() or si_snr(sound[samples], target) >= min_si_snr
 
-    low, high = (top, top) if reaches(top) else (-1, top)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if reaches(middle) else (low, middle)
-    return (low, tried[low]) if low >= 0 else (UNREACHED, tried[0])
+    code = _highest(reaches, top)
+    return code, tried[0 if code == UNREACHED else code]
 
 
 @torch.inference_mode()
-def _good(codec, spikes_at, window, target, samples, min_si_snr, codes) -> dict[int, int]:
-    """Those of the codes whose events decode well enough, and the bytes of the chunk's events with each."""
+def _good(codec, spikes_at, window, target, samples, min_si_snr, codes, *, measured=True) -> dict[int, int]:
+    """Those of the codes whose events decode well enough, and the bytes of the chunk's events with each.
+
+    Without `measured`, the bytes are 0.
+    """
     found = {}
     for start in range(0, len(codes), 8):
         batch = codes[start : start + 8]
         level = codec.level_tensor(np.array(batch, np.uint8)[:, None])
         spikes = spikes_at(level)
         decoded = codec.synthesise(codec.dequantise(spikes, level), level).float().cpu().numpy()
-        events = (spikes[:, :, window.before : window.before + window.steps] > 0.5).cpu().numpy()
-        for code, matrix, sound in zip(batch, events, decoded, strict=True):
-            if si_snr(sound[samples[0] : samples[0] + len(target)], target) >= min_si_snr:
-                found[code] = len(spk.pack_chunk(matrix, codec.entropy_model)[1])
+        chunk = spikes[:, :, window.before : window.before + window.steps]
+        for code, events, sound in zip(batch, chunk, decoded, strict=True):
+            if si_snr(sound[samples[0] : samples[0] + len(target)], target) < min_si_snr:
+                continue
+            side, matrix = Side(window.loudness, code), (events > 0.5).cpu().numpy()
+            found[code] = len(spk.pack_chunk(matrix, codec.entropy_model, side)[1]) if measured else 0
     return found
 
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL, small_model, tones
+from test_mdct import codec as mdct_codec
+from test_mdct import tones as mdct_tones
 
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.levels import UNREACHED
 from snn_codec.metrics import si_snr
-from snn_codec.rate_control import at_quality, at_rate
+from snn_codec.rate_control import at_quality, at_rate, kbps
 from snn_codec.storage import spk
 
 RATE = 22050
@@ -139,3 +141,32 @@ def test_models_without_levels_say_so(codec, sound):
 def chunk_qualities(codec, events, sound):
     decoded = codec.decode(events)
     return [si_snr(decoded[i : i + 131072], sound[i : i + 131072]) for i in range(0, len(sound), 131072)]
+
+
+def test_a_level_that_scales_the_quantiser_is_found_by_halving():
+    made, recording = mdct_codec(), mdct_tones(96 * 256)
+
+    def blocks():
+        return [recording]
+
+    wanted = si_snr(made.decode(made.encode(recording, RATE, level=14)), recording) - 1
+    found = at_quality(made, blocks, RATE, wanted)
+    assert not found.unreached and (found.si_snr >= wanted).all()
+    worse = np.minimum(found.events.levels.astype(int) + 16, 248).astype(np.uint8)
+    decoded = made.decode(made.encode(recording, RATE, level=worse))
+    assert si_snr(decoded, recording) < found.si_snr.max()
+    assert at_quality(made, blocks, RATE, 60.0).unreached == list(range(6))
+
+
+def test_a_rate_of_such_a_model_takes_few_tries(monkeypatch):
+    made, recording, tried = mdct_codec(), mdct_tones(200 * 256), []
+    rate = kbps(made, made.encode(recording, RATE, level=15.25))
+    encode = made.encode_blocks
+
+    def counted(*args, **options):
+        tried.append(options["level"])
+        return encode(*args, **options)
+
+    monkeypatch.setattr(made, "encode_blocks", counted)
+    assert at_rate(made, lambda: [recording], RATE, rate).kbps == pytest.approx(rate, rel=0.05)
+    assert len(tried) <= 7
