@@ -53,6 +53,7 @@ def fill(root, planned, skip=(), failed=()):
                         "validation_si_snr": score(cell) - (200 - step) / 100,
                         "validation_stft": 1 - 0.01 * score(cell),
                         "validation_density": 0.5 if cell.setting == "free" else 0.1, "validation_kbps": 3.0,
+                        "validation_coded_kbps": 2.5,
                     }  # fmt: skip
                 else:
                     row["seconds"] += 30 * (step // 100)
@@ -214,3 +215,39 @@ def test_nothing_to_report(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(UserError, match="no run is finished"):
         surrogate_report.write(study(), collect(study(), tmp_path), tmp_path / "report")
+
+
+def test_a_choice_that_failed_is_not_the_reference(tmp_path):
+    """Of ours, all runs failed; so did SPARSE of the one that was asked for."""
+    planned = study()
+    ours = [Cell(setting, "fast_sigmoid:2", seed) for setting in ("free", "sparse") for seed in range(4)]
+    fill(tmp_path, planned, failed=[*ours, *(Cell("sparse", "triangular:1", seed) for seed in range(4))])
+    assert collect(planned, tmp_path).reference == "atan:2"
+    found = collect(planned, tmp_path, "triangular:1")
+    assert found.reference == "atan:2" and found.against("sparse", "si_snr", "atan:2") == {}
+    said = surrogate_report.text(planned, found, "triangular:1")
+    assert (
+        "`triangular:1` has no finished run in some setting" in said and "Differences are to `atan:2`" in said
+    )
+    assert "no finished run in some setting" not in surrogate_report.text(planned, found)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1180, 1240), (300, 420), (100, 900), (50, 3000), (0.71, 0.74), (2.0, 2.0001)]
+)
+def test_an_axis_has_numbers_however_narrow_its_range(low, high):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    from snn_codec.surrogate_study.figures import _log_ticks
+
+    figure, axis = plt.subplots()
+    axis.plot([low, high], [0, 1])
+    _log_ticks(axis)
+    figure.canvas.draw()
+    left, right = axis.get_xlim()
+    shown = [
+        label.get_text()
+        for place, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+        if left <= place <= right
+    ]
+    assert 3 <= len(shown) <= 13 and len(set(shown)) == len(shown)
+    plt.close(figure)

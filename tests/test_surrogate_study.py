@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import small_model
+from conftest import small_model, tones
 from rich.console import Console
 
 from snn_codec import corpus
@@ -20,8 +20,10 @@ from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive
-from snn_codec.surrogate_study import grid
-from snn_codec.surrogate_study.grid import Cell, plan, read, result, write
+from snn_codec.surrogate_study import neurons, runner
+from snn_codec.surrogate_study.folder import make as make_folder
+from snn_codec.surrogate_study.folder import read, result, write
+from snn_codec.surrogate_study.grid import Cell, choice_label, plan, split_choice
 from snn_codec.training.datasets import Crops
 
 TINY = [
@@ -66,8 +68,8 @@ def instantly(monkeypatch):
                 (folder / "result.json").write_text(json.dumps({"status": status, "reason": "it diverged"}))
             return original([sys.executable, "-c", code, str(code_at_end)], **options)
 
-        monkeypatch.setattr(grid.subprocess, "Popen", popen)
-        monkeypatch.setattr(grid, "POLL_SECONDS", 0.01)
+        monkeypatch.setattr(runner.subprocess, "Popen", popen)
+        monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
         return started
 
     return use
@@ -115,7 +117,7 @@ def test_runs_differ_in_what_is_compared_alone(make):
 
 def test_every_run_once_and_none_twice(make, instantly, tmp_path):
     started = instantly()
-    assert grid.run(make(), tmp_path / "run", jobs=3, console=QUIET) == {}
+    assert runner.run(make(), tmp_path / "run", jobs=3, console=QUIET) == {}
     assert sorted(started) == sorted(
         f"{setting}/{choice}/seed{seed}"
         for setting in ("free", "sparse")
@@ -129,15 +131,15 @@ def test_every_run_once_and_none_twice(make, instantly, tmp_path):
             (tmp_path / "run" / name.replace("sparse", "free") / "best").resolve()
         )
     started.clear()
-    grid.run(make(), tmp_path / "run", jobs=3, console=QUIET)
+    runner.run(make(), tmp_path / "run", jobs=3, console=QUIET)
     assert started == []
 
 
 def test_choices_and_seeds_can_be_added(make, instantly, tmp_path):
     started = instantly()
-    grid.run(make(settings=["free"]), tmp_path / "run", jobs=2, console=QUIET)
+    runner.run(make(settings=["free"]), tmp_path / "run", jobs=2, console=QUIET)
     started.clear()
-    grid.run(make("paper_triangle", seeds=1), tmp_path / "run", jobs=2, console=QUIET)
+    runner.run(make("paper_triangle", seeds=1), tmp_path / "run", jobs=2, console=QUIET)
     assert started == ["free/paper_triangle-0.3/seed0", "sparse/paper_triangle-0.3/seed0"]
     whole = read(tmp_path / "run")
     assert whole.choices == ("fast_sigmoid:2", "atan:2", "paper_triangle:0.3") and whole.seeds == 2
@@ -152,17 +154,75 @@ def test_a_run_that_fails_is_a_result_and_a_killed_one_is_not(make, instantly, t
 
     started = instantly(ending)
     root = tmp_path / "run"
-    bad = grid.run(make(), root, jobs=2, console=QUIET)
+    bad = runner.run(make(), root, jobs=2, console=QUIET)
     assert bad[Cell("free", "atan:2", 0)] == "it diverged"
     assert bad[Cell("sparse", "atan:2", 0)] == "its FREE run did not end well"
     assert "ended with 9" in bad[Cell("free", "fast_sigmoid:2", 1)]
     assert len(bad) == 6 and len(started) == 5
     started.clear()
-    grid.run(make(), root, jobs=2, console=QUIET)
+    runner.run(make(), root, jobs=2, console=QUIET)
     assert started == ["free/fast_sigmoid-2/seed1"]
     started.clear()
-    grid.run(make(), root, jobs=2, console=QUIET, retry=True)
+    runner.run(make(), root, jobs=2, console=QUIET, retry=True)
     assert sorted(started) == ["free/atan-2/seed0", "free/atan-2/seed1", "free/fast_sigmoid-2/seed1"]
+
+
+# --- neurons ---
+
+
+@pytest.mark.parametrize(
+    ("spec", "fields"),
+    [
+        ("stateless", {"beta": 0.0, "reset": "none", "threshold": 0.0}),
+        ("leaky:0.5", {"beta": 0.5, "reset": "none", "threshold": 0.0}),
+        ("zero:0.90", {"beta": 0.9, "reset": "zero", "threshold": 0.0}),
+        ("subtract:0.9", {"beta": 0.9, "reset": "subtract", "threshold": 1.0}),
+        ("subtract:0.9:0.5", {"beta": 0.9, "reset": "subtract", "threshold": 0.5}),
+    ],
+)
+def test_neurons(spec, fields):
+    assert neurons.fields(spec) == fields
+    label = neurons.label(*neurons.parse(spec))
+    assert neurons.fields(label) == fields and neurons.label(*neurons.parse(label)) == label
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("lif:0.5", "is not known; write stateless"),
+        ("leaky", "is not known"),
+        ("stateless:0.5", "is not known"),
+        ("zero:0.5:1:2", "is not known"),
+        ("zero:x", "must be numbers"),
+        ("zero:0", "above 0 and below 1"),
+        ("zero:1", "above 0 and below 1"),
+        ("subtract:0.5:0", "above 0 if it is subtracted"),
+        ("zero:0.5:nan", "threshold must be a number"),
+    ],
+)
+def test_neurons_that_cannot_be(spec, words):
+    with pytest.raises(UserError, match=f"neuron '{spec}': .*{words}"):
+        neurons.parse(spec)
+
+
+def test_every_surrogate_has_every_neuron(make):
+    study = make(neuron_specs=["stateless", "leaky:0.5", "subtract:0.9"], seeds=1)
+    assert study.choices == (
+        "fast_sigmoid:2", "atan:2", "fast_sigmoid:2@leaky:0.5", "atan:2@leaky:0.5", "fast_sigmoid:2@subtract:0.9",
+        "atan:2@subtract:0.9",
+    )  # fmt: skip
+    assert len({cell.folder(Path("x")) for cell in study.cells()}) == 12
+    plain, other = (study.config(Cell("free", label, 0)) for label in ("atan:2", "atan:2@subtract:0.9"))
+    spiking = other.model.bottleneck
+    assert (spiking.surrogate, spiking.slope, spiking.beta) == ("atan", 2.0, 0.9)
+    assert (spiking.reset, spiking.threshold) == ("subtract", 1.0)
+    assert plain.model.bottleneck.beta == 0 and plain.training == other.training
+    assert choice_label("atan@subtract:0.90:1") == "atan:2@subtract:0.9" and choice_label("atan") == "atan:2"
+    assert split_choice("atan:2") == ("atan:2", "stateless")
+    with pytest.raises(UserError, match="neuron 'zero:0.5' is given twice"):
+        make(neuron_specs=["zero:0.5", "zero:0.50"])
+    with pytest.raises(UserError, match="name neurons with --neurons"):
+        make(changes=["model.bottleneck.beta=0.5"])
 
 
 # --- what is refused ---
@@ -200,7 +260,7 @@ def test_data_is_looked_at_before(preset, tmp_path):
 
 def test_studies_are_not_mixed_up(make, tmp_path, music):
     root = tmp_path / "run"
-    grid._make(root)
+    make_folder(root)
     write(make(), root)
     for other, words in (
         (make(steps=24), r"FREE runs have training.steps = 16, not 24"),
@@ -216,7 +276,7 @@ def test_studies_are_not_mixed_up(make, tmp_path, music):
     taken.mkdir()
     (taken / "letter.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no study"):
-        grid.run(make(), taken, jobs=1, console=QUIET)
+        runner.run(make(), taken, jobs=1, console=QUIET)
     assert [path.name for path in taken.iterdir()] == ["letter.txt"]
 
 
@@ -225,7 +285,7 @@ def test_two_at_work_in_one_folder(make, instantly, tmp_path):
     started = instantly()
     (tmp_path / "run").mkdir()
     with exclusive(tmp_path / "run" / "lock"), pytest.raises(UserError, match="another process is at work"):
-        grid.run(make(), tmp_path / "run", jobs=1, console=QUIET)
+        runner.run(make(), tmp_path / "run", jobs=1, console=QUIET)
     assert started == []
 
 
@@ -304,6 +364,64 @@ def test_a_killed_study_goes_on_exactly(preset, music, tmp_path, capsys):
     report = (whole / "report" / "report.md").read_text()
     assert "| `triangular:1` | 1 |" in report and "## SPARSE (16 steps" in report
     assert {path.suffix for path in (whole / "report").iterdir()} == {".md", ".csv", ".json", ".png"}
+
+
+GAUSS = """
+import torch
+
+class Gauss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, membrane):
+        ctx.save_for_backward(membrane)
+        return (membrane > 0).to(membrane.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (membrane,) = ctx.saved_tensors
+        return gradient * torch.exp(-membrane.square())
+
+def gauss(membrane):
+    return Gauss.apply(membrane)
+"""
+
+
+@pytest.mark.slow
+def test_a_surrogate_of_ones_own_is_studied_resumed_and_not_needed_to_decode(
+    preset, music, tmp_path, monkeypatch
+):
+    """In the same grid neurons with a memory; the module is in the working directory alone."""
+    pytest.importorskip("matplotlib")
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    work.mkdir()
+    elsewhere.mkdir()
+    (work / "my_surrogate.py").write_text(GAUSS)
+    root = tmp_path / "run"
+    arguments = [
+        sys.executable, "-m", "snn_codec.cli", "compare-surrogates",
+        "--surrogates", "fast_sigmoid:2,my_surrogate:gauss", "--neurons", "stateless,zero:0.5",
+        "--data", str(music), "-o", str(root), "--seeds", "1", "--steps", "4",
+        "--sparse-steps", "4", "--preset", str(preset), "--jobs", "2",
+        *(part for change in TINY for part in ("--set", change)),
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(config.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+    def call(command, folder):
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+    done = call(arguments, work)
+    assert done.returncode == 0, done.stderr
+    assert "| `my_surrogate:gauss@zero:0.5` | 1 |" in (root / "report" / "report.md").read_text()
+    run = Cell("free", "my_surrogate:gauss", 0).folder(root)
+    resumed = [sys.executable, "-m", "snn_codec.cli", "train", "--run", str(run), "--resume", "--set",
+               "training.steps=6", "--accelerator", "cpu", "--workers", "0"]  # fmt: skip
+    refused = call(resumed, elsewhere)
+    assert refused.returncode == 2 and "no module my_surrogate on Python's path" in refused.stderr
+    assert call(resumed, work).returncode == 0 and [row["step"] for row in log(run)][-1] == "6"
+    monkeypatch.chdir(elsewhere)
+    codec = Codec.load(run / "best")  # where the module is not to be found
+    sound = tones(2.0)
+    assert codec.decode(codec.encode(sound, 22050)).shape == sound.shape
+    assert "my_surrogate" not in sys.modules
 
 
 def test_the_command_says_what_is_wrong(preset, music, tmp_path, capsys):

@@ -14,7 +14,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "--surrogates", required=True, metavar="NAME[:PARAMETER],...",
-        help="what to compare, as in fast_sigmoid:25,atan,norse.superspike,slayer",
+        help="what to compare, as in fast_sigmoid:25,atan,norse.superspike,my_module:function",
+    )  # fmt: skip
+    parser.add_argument(
+        "--neurons", default="stateless", metavar="KIND:BETA[:THRESHOLD],...",
+        help="neurons, each with every surrogate, as in stateless,leaky:0.5,zero:0.9,subtract:0.9; "
+        "reset none, to zero, or by subtracting the threshold (default stateless)",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
     parser.add_argument(
@@ -45,17 +50,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="runs at once, one core each (default: as many as cores)")
     parser.add_argument("--accelerator", default="cpu", help="cpu, cuda or mps (default cpu)")
     parser.add_argument(
-        "--reference", metavar="NAME[:PARAMETER]", help="what the others are tested against (default: ours)"
+        "--reference",
+        metavar="NAME[:PARAMETER][@NEURON]",
+        help="what the others are tested against (default: ours)",
     )
     parser.add_argument("--retry", action="store_true", help="run those that failed once more")
 
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
-    from snn_codec.models import surrogates
     from snn_codec.parallel import cores
     from snn_codec.plots import pyplot
-    from snn_codec.surrogate_study import grid
+    from snn_codec.surrogate_study import folder, grid, runner
     from snn_codec.surrogate_study import report as reports
     from snn_codec.surrogate_study.results import collect
 
@@ -73,19 +79,20 @@ def run(options: argparse.Namespace) -> int:
         preset=options.preset,
         changes=options.changes,
         sparse_changes=options.sparse_changes,
+        neuron_specs=_parts(options.neurons),
     )
-    reference = surrogates.label(*surrogates.parse(options.reference)) if options.reference else None
+    reference = grid.choice_label(options.reference) if options.reference else None
     if reference and reference not in study.choices:
         raise UserError(f"--reference {options.reference}: is not among --surrogates; add it")
-    bad = grid.run(study, options.output, jobs=jobs, accelerator=options.accelerator, retry=options.retry)
-    whole = grid.read(options.output)
+    bad = runner.run(study, options.output, jobs=jobs, accelerator=options.accelerator, retry=options.retry)
+    whole = folder.read(options.output)
     results = collect(whole, options.output, reference)
     report = options.output / "report"
     if results.summary:
-        reports.write(whole, results, report)
-        print(reports.text(whole, results))
+        reports.write(whole, results, report, reference)
+        print(reports.text(whole, results, reference))
         print(f"report in {report}")
-    unfinished = [cell for cell, why in bad.items() if why.startswith(grid.KILLED)]
+    unfinished = [cell for cell, why in bad.items() if why.startswith(runner.KILLED)]
     if unfinished:
         cell = unfinished[0]
         raise UserError(

@@ -210,9 +210,10 @@ def _far(means: dict[str, float]) -> dict[str, float]:
 
 
 def tradeoff(path: str | os.PathLike, results: Results) -> None:
-    """SI-SNR over events per second of SPARSE runs, as they ended: choices on one curve differ in density alone.
+    """SI-SNR over events per second and over true bytes of SPARSE runs, as they ended.
 
-    Each seed a dot, the mean a diamond.
+    Choices on one curve differ in density alone. Each seed a dot, the mean a diamond. Runs of a version that did not
+    measure bytes have the first panel alone.
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -220,23 +221,53 @@ def tradeoff(path: str | os.PathLike, results: Results) -> None:
     plt = pyplot()
     order = results.choices("sparse")
     looks = _looks(plt, list(dict.fromkeys(row["choice"] for row in results.summary)))
+    ended = {choice: results.ended("sparse", choice) for choice in order}
+    across = {
+        measure: name
+        for measure, name in (("events_per_second", "events per second"), ("coded_kbps", "coded kbps"))
+        if not any(math.isnan(cell[measure]) for cells in ended.values() for cell in cells)
+    }
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
-        for choice in order:
-            points = np.array(
-                [(cell["events_per_second"], cell["si_snr"]) for cell in results.ended("sparse", choice)]
-            )
-            colour = looks[choice]["color"]
-            axis.plot(*points.T, ".", color=colour, alpha=0.45, markersize=6, markeredgewidth=0)
-            axis.plot(*points.mean(0), "D", color=colour, markersize=5.5, label=choice)
-        log_scale(axis, [50, 100, 200, 300, 500, 1000, 2000, 3000])
-        axis.set_xlabel("events per second")
-        axis.set_ylabel("SI-SNR (dB)")
-        axis.set_title("SPARSE", loc="left", fontsize=10)
-        axis.grid(color=GRID, linewidth=0.6)
-        figure.legend(loc="outside right upper", frameon=False)
+        figure, axes = plt.subplots(
+            1, len(across), figsize=(3.6 * len(across) + 2.0, 3.2), sharey=True, squeeze=False,
+            layout="constrained",
+        )  # fmt: skip
+        for axis, (measure, name) in zip(axes[0], across.items(), strict=True):
+            for choice, cells in ended.items():
+                points = np.array([(cell[measure], cell["si_snr"]) for cell in cells])
+                colour = looks[choice]["color"]
+                axis.plot(*points.T, ".", color=colour, alpha=0.45, markersize=6, markeredgewidth=0)
+                axis.plot(*points.mean(0), "D", color=colour, markersize=5.5, label=choice)
+            _log_ticks(axis)
+            axis.set_xlabel(name)
+            axis.grid(color=GRID, linewidth=0.6)
+        axes[0, 0].set_ylabel("SI-SNR (dB)")
+        axes[0, 0].set_title("SPARSE", loc="left", fontsize=10)
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside right upper", frameon=False)
         _save(figure, path)
         plt.close(figure)
+
+
+def _log_ticks(axis) -> None:
+    """A logarithmic x-axis with about five numbers, however narrow or wide its range is."""
+    axis.set_xscale("log")  # before its limits are asked for
+    low, high = axis.get_xlim()
+    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        ticks = [
+            digit * 10.0**power
+            for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            for digit in digits
+            if low <= digit * 10.0**power <= high
+        ]
+        if len(ticks) >= 4:
+            break
+    else:  # less than about a factor of two
+        from matplotlib.ticker import MaxNLocator
+
+        ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    log_scale(axis, ticks)
+    axis.set_xlim(low, high)
 
 
 def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:

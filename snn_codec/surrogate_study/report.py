@@ -12,13 +12,13 @@ from typing import Any
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
 from snn_codec.surrogate_study import figures
-from snn_codec.surrogate_study.grid import Study
+from snn_codec.surrogate_study.grid import Study, split_choice
 from snn_codec.surrogate_study.results import MEASURES, Results
 
 TITLES = {"free": "FREE", "sparse": "SPARSE"}
 
 
-def write(study: Study, results: Results, folder: Path) -> None:
+def write(study: Study, results: Results, folder: Path, asked: str | None = None) -> None:
     """Write `runs.csv`, `summary.csv`, `summary.json`, `pairs.csv`, `report.md` and figures.
 
     Raises:
@@ -39,24 +39,28 @@ def write(study: Study, results: Results, folder: Path) -> None:
     _table(folder / "summary.csv", flat)
     _table(folder / "pairs.csv", results.pairs)
     _text(folder / "summary.json", json.dumps(_clean(_json(study, results)), indent=1) + "\n")
-    _text(folder / "report.md", text(study, results))
+    _text(folder / "report.md", text(study, results, asked))
     figures.learning(folder / "learning.png", results)
     figures.ranking(folder / "ranking.png", results)
     if "sparse" in results.settings():
         figures.tradeoff(folder / "tradeoff.png", results)
-    figures.derivatives(folder / "derivatives.png", study.choices)
+    each = dict.fromkeys(split_choice(choice)[0] for choice in study.choices)
+    figures.derivatives(folder / "derivatives.png", list(each))
 
 
-def text(study: Study, results: Results) -> str:
-    """The report as Markdown."""
+def text(study: Study, results: Results, asked: str | None = None) -> str:
+    """The report as Markdown; `asked` is the reference that was asked for, if any."""
     lines = [
         "# Surrogate gradients compared",
         "",
         f"{len(study.choices)} surrogates, seeds 0 to {study.seeds - 1}; all choices of a seed start from the same "
         "weights and hear the same crops. Means at the last step, with 95 % intervals over seeds (Student). "
         f"Differences are to `{results.reference}`, paired by seed; p is of the paired t-test, after Holm over the "
-        "rows. Dead units never fire in a training batch, saturated ones always do.",
+        "rows. Dead units never fire in a training batch, saturated ones always do. kbps is the cheapest of the "
+        "paper's formats, coded kbps an entropy coder without a trained model.",
     ]
+    if asked not in (None, results.reference):
+        lines += ["", f"`{asked}` has no finished run in some setting, so it is not the reference."]
     for setting in results.settings():
         lines += ["", *_setting(study, results, setting)]
     if results.failed:
@@ -71,9 +75,9 @@ def _setting(study: Study, results: Results, setting: str) -> list[str]:
     lines = [
         f"## {TITLES[setting]} ({base.steps} steps of {base.batch} crops{from_where})",
         "",
-        "| surrogate | seeds | SI-SNR (dB) | difference (dB) | p | STFT distance | events/s | kbps | dead | saturated "
-        "| gradient at the encoder | ms a step |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| surrogate | seeds | SI-SNR (dB) | difference (dB) | p | STFT distance | events/s | kbps | coded kbps | dead "
+        "| saturated | gradient at the encoder | ms a step |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     against = results.against(setting, "si_snr", results.reference)
     for choice in results.choices(setting):
@@ -84,6 +88,7 @@ def _setting(study: Study, results: Results, setting: str) -> list[str]:
         cells = [
             f"`{choice}`", str(row["seeds"]), _interval(row["si_snr"], 2), difference, p,
             _interval(row["stft_distance"], 3), f"{row['events_per_second']['mean']:.0f}", f"{row['kbps']['mean']:.2f}",
+            _number(row["coded_kbps"]["mean"]),
             f"{row['dead_units']['mean']:.1f}", f"{row['saturated_units']['mean']:.1f}",
             f"{row['encoder_gradient']['mean']:.2g}", f"{1000 * row['seconds_per_step']['mean']:.0f}",
         ]  # fmt: skip
@@ -117,6 +122,10 @@ def _interval(value: dict[str, float], digits: int, middle: str = "mean", sign: 
     if math.isnan(value["low"]):
         return said
     return f"{said} ({value['low']:{sign}.{digits}f} to {value['high']:{sign}.{digits}f})"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def _p(value: float) -> str:

@@ -17,13 +17,15 @@ from scipy import stats
 from snn_codec import settings as config
 from snn_codec.listening.statistics import holm, mean_interval
 from snn_codec.models import surrogates
-from snn_codec.surrogate_study.grid import Cell, Study, result
+from snn_codec.surrogate_study.folder import result
+from snn_codec.surrogate_study.grid import Cell, Study
 
 LOGGED = {  # column of a run's log -> our name for it
     "validation_si_snr": "si_snr",
     "validation_stft": "stft_distance",
     "validation_density": "density",
     "validation_kbps": "kbps",
+    "validation_coded_kbps": "coded_kbps",
     "dead_units": "dead_units",
     "saturated_units": "saturated_units",
     "encoder_gradient": "encoder_gradient",
@@ -35,6 +37,7 @@ MEASURES = (
     "stft_distance",
     "events_per_second",
     "kbps",
+    "coded_kbps",
     "dead_units",
     "saturated_units",
     "encoder_gradient",
@@ -57,7 +60,7 @@ class Results:
         pairs: One for each setting, measure of `TESTED` and two choices: paired difference a - b with its interval,
             p of the t-test, and p after Holm, over all pairs of choices (`holm`).
         failed: Runs that failed, with the reason.
-        reference: The choice that others are set against.
+        reference: The choice that others are set against; it has finished runs, if any choice has.
     """
 
     rows: list[dict[str, Any]]
@@ -100,9 +103,12 @@ class Results:
 
 
 def collect(study: Study, root: Path, reference: str | None = None) -> Results:
-    """Read a study's finished runs; `reference` is ours by default, or the first choice if that is not one."""
+    """Read a study's finished runs.
+
+    The reference is the one given; ours, if none is given or it has no finished run in some setting; else the first
+    choice that has.
+    """
     choices = list(study.choices)
-    reference = reference or (DEFAULT if DEFAULT in choices else choices[0])
     rows, cells, failed = [], [], {}
     for cell in study.cells():
         ended = result(cell, root)
@@ -124,7 +130,13 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
         for measure in TESTED
         for row in _pairs(setting, measure, choices, cells)
     ]
-    return Results(rows, cells, summary, pairs, failed, reference)
+    return Results(rows, cells, summary, pairs, failed, _reference(reference, choices, summary))
+
+
+def _reference(asked: str | None, choices: Sequence[str], summary: Sequence[dict[str, Any]]) -> str:
+    """The first of the candidates that has finished runs in most settings: a choice that fails is no reference."""
+    candidates = [choice for choice in (asked, DEFAULT, *choices) if choice in choices]
+    return max(candidates, key=lambda choice: sum(row["choice"] == choice for row in summary))
 
 
 def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -135,7 +147,7 @@ def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], di
     rows = []
     for line in log:
         if line["validation_si_snr"]:
-            values = {name: _number(line[column]) for column, name in LOGGED.items()}
+            values = {name: _number(line.get(column, "")) for column, name in LOGGED.items()}
             values["events_per_second"] = values["density"] * grid.units * grid.sample_rate / grid.hop
             rows.append(names | {"step": int(line["step"]), "seconds": _number(line["seconds"])} | values)
     gradients = [_number(line["encoder_gradient"]) for line in log]

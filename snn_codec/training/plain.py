@@ -14,6 +14,8 @@ from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.metrics import si_snr, stft_distance
 from snn_codec.models.network import Output
+from snn_codec.models.surrogates import spike_function
+from snn_codec.storage import entropy
 from snn_codec.training import sparsity
 from snn_codec.training.correlation import Correlation
 from snn_codec.training.losses import training_loss
@@ -44,6 +46,7 @@ COLUMNS = (
     "validation_stft",
     "validation_density",
     "validation_kbps",
+    "validation_coded_kbps",
 )
 PARTS = ("encoder", "before", "bottleneck", "after", "decoder")
 
@@ -149,6 +152,10 @@ class PlainPhase(Phase):
             "validation_stft": float(np.mean([stft_distance(*pair) for pair in decoded])),
             "validation_density": float(np.mean([matrix.density for matrix in events])),
             "validation_kbps": float(np.mean([m.kbps(min(m.costs.values()) / 8) for m in events])),
+            # what a file needs that is coded without a trained entropy model
+            "validation_coded_kbps": float(
+                np.mean([m.kbps(min(entropy.bits(m.events).values()) / 8) for m in events])
+            ),
         }
         message = (
             f"SI-SNR {score:.2f} dB, {row['validation_kbps']:.3f} kbps, "
@@ -185,6 +192,9 @@ def _initial_codec(setup: Setup) -> Codec:
     settings = setup.settings
     if settings.model.levels and settings.training.sparsity.objective == "fill":
         raise UserError("training.sparsity.objective=fill has one aim, not one for each level; use rate")
+    surrogate = getattr(settings.model.bottleneck, "surrogate", None)
+    if surrogate:
+        spike_function(surrogate, settings.model.bottleneck.slope)  # it is there, before anything is written
     codec = Codec(settings.model)
     if setup.init_from:
         fresh = copy_weights(Codec.load(setup.init_from), codec, setup.init_from)

@@ -1,0 +1,100 @@
+"""The folder of a study: `study.json` says what all runs have in common; it takes more choices and seeds later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from snn_codec import settings as config
+from snn_codec.errors import UserError
+from snn_codec.files import replacing
+from snn_codec.surrogate_study.grid import Cell, Study
+from snn_codec.training.run_folder import differences
+
+
+def write(study: Study, root: Path) -> Study:
+    """Note the study in its folder; with what was noted there before, what the folder now holds.
+
+    Raises:
+        UserError: The folder holds a study with other settings or data.
+    """
+    path = root / "study.json"
+    if path.exists():
+        before = read(root)
+        for setting in [setting for setting in study.base if setting in before.base]:
+            for name, (old, new) in differences(before.base[setting], study.base[setting]).items():
+                raise UserError(
+                    f"{path}: its {setting.upper()} runs have {name} = {old}, not {new}; "
+                    "give the same as before, or another folder"
+                )
+        if before.data != study.data:
+            raise UserError(
+                f"{path}: its runs use the data in {', '.join(map(str, before.data))}; "
+                "give the same, or another folder"
+            )
+        study = Study(
+            before.base | study.base,
+            study.data,
+            tuple(dict.fromkeys(before.choices + study.choices)),
+            max(before.seeds, study.seeds),
+        )
+    text = {
+        "base": {setting: config.to_dict(base) for setting, base in study.base.items()},
+        "data": [str(folder) for folder in study.data],
+        "choices": study.choices,
+        "seeds": study.seeds,
+    }
+    with replacing(path, force=True) as temporary:
+        temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    return study
+
+
+def make(root: Path) -> None:
+    """Make the folder of a study, if there is none.
+
+    Raises:
+        UserError: It cannot be made, or holds something else.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        there = {path.name for path in root.iterdir()}
+    except OSError as error:
+        raise UserError(f"{root}: cannot be made ({error.strerror}); choose another folder") from error
+    if there - {"lock"} and "study.json" not in there:
+        raise UserError(f"{root}: is not empty and holds no study; give another folder")
+
+
+def read(root: Path) -> Study:
+    """The study of a folder.
+
+    Raises:
+        UserError: There is none, or it cannot be read.
+    """
+    path = root / "study.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        base = {
+            setting: config.from_dict(config.Config, part, f"{path}: base.{setting}")
+            for setting, part in data["base"].items()
+        }
+        folders = tuple(Path(folder) for folder in data["data"])
+        return Study(base, folders, tuple(map(str, data["choices"])), int(data["seeds"]))
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the folder of a study") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is damaged ({error!r}); give another folder") from error
+
+
+def result(cell: Cell, root: Path) -> dict[str, str] | None:
+    """How a run ended, `status` ("done" or "failed") and `reason`; None if it has not."""
+    try:
+        return json.loads((cell.folder(root) / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def ended_well(cell: Cell, root: Path) -> bool:
+    """Whether a run is done."""
+    return (result(cell, root) or {}).get("status") == "done"
