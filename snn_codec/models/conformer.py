@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from snn_codec import settings as config
 from snn_codec.errors import UserError
+from snn_codec.settings import Conformer
 
 
 class ConformerLayer(nn.Module):
@@ -31,7 +31,7 @@ class ConformerLayer(nn.Module):
         UserError: Sizes that no layer can have.
     """
 
-    def __init__(self, width: int, settings: config.Conformer):
+    def __init__(self, width: int, settings: Conformer):
         super().__init__()
         if width % settings.heads:
             raise UserError(f"a width of {width} cannot be split into {settings.heads} heads")
@@ -57,7 +57,7 @@ class ConformerStack(nn.Module):
         settings: Sizes and number of layers.
     """
 
-    def __init__(self, width: int, levels: int, settings: config.Conformer):
+    def __init__(self, width: int, levels: int, settings: Conformer):
         super().__init__()
         if levels:
             self.prompt = nn.Parameter(torch.zeros(levels, width))
@@ -74,7 +74,7 @@ class ConformerStack(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    def __init__(self, width: int, settings: config.Conformer):
+    def __init__(self, width: int, settings: Conformer):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, settings.feedforward)
@@ -86,7 +86,7 @@ class _FeedForward(nn.Module):
 
 
 class _Attention(nn.Module):
-    def __init__(self, width: int, settings: config.Conformer):
+    def __init__(self, width: int, settings: Conformer):
         super().__init__()
         self.heads, self.window = settings.heads, settings.window
         self.norm = nn.LayerNorm(width)
@@ -113,7 +113,7 @@ class _Attention(nn.Module):
 
 
 class _Convolution(nn.Module):
-    def __init__(self, width: int, settings: config.Conformer):
+    def __init__(self, width: int, settings: Conformer):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.gate = nn.Linear(width, 2 * width)

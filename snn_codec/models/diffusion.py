@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
-from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models import samplers
 from snn_codec.models.flow import TIMES, embedding
+from snn_codec.settings import Diffusion
 
 
 class DiffusionDecoder(nn.Module):
@@ -36,7 +36,7 @@ class DiffusionDecoder(nn.Module):
         UserError: No block has the stride `hop`.
     """
 
-    def __init__(self, hop: int, features: int, settings: config.Diffusion):
+    def __init__(self, hop: int, features: int, settings: Diffusion):
         super().__init__()
         strides = [math.prod(settings.factors[: k + 1]) for k in range(len(settings.factors))]
         if hop not in strides:
@@ -87,7 +87,7 @@ class _Nested(nn.Module):
     """Block k of the U-Net and all that is inside it: `[batch, inputs, n]` -> the same shape."""
 
     def __init__(
-        self, inputs: int, inject: int, features: int, time: int, settings: config.Diffusion, depth: int = 0
+        self, inputs: int, inject: int, features: int, time: int, settings: Diffusion, depth: int = 0
     ):
         super().__init__()
         channels, factor = settings.channels[depth], settings.factors[depth]

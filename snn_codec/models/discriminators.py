@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.nn.utils.parametrizations import weight_norm
 
-from snn_codec import settings as config
+from snn_codec.settings import Discriminators as Settings
 
 FLOOR = 1e-8  # of a bin's power, relative to a normalised signal's level
 
@@ -32,7 +32,7 @@ class Judgement(NamedTuple):
 class Discriminators(nn.Module):
     """Audio `[batch, samples]` -> a `Judgement` for each window."""
 
-    def __init__(self, settings: config.Discriminators):
+    def __init__(self, settings: Settings):
         super().__init__()
         self.scales = nn.ModuleList(_Scale(window, settings) for window in settings.windows)
 
@@ -41,7 +41,7 @@ class Discriminators(nn.Module):
 
 
 class _Scale(nn.Module):
-    def __init__(self, window: int, settings: config.Discriminators):
+    def __init__(self, window: int, settings: Settings):
         super().__init__()
         self.hop, self.exponent = max(1, window // settings.overlap), settings.magnitude_exponent
         self.register_buffer("window", torch.hann_window(window), persistent=False)

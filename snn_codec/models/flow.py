@@ -20,9 +20,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from snn_codec import settings as config
 from snn_codec.models import samplers
 from snn_codec.models.spectral import Block, frames, joined
+from snn_codec.settings import Flow
 
 LARGEST = 4.0  # of a bin's gain, in nepers: 35 dB
 TIMES = 64  # size of the embedding of time
@@ -41,7 +41,7 @@ class FlowDecoder(nn.Module):
         noise_size: Numbers of noise that a step takes.
     """
 
-    def __init__(self, hop: int, features: int, settings: config.Flow, sample_rate: int):
+    def __init__(self, hop: int, features: int, settings: Flow, sample_rate: int):
         super().__init__()
         self.settings, self.hop, self.noise_size = settings, hop, settings.window // 2 + 1
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)

@@ -11,9 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.spectral import frames
+from snn_codec.settings import Mel, MelBits
 
 FLOOR = 1e-4  # of a mel band's magnitude; normalised audio has an RMS of 1 where it is loudest
 BITS = 32
@@ -27,7 +27,7 @@ class MelEncoder(nn.Module):
         settings: Channels and range of frequencies.
     """
 
-    def __init__(self, hop: int, settings: config.Mel):
+    def __init__(self, hop: int, settings: Mel):
         super().__init__()
         self.hop = hop
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
@@ -53,7 +53,7 @@ class MelBottleneck(nn.Module):
         UserError: Units that are no whole channels.
     """
 
-    def __init__(self, width: int, units: int, settings: config.MelBits):
+    def __init__(self, width: int, units: int, settings: MelBits):
         super().__init__()
         if units % BITS:
             raise UserError(f"a mel spectrogram has {BITS} units a channel, so {units} units are none")

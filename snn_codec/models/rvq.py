@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snn_codec import settings as config
 from snn_codec.costs import bit_length
 from snn_codec.errors import UserError
+from snn_codec.settings import RVQ
 
 
 class ResidualVectorQuantiser(nn.Module):
@@ -30,7 +30,7 @@ class ResidualVectorQuantiser(nn.Module):
         UserError: The indices do not have N bits, or the package is missing.
     """
 
-    def __init__(self, width: int, units: int, settings: config.RVQ):
+    def __init__(self, width: int, units: int, settings: RVQ):
         super().__init__()
         self.bits = bit_length(settings.codes)
         if settings.codes < 2 or settings.codes != 1 << self.bits:

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from snn_codec import settings as config
 from snn_codec.errors import UserError
+from snn_codec.settings import SEANet
 
 KERNEL = 7  # of the first and the last convolution
 
@@ -40,7 +40,7 @@ class SEANetEncoder(nn.Module):
         UserError: Sizes that no network can have.
     """
 
-    def __init__(self, hop: int, settings: config.SEANet):
+    def __init__(self, hop: int, settings: SEANet):
         super().__init__()
         _check(hop, settings)
         self.hop, self.width = hop, settings.width
@@ -62,7 +62,7 @@ class SEANetEncoder(nn.Module):
 class SEANetDecoder(nn.Module):
     """Features `[batch, step, width]` -> audio `[batch, step * hop]`; arguments as the encoder's."""
 
-    def __init__(self, hop: int, settings: config.SEANet):
+    def __init__(self, hop: int, settings: SEANet):
         super().__init__()
         _check(hop, settings)
         channels = settings.filters * 2 ** len(settings.ratios)
@@ -109,7 +109,7 @@ class _Recurrent(nn.Module):
         return x + self.lstm(x.transpose(1, 2))[0].transpose(1, 2)
 
 
-def _check(hop: int, settings: config.SEANet) -> None:
+def _check(hop: int, settings: SEANet) -> None:
     if math.prod(settings.ratios) != hop:
         product = " x ".join(map(str, settings.ratios))
         raise UserError(f"ratios {product} must multiply to the hop, {hop}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snn_codec import settings as config
+from snn_codec.settings import Spectral
 
 
 class Block(nn.Module):
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class _Stack(nn.Sequential):
-    def __init__(self, settings: config.Spectral):
+    def __init__(self, settings: Spectral):
         super().__init__(
             *(Block(settings.width, settings.kernel, settings.expansion) for _ in range(settings.blocks)),
             nn.LayerNorm(settings.width),
@@ -46,7 +46,7 @@ class _Stack(nn.Sequential):
 class SpectralEncoder(nn.Module):
     """Audio `[batch, samples]` -> features `[batch, step, width]`, with ceil(samples / hop) steps."""
 
-    def __init__(self, hop: int, settings: config.Spectral):
+    def __init__(self, hop: int, settings: Spectral):
         super().__init__()
         self.hop, self.exponent = hop, settings.magnitude_exponent
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
@@ -73,7 +73,7 @@ def frames(audio: Tensor, window: Tensor, hop: int) -> Tensor:
 class SpectralDecoder(nn.Module):
     """Features `[batch, step, width]` -> audio `[batch, step * hop]`."""
 
-    def __init__(self, hop: int, settings: config.Spectral):
+    def __init__(self, hop: int, settings: Spectral):
         super().__init__()
         self.hop, self.exponent = hop, settings.magnitude_exponent
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)

@@ -21,9 +21,9 @@ import snntorch
 import torch
 from torch import Tensor, nn
 
-from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.models.surrogates import SpikeFunction, check_name, spike_function
+from snn_codec.settings import Spiking
 
 SEARCH_SLOPE = 3.0  # of the fast sigmoid in a search, whatever the model was trained with
 
@@ -65,7 +65,7 @@ class SpikingBottleneck(nn.Module):
         UserError: The units cannot be split into that many groups, or there is no such surrogate.
     """
 
-    def __init__(self, width: int, units: int, settings: config.Spiking):
+    def __init__(self, width: int, units: int, settings: Spiking):
         super().__init__()
         if units % settings.groups:
             raise UserError(f"{units} units cannot be split into {settings.groups} equal groups")
