@@ -328,14 +328,18 @@ class Codec(Network):
         `decoder` is the one to decode with, one of `codec.decoders`; `sampling` says how, if it samples.
 
         Raises:
-            UserError: No such checkpoint, no such decoder in it, or a damaged one.
+            UserError: No such checkpoint, no such decoder in it, a damaged one, or no such device.
         """
         checkpoint = Checkpoint.find(name)
         codec = cls(checkpoint.settings)
         checkpoint.load_codec(codec)
         codec.entropy_model = checkpoint.entropy_model
         codec.decoders = (PLAIN, *checkpoint.decoders)
-        codec = codec.to(device).eval()
+        try:
+            codec = codec.to(device).eval()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"device {device}: cannot be used here ({reason}); use the device cpu") from error
         if decoder != PLAIN:
             codec.active_decoder = decoders.load(checkpoint.folder, decoder, codec, sampling)
         return codec
