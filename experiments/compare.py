@@ -13,7 +13,7 @@ from pathlib import Path
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
-from snn_codec.stats import differences, summary
+from snn_codec.evaluation.summary import differences, summary
 
 
 def main() -> int:

@@ -14,7 +14,6 @@ import timeit
 from pathlib import Path
 
 import torch
-from table1 import COLUMNS
 
 from snn_codec import audio
 from snn_codec.cli import fatal
@@ -24,11 +23,11 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data
+from snn_codec.evaluation.summary import differences, summary
+from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
-from snn_codec.stats import differences, summary
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
-MEASURES = ("si_snr", "onset_si_snr", "stft_distance", "mel_distance", "zimtohrli", "visqol")
 ROUNDS = 3
 
 
@@ -80,9 +79,9 @@ def real_time(codec: Codec) -> float:
 def table(found: list[tuple[str, list, float]]) -> str:
     """Name, rows and speed of each decoder, the plain one first, as Markdown."""
     plain = found[0][1]
-    shown = [measure for measure in MEASURES if measure in summary(plain)]
+    shown = [name for name in summary(plain) if MEASURES[name].better]
     lines = [
-        f"| {len(plain)} clips | {' | '.join(COLUMNS[measure][0] for measure in shown)} | x real time |",
+        f"| {len(plain)} clips | {' | '.join(MEASURES[measure].title for measure in shown)} | x real time |",
         "|---" * (len(shown) + 2) + "|",
     ]
     for name, rows, speed in found:
@@ -93,7 +92,9 @@ def table(found: list[tuple[str, list, float]]) -> str:
 
 
 def _line(label: str, values: dict, shown: list[str], speed: str) -> str:
-    return f"| {label} | {' | '.join(_cell(values[name], COLUMNS[name][1]) for name in shown)} | {speed} |"
+    return (
+        f"| {label} | {' | '.join(_cell(values[name], MEASURES[name].digits) for name in shown)} | {speed} |"
+    )
 
 
 def _cell(value: dict[str, float], digits: int) -> str:

@@ -17,9 +17,10 @@ import numpy as np
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
+from snn_codec.evaluation.summary import Row
 from snn_codec.files import replacing
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
-from snn_codec.stats import SAMPLES, Row
+from snn_codec.stats import RESAMPLES
 
 POINTS = 5  # rates to compare at, not quite to the ends, which a resampling moves
 
@@ -74,7 +75,7 @@ def compare(curves: dict[str, np.ndarray], output: Path) -> None:
     """Print both curves and their difference, and draw them."""
     recordings = next(iter(curves.values())).shape[2]
     every = np.arange(recordings)[None]
-    picks = np.random.default_rng(0).integers(0, recordings, (SAMPLES, recordings))
+    picks = np.random.default_rng(0).integers(0, recordings, (RESAMPLES, recordings))
     made = {name: (means(sums, every), means(sums, picks)) for name, sums in curves.items()}
     print("| | kbps, true | SI-SNR (dB) |\n|---|---|---|")
     for name, ((kbps, quality), resampled) in made.items():

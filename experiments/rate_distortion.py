@@ -20,15 +20,21 @@ from snn_codec.cli.common import add_data, add_parallelism
 from snn_codec.errors import UserError
 from snn_codec.evaluation import figures, results
 from snn_codec.evaluation.command import Data
+from snn_codec.evaluation.summary import Row, summary
+from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
-from snn_codec.stats import Row, summary
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="*", help="models, codecs, or results of evaluate (as table1.py)")
     parser.add_argument("--levels", nargs="+", type=int, default=LEVELS, help="of models that have levels")
-    parser.add_argument("--measure", choices=figures.LABELS, default="si_snr", help="of the y-axis (si_snr)")
+    parser.add_argument(
+        "--measure",
+        choices=[name for name, measure in MEASURES.items() if measure.better],
+        default="si_snr",
+        help="of the y-axis (si_snr)",
+    )
     parser.add_argument("--guarantee", type=float, metavar="DB", help="SI-SNR to hold, of models with levels")
     parser.add_argument("--no-paper", action="store_true", help="without the paper's values")
     add_data(parser, required=False)

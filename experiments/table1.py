@@ -23,9 +23,10 @@ from snn_codec.evaluation import coders, figures
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.command import Data
+from snn_codec.evaluation.summary import differences, summary
 from snn_codec.files import replacing
+from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
-from snn_codec.stats import differences, summary
 
 SHIPPED = ("free", "rvq", "sparse", "mu-sparse")
 OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200", "mdct:0.5", "mdct:1", "mdct:2.6")
@@ -36,16 +37,7 @@ PAPER = {  # kbps, SI-SNR in dB, ViSQOL; on MAESTRO's recordings
     "sparse": (1.65, 4.90, None),
     "opus:12": (12.0, 8.47, None),
 }
-COLUMNS = {
-    "dense_kbps": ("kbps dense", 3),
-    "kbps": ("kbps true", 3),
-    "si_snr": ("SI-SNR (dB)", 2),
-    "onset_si_snr": ("onset SI-SNR (dB)", 2),
-    "stft_distance": ("STFT", 3),
-    "mel_distance": ("mel (dB)", 2),
-    "visqol": ("ViSQOL", 2),
-    "zimtohrli": ("Zimtohrli", 2),
-}
+COLUMNS = ("dense_kbps", "kbps", *(name for name, measure in MEASURES.items() if measure.better))
 
 
 def main() -> int:
@@ -161,14 +153,14 @@ def markdown(rows: list[dict[str, Any]], first: str, n_clips: int, data: Data) -
     shown = [measure for measure in COLUMNS if any(row[f"{measure}_mean"] != "" for row in rows)]
     head = [
         "model",
-        *(COLUMNS[measure][0] for measure in shown),
+        *(MEASURES[measure].title for measure in shown),
         f"SI-SNR minus {first}",
         "paper: kbps, SI-SNR, ViSQOL",
     ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [row["model"]]
-        cells += [_cell(row, measure, COLUMNS[measure][1]) for measure in shown]
+        cells += [_cell(row, measure, MEASURES[measure].digits) for measure in shown]
         cells.append(_cell(row, "si_snr_difference", 2))
         paper = [row[f"paper_{what}"] for what in ("kbps", "si_snr", "visqol")]
         cells.append(

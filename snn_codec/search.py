@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from snn_codec.chunks import Window
-from snn_codec.distortion import si_snr
 from snn_codec.errors import UserError
+from snn_codec.metrics import batch_si_snr
 from snn_codec.models.network import Network
 from snn_codec.storage.entropy_model import EntropyModel
 
@@ -104,7 +104,7 @@ class Search:
                 quantised, spikes = network.search_step(_replaced(features, moved, centre), level)
                 spikes = spikes[..., centre]
                 decoded = decode(quantised[:, centre], spikes)[:, : audio.shape[-1]].float()
-                score = si_snr(decoded, audio).sum()
+                score = batch_si_snr(decoded, audio).sum()
                 score = score - price * ((spikes[0] - first[0, :, centre]) * prices).sum()
                 if score.item() > best:
                     best, found, sound = score.item(), spikes[0].detach(), decoded[0].detach()

@@ -1,77 +1,35 @@
-"""The rows of an evaluation in numbers: means with bootstrap intervals, and paired differences."""
+"""Intervals and corrections that evaluation, studies and listening tests share.
+
+Means have a bootstrap interval where values come in alike groups (`bootstrap`), Student's where they do not
+(`mean_interval`); a function of sums has the jackknife's (`jackknife`). All intervals are of 95 %.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy import stats
 
-from snn_codec.errors import UserError
-
-SAMPLES = 10_000
-MEASURES = (
-    "si_snr", "onset_si_snr", "stft_distance", "mel_distance", "kbps", "dense_kbps", "density",
-    "events_per_second", "visqol", "zimtohrli",
-)  # fmt: skip
-Row = dict[str, float | str | int]
+RESAMPLES = 10_000  # of the bootstrap
 
 
-def summary(rows: Sequence[Row], seed: int = 0) -> dict[str, dict[str, float]]:
-    """For each measure: `mean`, `sd`, and `low`, `high`, the bootstrap 95 % interval of the mean.
+def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> dict[str, float]:
+    """`mean`, `sd`, and the percentile bootstrap interval `low`, `high` of values that come in alike groups.
 
-    Recordings are resampled, not clips, because clips of one recording are alike. Clips without a value
-    (silence) are left out; `clips` says how many counted.
+    Groups are resampled, not values. Values that are not finite are left out; `clips` says how many counted.
+
+    Example:
+        >>> found = bootstrap(np.array([1.0, 1.0, 3.0]), ["a", "a", "b"])
+        >>> round(found["mean"], 3), found["low"], found["high"]
+        (1.667, 1.0, 3.0)
     """
-    names = [row["recording"] for row in rows]
-    return {
-        measure: interval(np.array([row[measure] for row in rows], float), names, seed)
-        for measure in measures(rows)
-    }
-
-
-def measures(rows: Sequence[Row]) -> list[str]:
-    """Those of `MEASURES` that every row has, of which some clip has a value."""
-    return [
-        measure
-        for measure in MEASURES
-        if all(measure in row for row in rows) and any(np.isfinite(float(row[measure])) for row in rows)
-    ]
-
-
-def differences(
-    rows: Sequence[Row],
-    others: Sequence[Row],
-    seed: int = 0,
-) -> dict[str, dict[str, float]]:
-    """As `summary`, of `rows` minus `others`, clip by clip: how much one model differs from another.
-
-    Of the measures that both have.
-
-    Raises:
-        UserError: The two are not of the same clips.
-    """
-    names = [(row["recording"], row["clip"]) for row in rows]
-    if names != [(row["recording"], row["clip"]) for row in others]:
-        raise UserError(
-            "the two evaluations are not of the same clips; evaluate both models on the same data"
-        )
-    both = [measure for measure in measures(rows) if measure in measures(others)]
-    pairs = [
-        {measure: float(row[measure]) - float(other[measure]) for measure in both}
-        | {"recording": row["recording"]}
-        for row, other in zip(rows, others, strict=True)
-    ]
-    return summary(pairs, seed)
-
-
-def interval(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> dict[str, float]:
-    """`mean`, `sd`, and the bootstrap 95 % interval `low`, `high` of values that come in alike groups."""
     random = np.random.default_rng(seed)
     _, numbers = np.unique(np.array(groups, str), return_inverse=True)
     counted = np.isfinite(values)
     sums = np.bincount(numbers, np.where(counted, values, 0))
     counts = np.bincount(numbers, counted)
-    picks = random.integers(0, len(sums), (SAMPLES, len(sums)))
+    picks = random.integers(0, len(sums), (RESAMPLES, len(sums)))
     with np.errstate(invalid="ignore"):
         means = sums[picks].sum(1) / counts[picks].sum(1)
     low, high = np.nanpercentile(means, [2.5, 97.5]) if counted.any() else (float("nan"),) * 2
@@ -82,3 +40,61 @@ def interval(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> dic
         "high": float(high),
         "clips": int(counted.sum()),
     }
+
+
+def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and Student's interval over the first axis; NaN where there are fewer than two values."""
+    n = len(values)
+    mean = values.mean(0)
+    if n < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    half = stats.t.ppf(0.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
+    return mean, mean - half, mean + half
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Mean `difference` a - b, its interval `low`, `high`, and `p` of the paired t-test; NaN for fewer than two pairs.
+
+    Not Wilcoxon's test: of five pairs its least possible p is 0.0625.
+    """
+    if not len(a):
+        return dict.fromkeys(("difference", "low", "high", "p"), float("nan"))
+    differences = np.asarray(a, float) - np.asarray(b, float)
+    mean, low, high = (float(value) for value in mean_interval(differences))
+    if len(a) < 2 or np.isnan(differences).any():
+        p = float("nan")
+    elif np.ptp(differences) == 0:  # the same seed by seed, as one function by two names
+        p = 1.0 if differences[0] == 0 else 0.0
+    else:
+        p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return {"difference": mean, "low": low, "high": high, "p": p}
+
+
+def jackknife(measure: Callable[..., float], whole: tuple, parts: Sequence[tuple]) -> list[float]:
+    """Estimate from all, and its interval, not below zero, by leaving out one part after the other.
+
+    Args:
+        measure: Of sums, as many as `whole` has; NaN for the interval with fewer than two parts.
+        parts: What the sums are made of: each has what it adds to each of `whole`.
+    """
+    estimate = measure(*whole)
+    if len(parts) < 2:
+        return [estimate, float("nan"), float("nan")]
+    without = [measure(*(a - b for a, b in zip(whole, part, strict=True))) for part in parts]
+    error = np.sqrt((len(parts) - 1) / len(parts) * np.square(np.array(without) - np.mean(without)).sum())
+    return [estimate, float(max(estimate - 1.96 * error, 0)), float(estimate + 1.96 * error)]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm 1979), in the order given; those that are NaN stay NaN.
+
+    Example:
+        >>> holm([0.01, 0.04, float("nan")])
+        [0.02, 0.04, nan]
+    """
+    p = np.asarray(p, float)
+    there = np.flatnonzero(~np.isnan(p))
+    order = there[np.argsort(p[there], kind="stable")]
+    corrected = np.full(len(p), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected.tolist()

@@ -6,11 +6,9 @@ from snn_codec import settings as config
 from snn_codec.models.discriminators import Judgement
 from snn_codec.training.adversarial import (
     Balancer,
-    _bank,
     discriminator_loss,
     feature_loss,
     generator_loss,
-    mel_distance,
     reconstruction_terms,
 )
 
@@ -47,16 +45,6 @@ def test_feature_matching_is_relative():
         judgements([0.0], features=([200.0, -300.0], [15.0])),
     )
     assert feature_loss(*louder) == pytest.approx((0.5 / 2 + 0.5) / 2)
-
-
-def test_mel_distance_of_a_gain_is_the_gain():
-    audio = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 22050)).astype(np.float32))
-    assert mel_distance(audio, audio, 22050) == 0
-    assert mel_distance(audio / 10, audio, 22050) == pytest.approx(20, abs=1e-2)
-    assert all(
-        _bank(bands, size, 22050).sum(0).min() > 0.99
-        for size, bands in {512: 32, 1024: 64, 2048: 128}.items()
-    )
 
 
 def test_the_balancer_is_its_definition():

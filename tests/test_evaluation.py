@@ -1,5 +1,6 @@
 """Evaluating models and other codecs: which clips, in which processes, aligned how, and kept where."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,19 +10,19 @@ import pytest
 import soundfile
 from conftest import tones
 
-from snn_codec import audio
+from snn_codec import audio, metrics, perceptual
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.corpus import paths
 from snn_codec.errors import UserError
-from snn_codec.evaluation import coders, figures, perceptual, results
+from snn_codec.evaluation import coders, figures, results
 from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data, evaluation
 from snn_codec.evaluation.evaluate import Selection, evaluate, jobs
+from snn_codec.evaluation.summary import differences, summary
 from snn_codec.listening import conditions
 from snn_codec.metrics import onset_si_snr, si_snr
 from snn_codec.parallel import Parallelism, Ranks
-from snn_codec.stats import differences, summary
 
 LENGTH = 256 * 512
 SPLIT = "train"
@@ -220,10 +221,10 @@ def test_a_level_is_asked_of_a_model_that_has_levels(checkpoint, monkeypatch):
 
 
 def test_missing_packages_are_a_sentence(monkeypatch):
-    perceptual._visqol.cache_clear()
+    perceptual.visqol_api.cache_clear()
     for module, call in (
-        ("visqol", lambda: perceptual.check(("visqol",))),
-        ("zimtohrli", lambda: perceptual.check(("zimtohrli",))),
+        ("visqol", lambda: metrics.check(("visqol",))),
+        ("zimtohrli", lambda: metrics.check(("zimtohrli",))),
         ("av", lambda: coders.load("opus:6")),
         ("pycodec2", lambda: coders.load("codec2:3200")),
     ):
@@ -232,13 +233,13 @@ def test_missing_packages_are_a_sentence(monkeypatch):
             with pytest.raises(UserError, match=r"pip install .snn_codec\[(metrics|codecs)\]"):
                 call()
     with pytest.raises(UserError, match="--perceptual pesq: must be of visqol, zimtohrli"):
-        perceptual.check(("pesq",))
+        metrics.check(("pesq",))
 
 
 @pytest.mark.parametrize("name", ["visqol", "zimtohrli"])
 def test_measures_of_hearing_order_what_is_heard(name):
     pytest.importorskip(name)
-    measure = perceptual.PERCEPTUAL[name]
+    measure = getattr(perceptual, name)
     sound = tones(3.0)
     noise = np.random.default_rng(0).standard_normal(len(sound)) * sound.std()
     scores = [measure(sound + amount * noise, sound, 22050) for amount in (0, 0.02, 0.5)]
@@ -247,8 +248,8 @@ def test_measures_of_hearing_order_what_is_heard(name):
 
 
 def test_hearing_is_measured_on_some_clips(checkpoint, corpus, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(perceptual.PERCEPTUAL, "zimtohrli", lambda estimate, target, rate: 3.0)
-    monkeypatch.setattr(perceptual, "_zimtohrli", lambda: None)
+    measure = dataclasses.replace(metrics.MEASURES["zimtohrli"], of=lambda clip: 3.0, check=lambda: None)
+    monkeypatch.setitem(metrics.MEASURES, "zimtohrli", measure)
     assert run("--data", corpus, "--model", checkpoint, "--perceptual", "zimtohrli", "--perceptual-clips", "2",
                "--json", tmp_path / "a.json") == 0  # fmt: skip
     assert "3.000 to 3.000, 2 clips)" in capsys.readouterr().out
@@ -266,6 +267,26 @@ def test_a_plain_folder_is_measured_whole_unless_a_split_is_asked_for(checkpoint
     ):
         assert main(["evaluate", "--data", str(data), "--model", str(checkpoint), *options]) == 0
         assert said in capsys.readouterr().out
+
+
+def test_a_new_measure_is_one_entry(checkpoint, corpus, tmp_path, capsys, monkeypatch):
+    """From outside: it is a column, a mean with its interval, a difference, and the axis of a figure."""
+    pytest.importorskip("matplotlib")
+
+    def largest(clip):
+        return float(np.abs(clip.decoded - clip.original).max())
+
+    peak = metrics.Measure("peak error", "FS", 4, "lower", largest)
+    monkeypatch.setitem(metrics.MEASURES, "peak_error", peak)
+    written = "--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"
+    assert run("--data", corpus, "--model", checkpoint, *written) == 0
+    assert "  peak_error " in capsys.readouterr().out
+    found = results.read(tmp_path / "a.json")
+    assert results.read(tmp_path / "a.csv")["clips"][0]["peak_error"] == found["clips"][0]["peak_error"] > 0
+    assert found["summary"]["peak_error"]["low"] <= found["summary"]["peak_error"]["mean"]
+    assert differences(found["clips"], found["clips"])["peak_error"]["mean"] == 0
+    figures.rate_distortion(tmp_path / "a.svg", [found], measure="peak_error")
+    assert "peak error (FS)" in (tmp_path / "a.svg").read_text()
 
 
 def test_differences_are_of_what_both_have(checkpoint, corpus):

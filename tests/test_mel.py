@@ -6,7 +6,7 @@ from conftest import SMALL, tones
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.models.mel import MelBottleneck, mel_filters
+from snn_codec.models.mel import MelBottleneck, area_one_filters
 
 MODEL = config.Model(
     units=128,
@@ -37,7 +37,7 @@ def test_bits_of_no_number_are_silence():
 
 
 def test_filters_cover_their_band_and_find_a_tone():
-    bank = mel_filters(32, 2048, 22050, 11025.0)
+    bank = area_one_filters(32, 2048, 22050, 11025.0)
     torch.testing.assert_close(bank.sum(1), torch.ones(32))
     sound = np.sin(2 * np.pi * 1000 * np.arange(22050) / 22050).astype(np.float32)
     encoder = Codec(config.Model(units=1024, encoder=config.Mel(), bottleneck=config.MelBits())).encoder

@@ -4,11 +4,20 @@ import torch
 from conftest import tones
 
 from snn_codec import audio
-from snn_codec.distortion import WINDOWS, magnitudes
 from snn_codec.errors import UserError
 from snn_codec.evaluation.evaluate import evaluate
-from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
-from snn_codec.stats import differences, summary
+from snn_codec.evaluation.summary import differences, summary
+from snn_codec.metrics import (
+    BANDS,
+    WINDOWS,
+    batch_mel_distance,
+    magnitudes,
+    mel_distance,
+    mel_filters,
+    onset_si_snr,
+    si_snr,
+    stft_distance,
+)
 from snn_codec.storage import spk
 
 
@@ -131,6 +140,22 @@ def test_mel_distance_is_zero_for_the_same_ignores_level_and_grows_with_noise():
     assert quiet == pytest.approx(distances[3], rel=1e-3)
     assert np.isnan(mel_distance(sound, np.zeros_like(sound), 22050))
     assert np.isnan(mel_distance(sound[:2000], sound[:2000], 22050))
+
+
+def test_training_and_evaluation_have_one_mel_distance():
+    random = np.random.default_rng(0)
+    target, estimate = random.standard_normal((2, 22050)).astype(np.float32)
+    level = np.sqrt(np.square(target).mean())
+    pair = (torch.from_numpy(x[None] / level) for x in (estimate, target))
+    assert float(batch_mel_distance(*pair, 22050)) == pytest.approx(
+        mel_distance(estimate, target, 22050), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize(("window", "bands"), BANDS.items())
+def test_every_mel_band_has_a_bin(window, bands):
+    bank = mel_filters(22050, window, bands)
+    assert bank.shape == (window // 2 + 1, bands) and bank.max() <= 1 and (bank.sum(0) > 0.5).all()
 
 
 def test_mel_distance_is_floored():

@@ -10,7 +10,7 @@ from rasters import matrix, raster
 
 from snn_codec.analysis import figures, notes, results
 from snn_codec.analysis.notes import Score
-from snn_codec.analysis.study import jackknife, study
+from snn_codec.analysis.study import study
 from snn_codec.errors import UserError
 
 STEPS = 6000
@@ -63,14 +63,6 @@ def test_many_recordings_share_groups(studies, monkeypatch):
     assert len(grouped.parts) == 2
     np.testing.assert_allclose(grouped.jitter.variance, studies[0].jitter.variance)
     np.testing.assert_array_equal(grouped.counts, studies[0].counts)
-
-
-def test_jackknife_of_a_mean_is_its_standard_error():
-    values = np.array([3.0, 5.0, 8.0, 1.0, 4.0])
-    whole, parts = (values.sum(), 5), [(value, 1) for value in values]
-    estimate, low, high = jackknife(lambda total, n: total / n, whole, parts)
-    assert estimate == pytest.approx(4.2)
-    assert high - estimate == pytest.approx(1.96 * values.std(ddof=1) / np.sqrt(5)) == estimate - low
 
 
 def test_results_can_be_read_by_others(studies, tmp_path):

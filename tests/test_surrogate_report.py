@@ -10,9 +10,10 @@ from scipy import stats
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
+from snn_codec.stats import holm
 from snn_codec.surrogate_study import report as surrogate_report
 from snn_codec.surrogate_study.grid import Cell, Study
-from snn_codec.surrogate_study.results import collect, corrected, paired, seconds_per_step
+from snn_codec.surrogate_study.results import collect, seconds_per_step
 from snn_codec.training.plain import COLUMNS as LOGGED
 
 COLUMNS = ("step", "seconds", *LOGGED)
@@ -121,7 +122,7 @@ def test_all_pairs_are_corrected_together(found):
     assert [(row["a"], row["b"]) for row in rows] == [
         ("fast_sigmoid:2", "atan:2"), ("fast_sigmoid:2", "triangular:1"), ("atan:2", "triangular:1"),
     ]  # fmt: skip
-    assert [row["holm"] for row in rows] == corrected([row["p"] for row in rows])
+    assert [row["holm"] for row in rows] == holm([row["p"] for row in rows])
     assert min(row["holm"] for row in rows) == pytest.approx(3 * min(row["p"] for row in rows))
 
 
@@ -135,21 +136,6 @@ def test_only_seeds_that_both_have_are_paired(tmp_path):
     assert pair["seeds"] == 2 and pair["difference"] == pytest.approx(np.mean(differences))
     assert found.of("free", "atan:2")["seeds"] == 2
     assert found.failed == {Cell("free", "atan:2", 0): "training diverged"}
-
-
-def test_paired():
-    a, b = [1.0, 2.0, 4.0], [0.0, 1.5, 2.5]
-    assert paired(a, b)["p"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert paired(a, a) == {"difference": 0, "low": 0, "high": 0, "p": 1.0}
-    assert paired([2.0, 3.0], [1.0, 2.0])["p"] == 0
-    assert paired([2.0], [1.0])["difference"] == 1 and math.isnan(paired([2.0], [1.0])["p"])
-    assert all(math.isnan(value) for value in paired([], []).values())
-    assert math.isnan(paired([math.nan, 1.0], [0.0, 0.0])["p"])
-
-
-def test_holms_correction_leaves_out_what_is_missing():
-    assert corrected([0.01, math.nan, 0.04, 0.03])[::2] == pytest.approx([0.03, 0.06])
-    assert math.isnan(corrected([0.01, math.nan])[1]) and corrected([]) == []
 
 
 def test_seconds_of_a_step_are_those_between_validations():

@@ -20,7 +20,7 @@ from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable, replacing
-from snn_codec.stats import interval
+from snn_codec.stats import bootstrap
 from snn_codec.storage import event_files, h5
 
 LONGEST_PAGE = 600  # seconds; a page holds its sound, so it shows the beginning of what is longer
@@ -276,7 +276,7 @@ def _readouts(
         trained = readout.fit([partial(make, item) for item in learned])
         rows = readout.evaluate(trained, [partial(make, item) for item in items])
         found = {
-            name: interval(np.array([row[name] for row in rows]), range(len(rows)))
+            name: bootstrap(np.array([row[name] for row in rows]), range(len(rows)))
             for name in ("precision", "recall", "f1")
         }
         return {

@@ -20,6 +20,7 @@ from scipy import fft, linalg, ndimage
 from snn_codec.analysis.notes import LOWEST, Score
 from snn_codec.errors import UserError
 from snn_codec.events import steps_for
+from snn_codec.metrics import mel_filters
 
 CONTEXT = 5
 TOLERANCE = 0.05  # seconds
@@ -109,19 +110,6 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     power = np.concatenate(power).T
     decibels = 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-8))
     return np.maximum(decibels / 80 + 1, 0).astype(np.float32)
-
-
-def mel_filters(sample_rate: int, window: int, bands: int) -> np.ndarray:
-    """Triangles on the mel scale of HTK: float32 `[frequencies, bands]`."""
-    edges = 2595 * np.log10(1 + np.array([30, sample_rate / 2]) / 700)
-    centres = 700 * (10 ** (np.linspace(*edges, bands + 2) / 2595) - 1)
-    frequencies = np.arange(window // 2 + 1) * sample_rate / window
-    # at least one bin wide, or the lowest bands would lie between two bins
-    low = np.minimum(centres[:-2], centres[1:-1] - sample_rate / window)
-    high = np.maximum(centres[2:], centres[1:-1] + sample_rate / window)
-    rising = (frequencies[:, None] - low) / (centres[1:-1] - low)
-    falling = (high - frequencies[:, None]) / (high - centres[1:-1])
-    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
 
 
 def _windows(features: np.ndarray) -> np.ndarray:

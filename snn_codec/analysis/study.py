@@ -14,6 +14,7 @@ from snn_codec.analysis.nulls import Null
 from snn_codec.analysis.tuning import Dependence, Tuning, tuning
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
+from snn_codec.stats import jackknife
 
 GROUPS = 20  # of recordings, left out one after the other for the intervals; bounds memory
 
@@ -170,19 +171,6 @@ def study(
         tuning(counts, jittered, dependence, half_width),
         parts,
     )
-
-
-def jackknife(measure: Callable[..., float], whole: tuple, parts: list[tuple]) -> list[float]:
-    """Estimate from all, and its 95 % interval, not below zero, by leaving out one part after the other.
-
-    NaN for the interval with fewer than two parts.
-    """
-    estimate = measure(*whole)
-    if len(parts) < 2:
-        return [estimate, float("nan"), float("nan")]
-    without = [measure(*(a - b for a, b in zip(whole, part, strict=True))) for part in parts]
-    error = np.sqrt((len(parts) - 1) / len(parts) * np.square(np.array(without) - np.mean(without)).sum())
-    return [estimate, float(max(estimate - 1.96 * error, 0)), float(estimate + 1.96 * error)]
 
 
 def _check_alike(name: str, first: EventMatrix, other: EventMatrix) -> None:

@@ -13,8 +13,8 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.command import Data, evaluation
+from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Ranks
-from snn_codec.stats import MEASURES
 
 
 def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str, Any] | None:
@@ -48,7 +48,7 @@ def _key(coder: Coder, data: Data) -> str:
     files = [(path.name, path.stat().st_size) for path in corpus.paths(data.folder, data.split)]
     chosen = data.selection
     heard = [chosen.perceptual, chosen.perceptual_clips] if chosen.perceptual else None
-    parts = [coder.fingerprint, data.split, chosen.clips, heard, MEASURES, files]
+    parts = [coder.fingerprint, data.split, chosen.clips, heard, list(MEASURES), files]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 

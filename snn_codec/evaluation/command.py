@@ -17,7 +17,7 @@ class Data:
     """The recordings of one split (None: of the whole folder), and the clips of them to measure.
 
     Raises:
-        UserError: See `corpus.recordings`, `Selection` and `perceptual.check`.
+        UserError: See `corpus.recordings`, `Selection` and `metrics.check`.
     """
 
     folder: Path
@@ -35,12 +35,11 @@ class Data:
         perceptual_clips: int = 50,
     ) -> Data:
         """By what the command line says: see its options of these names."""
-        from snn_codec import corpus
-        from snn_codec.evaluation import perceptual as measures
+        from snn_codec import corpus, metrics
         from snn_codec.evaluation.evaluate import Selection
 
         names = tuple(name.strip() for name in perceptual.split(",") if name.strip())
-        measures.check(names)
+        metrics.check(names)
         split = corpus.measured_split(folder, split)
         return cls(folder, split, Selection(clips, names, perceptual_clips))
 
@@ -58,7 +57,7 @@ def evaluation(
     """
     from snn_codec import corpus, progress
     from snn_codec.evaluation.evaluate import evaluate
-    from snn_codec.stats import summary
+    from snn_codec.evaluation.summary import summary
 
     found = corpus.recordings(data.folder, data.split)
     first = ranks is None or ranks.is_main

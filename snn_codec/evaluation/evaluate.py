@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snn_codec import audio, midi
+from snn_codec import audio, metrics, midi
 from snn_codec.codec import Codec
 from snn_codec.corpus import clips
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.coders import ModelCoder
-from snn_codec.evaluation.perceptual import PERCEPTUAL
-from snn_codec.metrics import mel_distance, onset_si_snr, si_snr, stft_distance
+from snn_codec.evaluation.summary import Row
+from snn_codec.metrics import Clip
 from snn_codec.parallel import Parallelism, Ranks
-from snn_codec.stats import Row
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Selection:
 
     Attributes:
         clips: At most so many, evenly spread over all clips of all recordings; None for all of them.
-        perceptual: Names of `perceptual.PERCEPTUAL`.
+        perceptual: Names of measures that are taken on request.
         perceptual_clips: At most so many of the measured ones, evenly spread, for those.
 
     Raises:
@@ -113,20 +112,11 @@ def _rows(coder: Coder, job: Job) -> Iterator[Row]:
         if index not in wanted:
             continue
         coded = coder.code(clip)
-        row: Row = {
-            "recording": job.path.name,
-            "clip": index,
-            "si_snr": si_snr(coded.audio, clip),
-            "onset_si_snr": onset_si_snr(coded.audio, clip, onsets - index * length / rate, rate),
-            "stft_distance": stft_distance(coded.audio, clip),
-            "mel_distance": mel_distance(coded.audio, clip, rate),
-            "kbps": coded.kbps,
-            "dense_kbps": coded.dense_kbps,
-            "density": coded.density,
-            "events_per_second": coded.events_per_second,
-        }
+        seen = Clip(coded.audio, clip, rate, onsets - index * length / rate, *coded[1:])
+        row: Row = {"recording": job.path.name, "clip": index}
+        row |= {name: metrics.MEASURES[name].of(seen) for name in metrics.always()}
         for name in job.perceptual:
-            row[name] = PERCEPTUAL[name](coded.audio, clip, rate) if index in job.heard else float("nan")
+            row[name] = metrics.MEASURES[name].of(seen) if index in job.heard else float("nan")
         yield row
 
 

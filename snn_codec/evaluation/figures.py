@@ -13,7 +13,8 @@ from snn_codec import plots
 from snn_codec.errors import UserError
 from snn_codec.evaluation.coders import CLASSICAL
 from snn_codec.files import replacing
-from snn_codec.stats import interval
+from snn_codec.metrics import MEASURES
+from snn_codec.stats import bootstrap
 
 OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d", "#7d5a3c")
 OTHERS = ("#3d4650", "#7b858f", "#a9834f")  # codecs that are not models
@@ -22,14 +23,6 @@ RANGE = 20.0  # dB below the best mean that are drawn
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PAPER = {"RVQ": (3.445, 11.11), "FREE": (3.445, 9.49), "SPARSE": (1.65, 4.90), "Opus": (12.0, 8.47)}
 PAPERS = "the paper's means, on MAESTRO"
-LABELS = {
-    "si_snr": "SI-SNR (dB)",
-    "onset_si_snr": "SI-SNR around onsets (dB)",
-    "stft_distance": "multi-resolution STFT distance",
-    "mel_distance": "mel distance (dB)",
-    "visqol": "ViSQOL (MOS-LQO)",
-    "zimtohrli": "Zimtohrli (MOS)",
-}
 
 
 def family(name: str) -> str:
@@ -62,7 +55,7 @@ def rate_distortion(
     Args:
         path: PNG, PDF or SVG file to write.
         evaluations: As `command.evaluation` or `results.read` gives them; `model` is the name.
-        measure: One of `LABELS`.
+        measure: One of `metrics.MEASURES`.
         paper: Mark the values that the paper reports for SI-SNR, which are of other recordings.
 
     Raises:
@@ -93,7 +86,7 @@ def rate_distortion(
             _paper(axis)
         _limits(axis, points, measure)
         plots.log_scale(axis, [0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64])
-        axis.set(xlabel="kbit/s, true bytes", ylabel=LABELS[measure])
+        axis.set(xlabel="kbit/s, true bytes", ylabel=MEASURES[measure].title)
         axis.grid(color="#e4e8ec", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
@@ -104,7 +97,7 @@ def rate_distortion(
 
 
 class _Point(NamedTuple):
-    """One coder: kbps and the measure by clip and as `interval` gives them, and its mean kbps at a bit a cell."""
+    """One coder: kbps and the measure by clip and as `bootstrap` gives them, and its mean kbps at a bit a cell."""
 
     model: str
     rates: np.ndarray
@@ -124,7 +117,7 @@ def _point(found: dict[str, Any], measure: str) -> _Point | None:
     if not np.isfinite(values).any():
         return None
     cells = float(np.nanmean(dense)) if np.isfinite(dense).any() else None
-    return _Point(found["model"], rates, values, interval(rates, names), interval(values, names), cells)
+    return _Point(found["model"], rates, values, bootstrap(rates, names), bootstrap(values, names), cells)
 
 
 def _group(axis, name: str, members: list[_Point], colour: str, marker: str) -> None:

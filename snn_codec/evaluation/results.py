@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from snn_codec.errors import UserError
+from snn_codec.evaluation.summary import Row
 from snn_codec.files import replacing
-from snn_codec.stats import MEASURES, Row
+from snn_codec.metrics import MEASURES
 
 
 def write(path: Path, result: dict[str, Any], *, force: bool = False) -> None:

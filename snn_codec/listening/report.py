@@ -15,6 +15,7 @@ from snn_codec.listening import statistics
 from snn_codec.listening.keys import BUILT_IN, MID_ANCHOR, REFERENCE
 from snn_codec.listening.results import Ratings
 from snn_codec.plots import INK, NOTE, pyplot
+from snn_codec.stats import mean_interval
 
 
 def analyse(ratings: Ratings) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _dropped(ratings: Ratings, screening: statistics.Screening) -> dict[str, str
 
 def _conditions(names: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
     means = scores.mean(1)
-    values = [*statistics.mean_interval(means), *statistics.median_interval(means)]
+    values = [*mean_interval(means), *statistics.median_interval(means)]
     fields = ("mean", "mean_low", "mean_high", "median", "median_low", "median_high")
     rows = [
         {"name": name}

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from snn_codec.stats import holm, mean_interval
+
 LIMIT = 90  # of the hidden reference from below, of the mid anchor from above
 SHARE = 0.15  # of items on which a rater may be beyond it
 TOO_GOOD = 0.25  # share of raters who find an item's mid anchor that good: then the item does not count
@@ -41,16 +43,6 @@ def screen(reference: np.ndarray, mid_anchor: np.ndarray) -> Screening:
     high_anchors = (high & counted).sum(1)
     kept = (low <= SHARE * reference.shape[1]) & (high_anchors <= SHARE * counted.sum())
     return Screening(kept, low, high_anchors, counted)
-
-
-def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and Student's 95 % interval over the first axis; NaN where there are fewer than two values."""
-    n = len(values)
-    mean = values.mean(0)
-    if n < 2:
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    half = stats.t.ppf(0.975, n - 1) * values.std(0, ddof=1) / np.sqrt(n)
-    return mean, mean - half, mean + half
 
 
 def median_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,12 +116,3 @@ def _wilcoxon(differences: np.ndarray) -> float:
     distinct = len(np.unique(np.abs(differences))) == len(differences)
     method = "exact" if distinct and len(differences) <= 50 else "approx"
     return float(stats.wilcoxon(differences, method=method).pvalue)
-
-
-def holm(p: list[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979), in the order given."""
-    order = np.argsort(p)
-    corrected = np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1))
-    back = np.empty(len(p))
-    back[order] = np.minimum(corrected, 1)
-    return back.tolist()

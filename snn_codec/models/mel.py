@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from snn_codec.errors import UserError
+from snn_codec.metrics import mel_filters
 from snn_codec.models.spectral import frames
 from snn_codec.settings import Mel, MelBits
 
@@ -31,7 +30,7 @@ class MelEncoder(nn.Module):
         super().__init__()
         self.hop = hop
         self.register_buffer("window", torch.hann_window(settings.window), persistent=False)
-        bank = mel_filters(settings.channels, settings.window, settings.sample_rate, settings.highest_hz)
+        bank = area_one_filters(settings.channels, settings.window, settings.sample_rate, settings.highest_hz)
         self.register_buffer("bank", bank, persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -78,12 +77,7 @@ class MelBottleneck(nn.Module):
         return self.project(torch.where(values.isfinite(), values, torch.zeros_like(values)))
 
 
-def mel_filters(channels: int, window: int, sample_rate: int, highest_hz: float) -> Tensor:
-    """Triangles of area one over the HTK mel scale from 0 Hz, `[channel, window / 2 + 1]`."""
-    top = 2595 * math.log10(1 + highest_hz / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, channels + 2, dtype=torch.float64) / 2595) - 1)
-    bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    triangles = torch.minimum(rising, falling).clamp_min(0)
-    return (triangles / triangles.sum(1, keepdim=True).clamp_min(1e-9)).float()
+def area_one_filters(channels: int, window: int, sample_rate: int, highest_hz: float) -> Tensor:
+    """The bank of `metrics.mel_filters` from 0 Hz, each filter's area one: `[channel, window / 2 + 1]`."""
+    triangles = torch.from_numpy(mel_filters(sample_rate, window, channels, 0.0, highest_hz)).T
+    return triangles / triangles.sum(1, keepdim=True)

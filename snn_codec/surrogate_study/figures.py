@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from snn_codec.files import replacing
-from snn_codec.listening.statistics import mean_interval
 from snn_codec.models.surrogates import derivative, parse, pseudo_derivative
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
+from snn_codec.stats import mean_interval
 from snn_codec.surrogate_study.results import HIGHER_IS_BETTER, Results
 
 CURVES = {

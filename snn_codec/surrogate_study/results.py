@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from snn_codec import settings as config
-from snn_codec.listening.statistics import holm, mean_interval
 from snn_codec.models import surrogates
+from snn_codec.stats import holm, mean_interval, paired
 from snn_codec.surrogate_study.folder import result
 from snn_codec.surrogate_study.grid import Cell, Study
 
@@ -97,7 +96,7 @@ class Results:
                 found[row["a"] if sign == 1 else row["b"]] = {
                     "difference": sign * row["difference"], "low": low, "high": high, "p": row["p"],
                 }  # fmt: skip
-        for row, p in zip(found.values(), corrected([row["p"] for row in found.values()]), strict=True):
+        for row, p in zip(found.values(), holm([row["p"] for row in found.values()]), strict=True):
             row["p_holm"] = p
         return found
 
@@ -194,36 +193,9 @@ def _pairs(
             {"setting": setting, "measure": measure, "a": a, "b": b, "seeds": len(seeds)}
             | paired([values[a][seed] for seed in seeds], [values[b][seed] for seed in seeds])
         )
-    for row, p in zip(rows, corrected([row["p"] for row in rows]), strict=True):
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["holm"] = p
     return rows
-
-
-def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
-    """Mean of a - b, its 95 % interval, and p of the paired t-test; NaN where fewer than two pairs have none.
-
-    Not Wilcoxon's test: of five pairs its least possible p is 0.0625.
-    """
-    if not len(a):
-        return dict.fromkeys(("difference", "low", "high", "p"), math.nan)
-    differences = np.asarray(a, float) - np.asarray(b, float)
-    mean, low, high = (float(value) for value in mean_interval(differences))
-    if len(a) < 2 or np.isnan(differences).any():
-        p = math.nan
-    elif np.ptp(differences) == 0:  # the same seed by seed, as one function by two names
-        p = 1.0 if differences[0] == 0 else 0.0
-    else:
-        p = float(stats.ttest_1samp(differences, 0.0).pvalue)
-    return {"difference": mean, "low": low, "high": high, "p": p}
-
-
-def corrected(p: Sequence[float]) -> list[float]:
-    """Holm's correction over those of the p values that are there."""
-    there = [index for index, value in enumerate(p) if not math.isnan(value)]
-    found = [math.nan] * len(p)
-    for index, value in zip(there, holm([p[index] for index in there]) if there else [], strict=True):
-        found[index] = value
-    return found
 
 
 def _number(text: str) -> float:

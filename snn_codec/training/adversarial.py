@@ -10,18 +10,14 @@ x is a recording and x' what was decoded; all are averaged over discriminators (
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from snn_codec import settings as config
-from snn_codec.distortion import magnitudes, si_snr, stft_distance
+from snn_codec.metrics import batch_mel_distance, batch_si_snr, batch_stft_distance
 from snn_codec.models.discriminators import Judgement
-from snn_codec.models.mel import mel_filters
-
-BANDS = {512: 32, 1024: 64, 2048: 128}  # mel bands by window
 
 
 def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], loss: str) -> Tensor:
@@ -54,32 +50,13 @@ def _far(logits: Tensor, sign: int, loss: str) -> Tensor:
     return (logits - sign).square().mean()
 
 
-def mel_distance(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
-    """Mean absolute difference in dB of mel band power, of `[batch, samples]`, averaged over three windows.
-
-    Windows of 512, 1024, 2048 samples (Hann, hop half a window) with 32, 64, 128 bands; each bin is floored at
-    `distortion.FLOOR`.
-    """
-    total = estimate.new_zeros(())
-    for size, bands in BANDS.items():
-        bank = _bank(bands, size, sample_rate).to(estimate)
-        found, wanted = (magnitudes(audio, size).square() @ bank for audio in (estimate, target))
-        total = total + 10 * (found / wanted).log10().abs().mean()
-    return total / len(BANDS)
-
-
-@lru_cache
-def _bank(bands: int, size: int, sample_rate: int) -> Tensor:
-    return mel_filters(bands, size, sample_rate, sample_rate / 2).T.contiguous()
-
-
 def reconstruction_terms(estimate: Tensor, target: Tensor, sample_rate: int) -> dict[str, Tensor]:
     """Losses of audio `[batch, samples]` that need no discriminator, by name; all are to be minimised."""
     return {
-        "stft": stft_distance(estimate, target),
-        "mel": mel_distance(estimate, target, sample_rate),
+        "stft": batch_stft_distance(estimate, target),
+        "mel": batch_mel_distance(estimate, target, sample_rate),
         "waveform": (estimate - target).abs().mean(),
-        "si_snr": -si_snr(estimate, target).mean(),
+        "si_snr": -batch_si_snr(estimate, target).mean(),
     }
 
 

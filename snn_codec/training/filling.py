@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import decoders
+from snn_codec.metrics import batch_mel_distance, batch_stft_distance
 from snn_codec.models.mdct import octaves_of
-from snn_codec.training.adversarial import mel_distance
 from snn_codec.training.frozen import VALIDATION_COLUMNS, DecoderPhase
-from snn_codec.training.losses import stft_distance
 from snn_codec.training.phase import Row
 
 DRAW = 11  # what a step's random numbers are for
@@ -36,8 +35,8 @@ class FillingPhase(DecoderPhase):
         random = self.setup.random(step, DRAW, self.setup.fabric.global_rank)
         noise = random.standard_normal((len(batch), batch.shape[-1] // hop, hop), "float32")
         filled = self.optimisation.model(plain, octaves, torch.from_numpy(noise).to(batch.device))
-        stft = stft_distance(filled, batch)
-        mel = mel_distance(filled, batch, self.source.settings.sample_rate)
+        stft = batch_stft_distance(filled, batch)
+        mel = batch_mel_distance(filled, batch, self.source.settings.sample_rate)
         loss = self.settings.stft * stft + self.settings.mel * mel / 10
         self.setup.fabric.backward(loss)
         norm = self.optimisation.step(step)

@@ -20,8 +20,7 @@ from snn_codec import checkpoints, decoders
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.metrics import si_snr
-from snn_codec.training.adversarial import mel_distance
+from snn_codec.metrics import mel_distance, si_snr
 from snn_codec.training.optim import Optimisation
 from snn_codec.training.phase import Phase, Setup, Validation, spread_levels
 
@@ -114,7 +113,5 @@ def _scores(codec: Codec, clips: Sequence[np.ndarray]) -> tuple[float, float]:
     rate, scores = codec.settings.sample_rate, []
     for clip, level in zip(clips, spread_levels(codec.settings.levels, len(clips)), strict=True):
         decoded = codec.decode(codec.encode(clip, rate, level=level))
-        scale = max(float(np.sqrt(np.square(clip).mean())), 1e-9)
-        pair = (torch.from_numpy(np.asarray(x, np.float32) / scale)[None] for x in (decoded, clip))
-        scores.append((si_snr(decoded, clip), float(mel_distance(*pair, rate))))
+        scores.append((si_snr(decoded, clip), mel_distance(decoded, clip, rate)))
     return tuple(np.nanmean(scores, 0).tolist())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from snn_codec import settings as config
-from snn_codec.distortion import si_snr, stft_distance
+from snn_codec.metrics import batch_si_snr, batch_stft_distance
 from snn_codec.models.network import Output
 
 
@@ -16,9 +16,9 @@ def training_loss(output: Output, target: Tensor, weights: config.Loss) -> tuple
     """
     estimate = output.audio.float()
     terms = {
-        "stft": stft_distance(estimate, target),
+        "stft": batch_stft_distance(estimate, target),
         "waveform": (estimate - target).abs().mean(),
-        "si_snr": si_snr(estimate, target).mean(),
+        "si_snr": batch_si_snr(estimate, target).mean(),
         "residual": output.residual,
     }
     loss = (

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import decoders
-from snn_codec.distortion import stft_distance
+from snn_codec.metrics import batch_stft_distance
 from snn_codec.training.frozen import VALIDATION_COLUMNS, DecoderPhase
 from snn_codec.training.phase import Row
 
@@ -47,7 +47,7 @@ class SampledPhase(DecoderPhase):
         loss, terms = velocity, {"velocity": velocity}
         if self.settings.spectral:
             certainty = time if self.settings.kind == "flow" else 1 - time
-            distances = [stft_distance(x[None], y[None]) for x, y in zip(audio, batch, strict=True)]
+            distances = [batch_stft_distance(x[None], y[None]) for x, y in zip(audio, batch, strict=True)]
             terms["spectral"] = (certainty.square() * torch.stack(distances)).mean()
             loss = loss + self.settings.spectral * terms["spectral"]
         self.setup.fabric.backward(loss)

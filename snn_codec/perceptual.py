@@ -8,7 +8,6 @@ Zimtohrli, https://github.com/google/zimtohrli.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -25,7 +24,7 @@ def visqol(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     Raises:
         UserError: visqol-python is not installed.
     """
-    api = _visqol()
+    api = visqol_api()
     if not np.any(estimate) or not np.any(target):
         return float("nan")
     reference, degraded = (_at_48_khz(sound, sample_rate) for sound in (target, estimate))
@@ -38,7 +37,7 @@ def zimtohrli(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> flo
     Raises:
         UserError: zimtohrli is not installed.
     """
-    measure = _zimtohrli()
+    measure = zimtohrli_api()
     if not np.any(estimate) or not np.any(target):
         return float("nan")
     return float(
@@ -46,26 +45,13 @@ def zimtohrli(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> flo
     )
 
 
-PERCEPTUAL: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
-    "visqol": visqol,
-    "zimtohrli": zimtohrli,
-}
-
-
-def check(names: tuple[str, ...]) -> None:
-    """See that these measures can be taken.
+@lru_cache
+def visqol_api():  # noqa: ANN201
+    """ViSQOL, ready to measure.
 
     Raises:
-        UserError: There is no such measure, or its package is missing.
+        UserError: visqol-python is not installed.
     """
-    for name in names:
-        if name not in PERCEPTUAL:
-            raise UserError(f"--perceptual {name}: must be of {', '.join(PERCEPTUAL)}, with commas between")
-        {"visqol": _visqol, "zimtohrli": _zimtohrli}[name]()
-
-
-@lru_cache
-def _visqol():  # noqa: ANN202
     try:
         from visqol import VisqolApi
     except ImportError as error:
@@ -75,7 +61,12 @@ def _visqol():  # noqa: ANN202
     return api
 
 
-def _zimtohrli():  # noqa: ANN202
+def zimtohrli_api():  # noqa: ANN201
+    """Zimtohrli's function of two signals.
+
+    Raises:
+        UserError: zimtohrli is not installed.
+    """
     try:
         from zimtohrli import mos_from_signals
     except ImportError as error:
