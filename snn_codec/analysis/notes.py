@@ -8,7 +8,6 @@ sample. A key is a row of 88, from A0 (MIDI 21) to C8 (MIDI 108).
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -16,11 +15,10 @@ import numpy as np
 from scipy import fft
 
 from snn_codec import midi
-from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 
 KEYS, LOWEST = 88, 21
-SUSTAIN, DOWN = 64, 64  # the pedal's control number, and the value from which it holds the dampers up
+DOWN = 64  # the value of the pedal from which it holds the dampers up
 NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 
 
@@ -111,51 +109,19 @@ def read(path: str | os.PathLike) -> Score:
     Raises:
         UserError: Missing, not MIDI, or without notes.
     """
-    score = midi.score(path)
-    clock = _clock(score)
-    instruments = [instrument for instrument in score.instruments if not instrument.is_drum]
-    notes = sorted(
-        (clock(note.start), clock(note.end), note.pitch, note.velocity)
-        for instrument in instruments
-        for note in instrument.notes
-    )
-    if not notes:
-        raise UserError(f"{path}: holds no notes")
+    found = midi.played(path)
     presses, down = [], None
-    changes = sorted(
-        (clock(change.time), change.value)
-        for instrument in instruments
-        for change in instrument.control_changes
-        if change.number == SUSTAIN
-    )
-    for time, value in changes:
+    for time, value in found.pedal.tolist():
         if value >= DOWN and down is None:
             down = time
         elif value < DOWN and down is not None:
             presses.append((down, time))
             down = None
+    onset, offset, pitch, velocity = found.notes.T
     if down is not None:
-        presses.append((down, max(down, *(note[1] for note in notes))))
-    onset, offset, pitch, velocity = np.array(notes, np.int64).T
+        presses.append((down, max(down, int(offset.max()))))
     pedal = np.array(presses, np.int64).reshape(-1, 2)
-    return Score(onset, offset, pitch, velocity, pedal, score.resolution * 10**6)
-
-
-def _clock(score):  # noqa: ANN202
-    """From pretty_midi's seconds, which are rounded, back to ticks, and from those to exact units."""
-    changes, beats_per_minute = score.get_tempo_changes()
-    ticks = [score.time_to_tick(time) for time in changes]
-    beats = [round(6e7 / tempo) for tempo in beats_per_minute]  # microseconds, as the file holds them
-    starts = [0]
-    for place in range(1, len(ticks)):
-        starts.append(starts[-1] + (int(ticks[place]) - int(ticks[place - 1])) * beats[place - 1])
-
-    def exact(seconds: float) -> int:
-        tick = int(score.time_to_tick(seconds))
-        place = bisect_right(ticks, tick) - 1
-        return starts[place] + (tick - int(ticks[place])) * beats[place]
-
-    return exact
+    return Score(onset, offset, pitch, velocity, pedal, found.per_second)
 
 
 def _steps(times: np.ndarray, per_second: int, sample_rate: int, hop: int) -> np.ndarray:
