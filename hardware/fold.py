@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import nn
 
 from snn_codec.errors import UserError
 from snn_codec.hardware.layer import Layer, group_of
 from snn_codec.models.spiking import SpikingBottleneck
+from snn_codec.models.thermometer import Thermometer
 
 
 def fold(bottleneck: nn.Module) -> Layer:
@@ -17,6 +19,8 @@ def fold(bottleneck: nn.Module) -> Layer:
     Raises:
         UserError: The bottleneck has no neurons.
     """
+    if isinstance(bottleneck, Thermometer):
+        return _thermometer(bottleneck)
     if not isinstance(bottleneck, SpikingBottleneck):
         raise UserError(
             "this model's bottleneck has no spiking neurons, so there is nothing to put on hardware"
@@ -43,6 +47,15 @@ def fold(bottleneck: nn.Module) -> Layer:
         reset="none" if stateless else neuron.reset_mechanism,
         threshold=0.0 if stateless else threshold,
     )
+
+
+def _thermometer(bottleneck: Thermometer) -> Layer:
+    """A thermometer: one group, and one input for each unit."""
+    gain, shift = (_float64(part) for part in bottleneck.norm())
+    layout = bottleneck.layout
+    units = np.arange(layout.units)
+    weight = csr_array((layout.sign * gain, (units, layout.bin)), (layout.units, layout.bins))
+    return Layer(weight, shift, csr_array((layout.units, layout.units)))
 
 
 def _float64(tensor: torch.Tensor) -> np.ndarray:

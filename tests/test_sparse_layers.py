@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from test_mdct import codec, tones
 from test_quantise import features, random_layer
 
 from snn_codec.hardware import matrices, simulate
+from snn_codec.hardware.features import encode_with_features
+from snn_codec.hardware.fold import fold
 from snn_codec.hardware.layer import Layer
 from snn_codec.hardware.operations import operations
 from snn_codec.hardware.quantise import quantise
@@ -115,3 +118,13 @@ def test_helpers_for_both_forms():
     expected = dense * rows[:, None] * columns
     np.testing.assert_array_equal(matrices.scaled(dense, rows, columns), expected)
     np.testing.assert_array_equal(matrices.scaled(sparse, rows, columns).toarray(), expected)
+
+
+def test_a_thermometer_is_folded_to_what_its_codec_fires():
+    made, audio = codec(), tones(40 * 256)
+    events, (found,) = encode_with_features(made, [audio], 22050, level=8)
+    layer = fold(made.bottleneck)
+    assert layer.weight.nnz == made.settings.units and events.n_events > 100
+    np.testing.assert_array_equal(layer.spikes(found.astype(np.float64)), events.events)
+    integers = quantise(layer, np.maximum(1.2 * np.abs(found).max(1), 1.0))
+    assert f1(integers.spikes(integers.graded(found)), events.events) > 0.998
