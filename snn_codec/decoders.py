@@ -179,7 +179,7 @@ class Filler(Sampler):
         self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
     ) -> Tensor:
         noise = self.noise(first, inputs.shape[1], inputs)
-        return self.module(plain(inputs), octaves_of(self.part, level, inputs)[..., 0], noise)
+        return self.module(plain(inputs), inputs, octaves_of(self.part, level, inputs)[..., 0], noise)
 
 
 def _width(settings: Phase, codec: Network) -> int:

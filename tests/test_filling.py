@@ -11,6 +11,7 @@ from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.models.filling import FillingDecoder, _shares
+from snn_codec.models.lapped import mdct
 
 SETTINGS = config.Filling(block=32, bands=6, width=8, blocks=1)
 
@@ -34,7 +35,7 @@ def test_bands_share_every_bin_among_them():
 def test_untrained_it_leaves_the_plain_sound_as_it_is():
     module = FillingDecoder(256, RATE, SETTINGS)
     plain = torch.from_numpy(tones(20 * 256))[None]
-    filled = module(plain, torch.zeros(1, 1), torch.randn(1, 20, 256))
+    filled = module(plain, torch.zeros(1, 20, 64), torch.zeros(1, 1), torch.randn(1, 20, 256))
     assert (filled - plain).square().mean() < 1e-4
 
 
@@ -49,6 +50,17 @@ def test_the_same_events_give_the_same_sound_however_they_are_cut():
     with torch.no_grad():
         whole = made.active_decoder(inputs, 0, lambda x: made.synthesise(x, level), level)[0].numpy()
     assert np.allclose(chunked, whole * 10 ** ((150 - 160) / 20), atol=1e-4)
+
+
+def test_noise_stays_out_of_bins_that_have_events():
+    module = FillingDecoder(256, RATE, SETTINGS)
+    with torch.no_grad():
+        module.output.bias.view(3, -1).copy_(torch.tensor([[-16.0], [0.0], [-16.0]]))
+    read = torch.zeros(1, 20, 64)
+    read[..., 20:40] = 1.0
+    filled = module(torch.full((1, 20 * 256), 1e-3), read, torch.zeros(1, 1), torch.randn(1, 20, 256))
+    power = mdct(filled, 256).square().mean((0, 1))
+    assert power[24:36].mean() < 0.1 * power[44:64].mean()
 
 
 def test_the_seed_chooses_the_noise():
@@ -70,7 +82,7 @@ def test_a_batch_is_learned():
     for _ in range(30):
         spectra = [
             torch.stft(x, 256, window=torch.hann_window(256), return_complex=True).abs()
-            for x in (module(plain, torch.zeros(2, 1), noise), wanted)
+            for x in (module(plain, torch.zeros(2, 20, 64), torch.zeros(2, 1), noise), wanted)
         ]
         loss = torch.log(spectra[0] + 1e-2).sub(torch.log(spectra[1] + 1e-2)).abs().mean()
         optimiser.zero_grad()

@@ -7,8 +7,9 @@ energies of bands and the level, and gives each band of each block three gains,
     y = g p + g_n n / |n|_b + g_h h / |h|_b
 
 for the plain sound p, for noise n, and for harmonics h, the plain sound after half-wave rectification; |.|_b is the RMS
-over a band. Noise depends on the seed and the step alone, so that the same events give the same sound however they are
-cut. The network sees half a step of a codec with blocks of 2048 samples, and one forward pass is all.
+over a band. Noise has nothing in the bins of the codec's transform that have events, so that it stays between the
+partials that are coded. It depends on the seed and the step alone, so that the same events give the same sound however
+they are cut. The network sees half a step of a codec with blocks of 2048 samples, and one forward pass is all.
 
 Departs: the paper's decoders invent the whole waveform.
 """
@@ -53,21 +54,24 @@ class FillingDecoder(nn.Module):
         with torch.no_grad():
             self.output.bias.view(3, -1).copy_(torch.tensor([[0.0], [QUIET], [QUIET]]))
 
-    def forward(self, plain: Tensor, octaves: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, plain: Tensor, read: Tensor, octaves: Tensor, noise: Tensor) -> Tensor:
         """Fill in a sound.
 
         Args:
             plain: `[batch, step * hop]`, of the loudness that codecs see.
+            read: What the codec's bottleneck read out, `[batch, step, bin]`; 0 where there are no events.
             octaves: Binary logarithm of the quantiser's step, `[batch, 1 or step]`.
             noise: Normal numbers `[batch, step, hop]`.
         """
         with torch.autocast(plain.device.type, enabled=False):
-            return self._filled(plain.float(), octaves.float(), noise.float())
+            coded = functional.pad(read != 0, (0, self.hop - read.shape[-1]))
+            noise = inverse_mdct(noise.float() * ~coded)
+            return self._filled(plain.float(), octaves.float(), noise)
 
     def _filled(self, plain: Tensor, octaves: Tensor, noise: Tensor) -> Tensor:
         own = mdct(plain, self.block)
         harmonics = mdct(functional.relu(plain), self.block)
-        noise = noise.reshape(own.shape)
+        noise = mdct(noise, self.block)
         loud = [torch.log2(self._rms(part)) for part in (own, harmonics)]
         steps = octaves.expand(-1, plain.shape[-1] // self.hop).repeat_interleave(self.hop // self.block, 1)
         x = self.inputs(torch.cat([*loud, steps[..., None]], -1).transpose(1, 2))

@@ -232,11 +232,12 @@ class Filling(Phase):
 
     kind: Literal["filling"] = "filling"
     block: int = setting(256, "samples of a block", least=2)
-    bands: int = setting(28, "bands that have gains", least=2)
+    bands: int = setting(36, "bands that have gains", least=2)
     width: int = setting(96, "size of the network's features", least=1)
     blocks: int = setting(3, "blocks of the network", least=0)
     stft: float = setting(1.0, "weight of the STFT distance", least=0)
-    mel: float = setting(0.3, "weight of the mel distance", least=0)
+    mel: float = setting(0.5, "weight of the mel distance", least=0)
+    si_snr: float = setting(0.1, "weight of the negative SI-SNR", least=0)
     margin_db: float = setting(6.0, "SI-SNR that the best decoder may lose", least=0)
 
 
