@@ -22,7 +22,7 @@ def sound():
     return audio.read(RECORDING)[0]
 
 
-@pytest.fixture(scope="module", params=["sparse", "mu-sparse", "rvq"])
+@pytest.fixture(scope="module", params=["sparse", "mu-sparse", "rvq", "wide"])
 def model(request):
     if request.param == "rvq":
         pytest.importorskip("vector_quantize_pytorch")
@@ -92,3 +92,21 @@ def test_a_quality_is_held(mu):
         held = si_snr(decoded[start : start + size], sound[start : start + size]) >= 6
         assert held or number in found.unreached
     assert (found.events.levels == UNREACHED).sum() == len(found.unreached) < found.events.n_chunks
+
+
+def test_wide_says_more_than_free_in_fewer_bytes(sound):
+    """At the same true rate, and with a third of it."""
+    free, wide = Codec.load("free"), Codec.load("wide")
+    events = free.encode(sound, 22050)
+    rate, quality = rate_control.kbps(free, events), si_snr(free.decode(events), sound)
+    found = rate_control.at_rate(wide, lambda: [sound], 22050, rate)
+    assert si_snr(wide.decode(found.events), sound) > quality + 7
+    third = rate_control.at_rate(wide, lambda: [sound], 22050, rate / 3)
+    assert si_snr(wide.decode(third.events), sound) > quality
+
+
+def test_wide_is_a_thermometer_of_few_events(sound):
+    wide = Codec.load("wide")
+    events = wide.encode(sound, 22050, level=14)
+    assert events.density < 0.002 and events.events_per_second < 800
+    assert wide.bottleneck.layout.magnitudes(events.window(0, 64)) is not None
