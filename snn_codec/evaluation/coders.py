@@ -50,7 +50,8 @@ class ModelCoder:
     def __init__(self, codec: Codec, name: str = "", level: int | None = None, search: int = 0):
         self.codec, self.name, self.level = codec, name or codec.fingerprint, level
         self.search = search
-        self.sample_rate, self.length = codec.settings.sample_rate, CHUNK_STEPS * codec.settings.hop
+        grid = codec.settings
+        self.sample_rate, self.length = grid.sample_rate, grid.chunk_steps * grid.hop
         # the entropy model says how many bytes there are
         entropy_model = codec.entropy_model.fingerprint if codec.entropy_model else "none"
         self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level}")
