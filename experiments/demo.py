@@ -15,6 +15,7 @@ from snn_codec import audio, midi, plots
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.files import make_folder
 from snn_codec.metrics import si_snr
 from snn_codec.storage import spk
 
@@ -36,7 +37,7 @@ def main() -> int:
 def run(model: str, output: Path) -> None:
     (source,) = RECORDING.glob("*.flac")
     (score,) = RECORDING.glob("*.mid")
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     codec = Codec.load(model)
     sound, rate = audio.read(source)
 

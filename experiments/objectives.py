@@ -18,7 +18,7 @@ from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.summary import Row
-from snn_codec.files import replacing
+from snn_codec.files import make_folder, replacing
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
 from snn_codec.stats import RESAMPLES
 
@@ -124,7 +124,7 @@ def draw(
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#e3e7eb", linewidth=0.6)
     axis.legend(frameon=False, loc="lower right")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     with replacing(output, force=True) as temporary:
         figure.savefig(temporary, dpi=160)
     plt.close(figure)

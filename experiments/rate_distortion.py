@@ -21,6 +21,7 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import figures, results
 from snn_codec.evaluation.command import Data
 from snn_codec.evaluation.summary import Row, summary
+from snn_codec.files import make_folder
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
 
@@ -78,7 +79,7 @@ def draw(options: argparse.Namespace) -> int:
         return 0
     if options.guarantee is not None:
         found += guaranteed(found, options.guarantee)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output.parent)
     figures.rate_distortion(
         options.output, found, measure=options.measure, paper=not options.no_paper, force=True
     )

@@ -17,7 +17,7 @@ from snn_codec import costs, plots
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
-from snn_codec.files import replacing
+from snn_codec.files import make_folder, replacing
 from snn_codec.storage import entropy, formats
 
 UNITS, STEPS, STEP_RATE = 80, CHUNK_STEPS, 22050 / 512
@@ -34,7 +34,7 @@ def main() -> int:
         parser.error("--matrices must be at least 1")
     try:
         rows = measured(options.matrices)
-        options.output.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(options.output.parent)
         draw(options.output, rows)
     except UserError as error:
         return fatal(error)

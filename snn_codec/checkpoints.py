@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from snn_codec import pretrained
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
+from snn_codec.files import make_folder, replacing
 from snn_codec.settings import Model, Phase, from_dict, to_dict
 
 FOLDERS = tuple(map(Path, pretrained.__path__))
@@ -203,10 +203,7 @@ class Checkpoint:
         from snn_codec.storage.entropy_model import FILE_NAME
         from snn_codec.weights import digest, pack, unpack
 
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be made ({error.strerror})") from error
+        make_folder(self.folder)
         tensors = pack(state, weights)
         content = {"fingerprint": digest(identity(settings), unpack(tensors)), "model": to_dict(settings)}
         with replacing(self.folder / "model.safetensors", force=force) as temporary:

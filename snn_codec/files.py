@@ -52,7 +52,7 @@ def make_folder(path: str | os.PathLike) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise UserError(f"{path}: is a file; give a folder") from error
+        raise UserError(f"{path}: cannot be made, it is a file; give a folder") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be made ({error.strerror}); choose another folder") from error
     return path

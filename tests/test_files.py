@@ -144,7 +144,7 @@ def test_other_errors_of_the_block_are_its_own(tmp_path):
 def test_a_folder_is_made_with_those_above_it(tmp_path):
     assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b" == make_folder(tmp_path / "a" / "b")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UserError, match="file: is a file; give a folder"):
+    with pytest.raises(UserError, match="file: cannot be made, it is a file; give a folder"):
         make_folder(tmp_path / "file")
     with pytest.raises(UserError, match="c: cannot be made"):
         make_folder(tmp_path / "file" / "c")

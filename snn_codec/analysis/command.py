@@ -19,7 +19,7 @@ from snn_codec.analysis.study import Study, study
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import below, check_writable, replacing
+from snn_codec.files import below, check_writable, make_folder, replacing
 from snn_codec.stats import bootstrap
 from snn_codec.storage import event_files, h5
 
@@ -155,9 +155,7 @@ def _files(
     output: Path, items: Sequence[Item], codecs: Sequence[tuple[str, Codec]], options: Options
 ) -> dict[tuple[Item, int], Path]:
     """Make the folder, see that all files can be written, and give those of the pages by recording and model."""
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file; give a folder")
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     pages = {}
     for item in items[: options.pages]:
         for number, (name, _) in enumerate(codecs):

@@ -13,6 +13,7 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.command import Data, evaluation
+from snn_codec.files import make_folder
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Ranks
 
@@ -33,12 +34,7 @@ def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str,
     if not ranks.broadcast(kept is not None):
         kept = evaluation(coder, data, ranks)
         if kept is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(
-                    f"{folder}: cannot be made ({error.strerror}); give another folder"
-                ) from error
+            make_folder(folder)
             results.write(path, kept, force=True)
     return kept | {"model": coder.name} if kept is not None and ranks.is_main else None
 

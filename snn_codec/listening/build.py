@@ -21,6 +21,7 @@ import numpy as np
 
 from snn_codec import audio
 from snn_codec.errors import UserError
+from snn_codec.files import make_folder
 from snn_codec.listening import conditions, keys, pages, signals
 from snn_codec.listening.conditions import Item
 from snn_codec.listening.keys import DEGRADED, LOW_ANCHOR, MID_ANCHOR, REFERENCE
@@ -72,8 +73,8 @@ def build(
         for condition, version in made.items()
     }
     key = keys.new(output.name, described, known)
+    make_folder(output.parent)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".listen.") as temporary:
             test = Path(temporary) / "test"
             _write(test, key, versions)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
+from snn_codec.files import make_folder, replacing
 from snn_codec.listening import statistics
 from snn_codec.listening.keys import BUILT_IN, MID_ANCHOR, REFERENCE
 from snn_codec.listening.results import Ratings
@@ -154,10 +154,7 @@ def write(report: dict[str, Any], folder: Path, *, force: bool = False) -> None:
         UserError: matplotlib is missing, or a file exists (without `force`) or cannot be written.
     """
     pyplot()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    make_folder(folder)
     for name, content in (("report.md", text(report)), ("report.json", _json(report))):
         with replacing(folder / name, force=force) as temporary:
             temporary.write_text(content, encoding="utf-8")

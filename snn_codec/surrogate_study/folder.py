@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
+from snn_codec.files import make_folder, replacing
 from snn_codec.surrogate_study.grid import Cell, Study
 from snn_codec.training.run_folder import differences
 
@@ -55,11 +55,7 @@ def make(root: Path) -> None:
     Raises:
         UserError: It cannot be made, or holds something else.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        there = {path.name for path in root.iterdir()}
-    except OSError as error:
-        raise UserError(f"{root}: cannot be made ({error.strerror}); choose another folder") from error
+    there = {path.name for path in make_folder(root).iterdir()}
     if there - {"lock"} and "study.json" not in there:
         raise UserError(f"{root}: is not empty and holds no study; give another folder")
 

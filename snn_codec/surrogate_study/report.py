@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
+from snn_codec.files import make_folder, replacing
 from snn_codec.surrogate_study import figures
 from snn_codec.surrogate_study.grid import Study, split_choice
 from snn_codec.surrogate_study.results import MEASURES, Results
@@ -26,7 +26,7 @@ def write(study: Study, results: Results, folder: Path, asked: str | None = None
     """
     if not results.summary:
         raise UserError(f"{folder.parent}: no run is finished; there is nothing to report")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     flat = [
         {
             key if part is None else f"{key}_{part}": value if part is None else value[part]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snn_codec import settings as config
-from snn_codec.files import exclusive, replacing
+from snn_codec.files import exclusive, make_folder, replacing
 from snn_codec.models import surrogates
 from snn_codec.surrogate_study.folder import ended_well, make, result, write
 from snn_codec.surrogate_study.grid import Cell, Study, split_choice
@@ -115,8 +115,7 @@ class _Runner:
                 self.running[cell] = self._process(cell)
 
     def _process(self, cell: Cell) -> subprocess.Popen:
-        folder = cell.folder(self.root).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(cell.folder(self.root).resolve())
         best = Cell("free", cell.choice, cell.seed).folder(self.root).resolve() / "best"
         text = {
             "config": config.to_dict(self.study.config(cell)),

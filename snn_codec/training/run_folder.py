@@ -15,7 +15,7 @@ from typing import Any
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.files import exclusive, replacing
+from snn_codec.files import exclusive, make_folder, replacing
 
 # What may be changed when a run is resumed: how long it is, how often it is looked at.
 ADJUSTABLE = ("training.steps", "training.validate_every", "training.checkpoint_minutes")
@@ -115,10 +115,7 @@ def opened(run: Run) -> Iterator[None]:
         _check_exists(run)
     elif run.config_file.exists() and not run.force:
         raise UserError(f"{run.folder}: holds a run already; use --resume, --force or another folder")
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{run.folder}: cannot be made ({error.strerror})") from error
+    make_folder(run.folder)
     lock = run.folder / "lock"
     try:
         with exclusive(lock):
