@@ -54,17 +54,17 @@ class BlockDecoder(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Thermometer(settings.Bottleneck):
+class Ladder(settings.Bottleneck):
     """Each feature drives two units of each sign, at rising thresholds in steps that the level scales."""
 
-    bottleneck_network = "test_network:ThermometerNetwork"
+    bottleneck_network = "test_network:LadderNetwork"
     takes_level = True
 
-    kind: Literal["thermometer"] = "thermometer"
+    kind: Literal["ladder"] = "ladder"
     step: float = settings.setting(0.05, "threshold of the first unit at level 0", above=0)
 
 
-class ThermometerNetwork(nn.Module):
+class LadderNetwork(nn.Module):
     def __init__(self, width, units, part):
         super().__init__()
         assert units == 4 * width
@@ -108,14 +108,14 @@ class Direct(settings.Decoder):
 class DirectDecoder(nn.Module):
     def __init__(self, step):
         super().__init__()
-        self.read = ThermometerNetwork(1, 4, Thermometer(step=step))
+        self.read = LadderNetwork(1, 4, Ladder(step=step))
 
     def forward(self, spikes, level):
         return self.read.decode(spikes, level).flatten(1)
 
 
 def model(**changes):
-    given = {"encoder": Block(gain=2.0), "bottleneck": Thermometer(step=0.4), "decoder": Block(gain=2.0)}
+    given = {"encoder": Block(gain=2.0), "bottleneck": Ladder(step=0.4), "decoder": Block(gain=2.0)}
     return settings.Model(
         hop=HOP, units=4 * HOP, chunk_steps=32, margin_steps=4, levels=32, **(given | changes)
     )
@@ -168,13 +168,13 @@ def test_spikes_at_several_levels_are_those_of_each(codec):
 def test_parts_say_what_they_need_of_the_model():
     with pytest.raises(UserError, match="width of the hop, 32, not 64"):
         dataclasses.replace(model(), hop=32)
-    with pytest.raises(UserError, match="Thermometer.step: must be above 0"):
-        Thermometer(step=0)
-    names = {"model.bottleneck.step": "thermometer", "model.encoder.gain": "block"}
+    with pytest.raises(UserError, match="Ladder.step: must be above 0"):
+        Ladder(step=0)
+    names = {"model.bottleneck.step": "ladder", "model.encoder.gain": "block"}
     listed = {row.key: row.kind for row in settings.list_settings()}
     assert names.items() <= listed.items()
-    changes = ["model.bottleneck.kind=thermometer", "model.bottleneck.step=0.3"]
-    assert settings.load("cpu-free", changes).model.bottleneck == Thermometer(step=0.3)
+    changes = ["model.bottleneck.kind=ladder", "model.bottleneck.step=0.3"]
+    assert settings.load("cpu-free", changes).model.bottleneck == Ladder(step=0.3)
 
 
 def test_an_embedding_is_there_for_parts_that_take_no_level():

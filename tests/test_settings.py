@@ -153,7 +153,7 @@ def test_a_new_field_at_its_default_changes_no_fingerprint():
     class Spectral(config.Spectral):
         shimmer: int = config.setting(0, "another")
 
-    config.Encoder.kinds["spectral"] = config.Decoder.kinds["spectral"] = config.Spectral  # as they were
+    assert config.Encoder.kinds["spectral"] is config.Spectral  # a variant takes nobody's place
     newer = Model(encoder=Spectral(), decoder=Spectral())
     assert config.identity(newer) == SHIPPED
     changed = config.identity(Model(sparkle=0.5, encoder=Spectral(shimmer=1)))
@@ -172,3 +172,10 @@ def test_json_files_that_do_not_fit_say_why(tmp_path, text, words):
 def test_unknown_presets_name_the_known():
     with pytest.raises(UserError, match="cpu-free"):
         config.load("cpu-freee")
+
+
+def test_a_kind_that_is_taken_is_refused():
+    with pytest.raises(ValueError, match="the kind 'spiking' of .* already"):
+
+        class Other(config.Bottleneck):
+            kind: str = "spiking"

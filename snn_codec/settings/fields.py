@@ -48,7 +48,8 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        for name, (hint, bounds) in rules(type(self)).items():
+        cls: type = type(self)
+        for name, (hint, bounds) in rules(cls).items():
             value = checked(hint, getattr(self, name), f"{type(self).__name__}.{name}", bounds)
             object.__setattr__(self, name, value)
         self.check()
@@ -73,7 +74,7 @@ class Part(Settings):
         kinds: Of a role, its kinds by name.
     """
 
-    kinds: ClassVar[dict[str, type]]
+    kinds: ClassVar[dict[str, Any]]
     kind: str
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -81,9 +82,12 @@ class Part(Settings):
         if not hasattr(cls, "kind"):
             cls.kinds = {}
             return
+        if "kind" not in vars(cls):  # a variant of a kind, which stands for it under its name
+            return
         for role in cls.__mro__:
-            if "kinds" in vars(role):
-                role.kinds[cls.kind] = cls
+            kinds = vars(role).get("kinds")
+            if kinds is not None and kinds.setdefault(cls.kind, cls) is not cls:
+                raise ValueError(f"the kind {cls.kind!r} of {role.__name__} is {kinds[cls.kind]} already")
 
 
 def imported(path: str) -> Any:
