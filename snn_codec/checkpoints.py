@@ -11,6 +11,7 @@ What is in one can be asked without torch; only weights need it. Nothing is ever
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,12 +20,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from snn_codec import pretrained
 from snn_codec.errors import UserError
 from snn_codec.files import make_folder, replacing
 from snn_codec.settings import Model, Phase, from_dict, to_dict
 
-FOLDERS = tuple(map(Path, pretrained.__path__))
+FOLDERS = tuple(map(Path, importlib.import_module("snn_codec.pretrained").__path__))
 DEFAULT = "free"
 PLAIN = "plain"  # the codec's own decoder
 DAMAGED = "get the checkpoint again"

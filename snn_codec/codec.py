@@ -184,10 +184,10 @@ class Codec(Network):
             spikes = events.window(span.first, span.last)[None].astype(np.float32)
             codes = np.repeat(events.levels, grid.chunk_steps)[None, span.first : span.last]
             with torch.inference_mode(), self.evaluating():
-                audio = self._sound(
+                sound = self._sound(
                     torch.from_numpy(spikes).to(self.device), self.level_tensor(codes), span.first
                 )
-            audio = audio[0].float().cpu().numpy()
+            audio = sound[0].float().cpu().numpy()
             begin, end = span.start * hop, min(span.stop * hop, events.n_samples)
             gain = loudness.gain(events.loudness, grid.chunk_steps * hop, begin, end)
             chunk = audio[begin - span.first * hop : end - span.first * hop]

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from snn_codec.models.flow import FlowDecoder
 from snn_codec.models.mdct import octaves_of
 from snn_codec.models.network import Network, level_of
 from snn_codec.models.samplers import step_noise
-from snn_codec.settings import Mdct, ModelPart, Phase, to_dict
+from snn_codec.settings import Mdct, Phase, to_dict
 from snn_codec.settings.fields import imported
 from snn_codec.weights import digest
 
@@ -64,8 +65,9 @@ class Decoder:
 
     fade_steps = 0
 
-    def __init__(self, settings: Phase, module: nn.Module, part: ModelPart, sampling: Sampling | None = None):
-        self.settings, self.module, self.part = settings, module, part
+    def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
+        self.settings, self.part = settings, part
+        self.module: Any = module
         self.sampling = sampling or Sampling()
 
     @staticmethod
@@ -132,7 +134,7 @@ class FlowSampler(Sampler):
     """Flow matching on the plain decoder's magnitudes (`snn_codec.models.flow`)."""
 
     @staticmethod
-    def build(settings: Phase, codec: Network) -> nn.Module:
+    def build(settings: Any, codec: Network) -> nn.Module:
         return FlowDecoder(codec.settings.hop, _width(settings, codec), settings, codec.settings.sample_rate)
 
     def __call__(
@@ -147,7 +149,7 @@ class DiffusionSampler(Sampler):
     """The paper's diffusion decoder, a U-Net on the waveform (`snn_codec.models.diffusion`)."""
 
     @staticmethod
-    def build(settings: Phase, codec: Network) -> nn.Module:
+    def build(settings: Any, codec: Network) -> nn.Module:
         return DiffusionDecoder(codec.settings.hop, _width(settings, codec), settings)
 
     def __call__(
@@ -167,7 +169,7 @@ class Filler(Sampler):
     fade_steps = 0
 
     @staticmethod
-    def build(settings: Phase, codec: Network) -> nn.Module:
+    def build(settings: Any, codec: Network) -> nn.Module:
         part = codec.settings.decoder
         if not isinstance(part, Mdct):
             raise UserError(

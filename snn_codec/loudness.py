@@ -21,7 +21,7 @@ def measure(audio: np.ndarray, hop: int) -> int:
     """
     samples = np.zeros(-(-len(audio) // hop) * hop)
     samples[: len(audio)] = audio
-    power = np.square(samples).reshape(-1, hop).mean(1).max()
+    power = np.max(np.square(samples).reshape(-1, hop).mean(1))
     if power <= 10 ** (FLOOR_DB / 10):
         return 0
     return int(np.clip(np.rint(10 * np.log10(power) / STEP_DB) - FLOOR_DB, 0, 255))

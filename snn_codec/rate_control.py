@@ -189,10 +189,12 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
         with torch.inference_mode():  # or autograd would keep the encoder's graph
             spikes_at = codec.spikes_at(audio)
         good = partial(_good, codec, spikes_at, window, target, samples, min_si_snr)
-        if (
-            codec.settings.encoder.takes_level
-        ):  # it scales a quantiser's step: a higher level is worse, and cheaper
-            yield _highest(lambda code, good=good: bool(good([code], measured=False)), top)
+        if codec.settings.encoder.takes_level:
+            # it scales a quantiser's step: a higher level is worse, and cheaper
+            def enough(code: int, good: Callable[..., dict[int, int]] = good) -> bool:
+                return bool(good([code], measured=False))
+
+            yield _highest(enough, top)
             continue
         found = good(range(0, top + 1, LEVEL_PARTS))
         if found:  # then between the highest of these levels and the next

@@ -136,8 +136,9 @@ class Search:
     def _prices(self, spikes: Tensor) -> Tensor:
         """What an event more costs in each cell `[unit, step]`, as a share of the cost of all."""
         events = (spikes > 0.5).cpu().numpy()
-        if hasattr(self.entropy_model, "probabilities"):
-            p = self.entropy_model.probabilities(events)
+        probabilities = getattr(self.entropy_model, "probabilities", None)
+        if probabilities is not None:
+            p = probabilities(events)
         else:
             counts = events.sum(1, keepdims=True) + 0.5
             p = np.broadcast_to(counts / (events.shape[1] + 1), events.shape)

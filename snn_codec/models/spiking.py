@@ -99,7 +99,8 @@ class SpikingBottleneck(nn.Module):
         """As `encode`, and the neurons' membrane minus threshold, `[batch, unit, step]`."""
         drive = nn.functional.linear(features, self.encode_weight)
         lateral = self.lateral_weight()
-        spikes, membranes = [], []
+        spikes: list[Tensor] = []
+        membranes: list[Tensor] = []
         for k, norm in enumerate(self.norms):
             group = slice(k * self.group_size, (k + 1) * self.group_size)
             current = drive[..., group]

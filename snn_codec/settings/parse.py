@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from snn_codec.errors import UserError
 from snn_codec.settings.fields import Part, Settings, checked, described, keys, rules
@@ -136,15 +136,15 @@ def settings_table() -> str:
     )
 
 
-def _is_nested(hint: Any) -> bool:
+def _is_nested(hint: Any) -> TypeGuard[type[Settings]]:
     return isinstance(hint, type) and issubclass(hint, Settings)
 
 
-def _is_role(hint: Any) -> bool:
+def _is_role(hint: Any) -> TypeGuard[type[Part]]:
     return _is_nested(hint) and issubclass(hint, Part) and not hasattr(hint, "kind")
 
 
-def _kind(role: type, kind: Any, where: str) -> type:
+def _kind(role: type[Part], kind: Any, where: str) -> type:
     if not isinstance(kind, str) or kind not in role.kinds:
         raise UserError(f"{where}: must be one of {', '.join(role.kinds)}, not {kind!r}")
     return role.kinds[kind]
@@ -156,7 +156,9 @@ def _apply(data: dict[str, Any], setting: str) -> None:
     if not equals:
         raise UserError(f"--set {setting}: write it as key=value, as in training.steps=100")
     *path, last = key.split(".")
-    cls, role, place = Config, None, data
+    cls: type = Config
+    role: type[Part] | None = None
+    place: Any = data
     for part in path:
         name = keys(cls).get(part, part)
         hint, _ = rules(cls).get(name, (None, None))
