@@ -9,11 +9,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from snn_codec.hardware.encoder import FULL_SCALE, IntegerEncoder
 from snn_codec.hardware.integers import UNITY, IntegerLayer
 from snn_codec.hardware.layer import Layer, delays
 from snn_codec.hardware.matrices import Weights
 
 Description = dict[str, np.ndarray]
+
+
+def encoder_description(encoder: IntegerEncoder) -> Description:
+    """All that Lava needs to know of an encoder of audio: its neurons, and the transform in front."""
+    transform = encoder.transform
+    facts = description(encoder.neurons)
+    facts |= {
+        "latency": facts["latency"] + 1,
+        "frame": transform.synapses[0].weight.shape[1],
+        "offset": transform.offset,
+        "shift": transform.shift,
+        "largest": FULL_SCALE,
+        **_synapses("transform", [(2 * synapse.weight, synapse.exponent) for synapse in transform.synapses]),
+    }
+    return {name: np.asarray(value) for name, value in facts.items()}
 
 
 def latency(groups: int) -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.hardware.description import description, latency
+from snn_codec.hardware.description import description, encoder_description
+from snn_codec.hardware.encoder import IntegerEncoder, split
 from snn_codec.hardware.integers import IntegerLayer
 from snn_codec.hardware.layer import Layer
 from snn_codec.hardware.supervise import run_worker
@@ -53,7 +54,7 @@ def lava_python(given: str | os.PathLike | None = None) -> str:
 
 
 def in_lava(
-    layer: Layer | IntegerLayer,
+    layer: Layer | IntegerLayer | IntegerEncoder,
     runs: Sequence[np.ndarray],
     *,
     net: str | os.PathLike | None = None,
@@ -64,8 +65,9 @@ def in_lava(
     """Spikes of a layer as Lava's `floating_pt` or `fixed_pt` models make them.
 
     Args:
-        layer: A `Layer` for floating point, an `IntegerLayer` for fixed point.
-        runs: Inputs `[width, steps]`, features or graded integers; the neurons start each from rest.
+        layer: A `Layer` for floating point, an `IntegerLayer` for fixed point; or an `IntegerEncoder`.
+        runs: Inputs `[width, steps]`: features, graded integers, or for an encoder frames of 16-bit audio. The neurons
+            start each from rest.
         net: A file of `snn_codec.hardware.netx` that holds the layer, for lava-dl to build the network from.
         python: As in `lava_python`.
         timeout: Seconds that the worker may take; by default far more than it needs.
@@ -78,10 +80,13 @@ def in_lava(
         UserError: There is no Lava, or the worker failed, died, or took too long.
     """
     python = lava_python(python)
-    late = latency(layer.groups)
     steps = [run.shape[1] for run in runs]
-    dtype = np.dtype(np.int32 if isinstance(layer, IntegerLayer) else np.float64)
-    arrays = description(layer) | {"runs": np.array(steps), "dtype": np.array(dtype.str)}
+    if isinstance(layer, IntegerEncoder):
+        arrays, rows = encoder_description(layer), [part for run in runs for part in split(run)]
+    else:
+        arrays, rows = description(layer), list(runs)
+    dtype = np.dtype(np.float64 if isinstance(layer, Layer) else np.int32)
+    arrays |= {"runs": np.array(steps), "dtype": np.array(dtype.str)}
     if net is not None:
         arrays["net"] = np.array(os.path.abspath(net))
     timeout = SECONDS_TO_START + SECONDS_A_STEP * sum(steps) if timeout is None else timeout
@@ -91,14 +96,14 @@ def in_lava(
         tempfile.TemporaryFile() as sink,
     ):
         np.savez(what, **arrays)
-        for run in runs:
-            np.ascontiguousarray(run.T, dtype).tofile(source)
+        for part in rows:
+            np.ascontiguousarray(part.T, dtype).tofile(source)
         for file in (what, source):
             file.flush()
             file.seek(0)
         descriptors = [file.fileno() for file in (what, source, sink)]
         run_worker([python, str(WORKER), *map(str, descriptors)], python, timeout, progress, descriptors)
-        return _spikes(sink, steps, late, len(arrays["bias_mant"]))
+        return _spikes(sink, steps, int(arrays["latency"]), len(arrays["bias_mant"]))
 
 
 def _spikes(sink, steps: list[int], late: int, units: int) -> list[np.ndarray]:

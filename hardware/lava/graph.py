@@ -5,9 +5,9 @@ import os
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
-from lava.proc.dense.process import DelayDense
+from lava.proc.dense.process import DelayDense, Dense
 from processes.files import FileSink, FileSource
-from processes.neurons import Bottleneck
+from processes.neurons import Bottleneck, Graded
 
 SLAB = 256  # steps between two reports
 
@@ -27,11 +27,12 @@ def simulate(layer, source, sink, progress):
             network = Bottleneck(description=description)
             network.s_out.connect(writer.s_in)
             entry = network.s_in
-        reader = FileSource(
-            descriptor=source, dtype=str(description["dtype"]), width=width, first=first, rows=rows,
-            zeros=entry.shape[0] - width,
-        )  # fmt: skip
-        reader.s_out.connect(entry)
+        file = {"descriptor": source, "dtype": str(description["dtype"]), "rows": rows}
+        if "transforms" in description:
+            transform(description, file | {"first": 2 * first}, entry)
+        else:
+            zeros = entry.shape[0] - width
+            FileSource(**file, width=width, first=first, zeros=zeros).s_out.connect(entry)
         steps = rows + latency
         for start in range(0, steps, SLAB):
             count = min(SLAB, steps - start)
@@ -39,6 +40,25 @@ def simulate(layer, source, sink, progress):
             progress(done + start + count)
         network.stop()
         first, done = first + rows, done + steps
+
+
+def transform(description, file, entry):
+    """Audio from two sources, of its high and low bytes, through four synapses to graded features."""
+    features = Graded(
+        offset=description["offset"], shift=description["shift"], largest=int(description["largest"])
+    )
+    features.s_out.connect(entry)
+    width, rows = int(description["frame"]), file["rows"]
+    for part, first in enumerate((file["first"], file["first"] + rows)):
+        reader = FileSource(**(file | {"first": first}), width=width)
+        for number in (2 * part, 2 * part + 1):
+            synapse = Dense(
+                weights=description[f"transform{number}_weight"],
+                weight_exp=int(description[f"transform{number}_exponent"]),
+                num_message_bits=16,
+            )
+            reader.s_out.connect(synapse.s_in)
+            synapse.a_out.connect(features.a_in)
 
 
 def netx(description, writer):

@@ -94,6 +94,31 @@ class IntegerLeaky(_Leaky):
         return np.clip(v, 1 - 2**23, 2**23 - 1)
 
 
+class Graded(AbstractProcess):
+    """What arrives, as a graded spike: `clip((a + offset) >> shift)` to +-`largest`; in fixed point only."""
+
+    def __init__(self, *, offset, shift, largest, **settings):
+        super().__init__(largest=largest, **settings)
+        self.a_in = InPort(shape=offset.shape)
+        self.s_out = OutPort(shape=offset.shape)
+        self.offset = Var(shape=offset.shape, init=offset)
+        self.shift = Var(shape=offset.shape, init=shift)
+
+
+@implements(proc=Graded, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerGraded(PyLoihiProcessModel):
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    offset: np.ndarray = LavaPyType(np.ndarray, np.int64)
+    shift: np.ndarray = LavaPyType(np.ndarray, np.int64)
+
+    def run_spk(self):
+        largest = self.proc_params["largest"]
+        self.s_out.send(np.clip((self.a_in.recv() + self.offset) >> self.shift, -largest, largest))
+
+
 class Bottleneck(AbstractProcess):
     """The spiking bottleneck: graded features in, spikes out.
 
