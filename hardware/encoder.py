@@ -2,7 +2,7 @@
 
 A lapped transform, followed by one layer of spiking neurons, needs no other network: audio goes in, events come out.
 
-    q = rint(x 32767) = 256 h + l                audio as two messages of 8 bits
+    q = rint(x / peak 32767) = 256 h + l         audio as two messages of 8 bits
     a = sum of four synapses of 8 bits           (high and low weights) x (h and l), each rounded down
     feature = clip((a + offset) >> shift)        16 bits; every feature has a shift of its own
 
@@ -27,6 +27,7 @@ from snn_codec.hardware.quantise import quantise
 
 FULL_SCALE = 2**15 - 1  # of audio and of features
 WEIGHT = 2**14 - 1  # of both parts together
+PEAK = 8.0  # of normalised audio, whose loudest step has an RMS of 1
 LARGEST_A = 2**23 - 1
 
 
@@ -69,15 +70,16 @@ class IntegerEncoder:
 
 
 def integer_encoder(
-    matrix: np.ndarray, layer: Layer, peaks: np.ndarray, *, weight_bits: int = 8
+    matrix: np.ndarray, layer: Layer, peaks: np.ndarray, *, weight_bits: int = 8, peak: float = PEAK
 ) -> IntegerEncoder:
     """An encoder in integers.
 
     Args:
-        matrix: float `[width, frame]`: features = matrix @ samples, of samples within +-1.
+        matrix: float `[width, frame]`: features = matrix @ samples.
         layer: The neurons behind it, stateless and of one group.
         peaks: How large each feature gets, `[width]`; what is beyond is clipped.
         weight_bits: Of the neurons' weights.
+        peak: The sample that becomes the largest integer, as in `frames`.
 
     Raises:
         UserError: The neurons are leaky or in groups, or a matrix or peak cannot be held in these integers.
@@ -86,7 +88,7 @@ def integer_encoder(
         raise UserError(
             "an encoder on hardware ends in stateless neurons of one group; simulate the bottleneck alone"
         )
-    transform = _transform(np.asarray(matrix, np.float64), np.asarray(peaks, np.float64))
+    transform = _transform(peak * np.asarray(matrix, np.float64), np.asarray(peaks, np.float64))
     neurons = quantise(layer, transform.scale * FULL_SCALE, weight_bits=weight_bits)
     return IntegerEncoder(transform, neurons)
 
@@ -125,15 +127,16 @@ def split(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return high, audio - 256 * high
 
 
-def frames(audio: np.ndarray, frame: int, hop: int, before: int) -> np.ndarray:
+def frames(audio: np.ndarray, frame: int, hop: int, before: int, peak: float = PEAK) -> np.ndarray:
     """Normalised audio `[samples]` as frames of 16-bit integers `[frame, steps]`, one a hop.
 
-    Step t holds the samples from t hop - `before` on; around the recording there is silence.
+    Step t holds the samples from t hop - `before` on; around the recording there is silence. What is beyond `peak`,
+    the full scale, is clipped.
     """
     steps = -(-len(audio) // hop)
     padded = np.zeros(before + steps * hop + frame)
     padded[before : before + len(audio)] = audio
-    whole = np.clip(np.rint(padded * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int32)
+    whole = np.clip(np.rint(padded / peak * FULL_SCALE), -FULL_SCALE, FULL_SCALE).astype(np.int32)
     return np.lib.stride_tricks.sliding_window_view(whole, frame)[: steps * hop : hop].T
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from snn_codec.codec import Codec
 from snn_codec.events import EventMatrix
+from snn_codec.hardware.layer import Layer
 
 
 def encode_with_features(
@@ -46,6 +47,19 @@ def kept_steps(codec: Codec, events: EventMatrix) -> list[slice]:
     return [
         slice(min(start, margin), min(start, margin) + min(steps, events.n_steps - start)) for start in starts
     ]
+
+
+def full_scale(codec: Codec, layer: Layer) -> float | np.ndarray:
+    """The feature that becomes the largest graded integer: one for all, or one for each, `[width]`.
+
+    Where every neuron has one input, as in a thermometer, it is just beyond the highest threshold of that input;
+    otherwise that of `calibrated_peak`.
+    """
+    if isinstance(layer.weight, np.ndarray) or (np.diff(layer.weight.indptr) != 1).any():
+        return calibrated_peak(codec)
+    highest = np.zeros(layer.weight.shape[1])
+    np.maximum.at(highest, layer.weight.indices, np.abs(layer.bias / layer.weight.data))
+    return 1.01 * np.where(highest > 0, highest, highest.max())
 
 
 def calibrated_peak(codec: Codec) -> float:

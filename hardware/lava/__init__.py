@@ -75,14 +75,14 @@ def bottleneck_process(
 def _layer(source: str | os.PathLike, arithmetic: str, settings: dict[str, Any]) -> Layer | IntegerLayer:
     if Path(source).is_file():
         return netx.read(source)[0]
-    from snn_codec.hardware.features import calibrated_peak
+    from snn_codec.hardware.features import full_scale
     from snn_codec.hardware.fold import fold
     from snn_codec.hardware.quantise import quantise
     from snn_codec.loading import load
 
     codec = load(source)
     layer = fold(codec.bottleneck)
-    return layer if arithmetic == "float" else quantise(layer, calibrated_peak(codec), **settings)
+    return layer if arithmetic == "float" else quantise(layer, full_scale(codec, layer), **settings)
 
 
 def netx_network(path: str | os.PathLike) -> Network:

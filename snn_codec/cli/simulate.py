@@ -139,7 +139,7 @@ def _simulate(simulation: _Simulation, model: tuple[Any, Any], source: Path, tar
         f"{simulation.backend} took {took:.2f} s, {100 * same:.3f} % of {events.n_cells} cells as in torch"
     ]
     if simulation.report:
-        remarks += _report(integers, runs, events.step_rate)
+        remarks += _report(codec, integers, runs, events.step_rate)
     return {"seconds": events.duration, "events": found.n_events, "same_cells": same, "remarks": remarks}
 
 
@@ -162,10 +162,11 @@ def _spikes(simulation: _Simulation, codec: Any, integers: Any, runs: Sequence[A
         )  # fmt: skip
 
 
-def _report(integers: Any, runs: Sequence[Any], step_rate: float) -> list[str]:
+def _report(codec: Any, integers: Any, runs: Sequence[Any], step_rate: float) -> list[str]:
     """What the network computes in a second of audio."""
     import numpy as np
 
+    from snn_codec.hardware.fold import decoder_matrix
     from snn_codec.hardware.operations import operations
 
     graded = [integers.graded(run) for run in runs]
@@ -173,7 +174,8 @@ def _report(integers: Any, runs: Sequence[Any], step_rate: float) -> list[str]:
     clipped = np.mean([np.mean(np.abs(run) > full_scale) for run in runs])
     seconds = sum(run.shape[1] for run in runs) / step_rate  # with the margins of each chunk
     spikes = np.concatenate([integers.spikes(run) for run in graded], 1)
-    counts = operations(integers, np.concatenate(graded, 1), spikes, seconds)
+    decoder = decoder_matrix(codec.bottleneck)
+    counts = operations(integers, np.concatenate(graded, 1), spikes, seconds, decoder)
     return [
         f"graded input: {integers.input_bits} bits, {100 * clipped:.4f} % clipped",
         "per second of audio, by the integers:",
@@ -188,12 +190,13 @@ def integers_of(codec: Any, net: Path | None = None, **settings: Any) -> Any:
         UserError: The file cannot be read, or is of another model.
     """
     from snn_codec.hardware import netx
-    from snn_codec.hardware.features import calibrated_peak
+    from snn_codec.hardware.features import full_scale
     from snn_codec.hardware.fold import fold
     from snn_codec.hardware.quantise import quantise
 
     if net is None:
-        return quantise(fold(codec.bottleneck), calibrated_peak(codec), **settings)
+        layer = fold(codec.bottleneck)
+        return quantise(layer, full_scale(codec, layer), **settings)
     integers, fingerprint = netx.read(net)
     if fingerprint != codec.fingerprint:
         raise UserError(
