@@ -39,3 +39,27 @@ def test_keys_are_read_from_a_spike_stream(tmp_path, capsys):
     shares = [float(share) for share in re.findall(r"([\d.]+) %", result.stdout)]
     assert shares[:2] == [100, 100] and shares[2] > 99.8
     assert shares[3] > 3 * shares[4]  # of spikes on a key that is down, against chance
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_matrix_of_models_and_targets(monkeypatch, capsys):
+    """Every shipped model on every target; without Lava, its two columns say so."""
+    for package in ("nir", "norse"):
+        pytest.importorskip(package)
+    if not hasattr(sys.modules["nir"], "read_data"):
+        pytest.skip("needs nir 1.0.8")
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    import hardware_matrix
+
+    monkeypatch.setattr(sys, "argv", ["hardware_matrix.py", "--seconds", "2"])
+    assert hardware_matrix.main() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")]
+    rows = {
+        cells[0].strip("` "): [cell.strip() for cell in cells[1:]]
+        for cells in (x[1:-1].split("|") for x in lines)
+    }
+    assert set(rows) == {path.parent.name for path in (ROOT / "data" / "checkpoints").glob("*/config.json")}
+    assert all(cell.startswith("refused: ") for cell in rows.pop("rvq"))
+    for netx, nir, lava, streams in rows.values():
+        assert netx in ("100 %", "not run: no Lava") and lava in ("100 %", "not run: no Lava")
+        assert nir == "snntorch 100 %, norse 100 %" and streams == "4 of 4"

@@ -85,6 +85,32 @@ def test_scaling_weights_and_bias_changes_no_spike_of_a_stateless_neuron():
     np.testing.assert_array_equal(one.spikes(one.graded(x)), two.spikes(two.graded(x)))
 
 
+@pytest.mark.parametrize("weight_bits", [5, 8, 9, 15])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_what_arrives_is_the_layer_in_units_of_its_own(weight_bits, groups):
+    """A shift or a unit that is wrong by a factor of two would show in every neuron; and the registers are used."""
+    layer, x = random_layer(groups=groups), features()
+    integers = quantise(layer, 4.0, weight_bits=weight_bits)
+    graded = integers.graded(x)
+    arrives = sum(synapse(graded) for synapse in integers.inputs)
+    drive = layer.weight @ (graded * integers.scale)
+    units = (drive * arrives).sum(1) / np.square(arrives).sum(1)  # of the layer, for each unit of a
+    error = np.abs(drive - units[:, None] * arrives).max(1) / np.abs(drive).max(1)
+    assert (error < 2.0 ** (3 - min(weight_bits, 12))).all()
+    bias = (integers.bias_mantissa * 2.0**integers.bias_exponent) / 64 * units
+    lateral = integers.lateral * units[:, None]
+    np.testing.assert_allclose(
+        lateral, layer.lateral, atol=2.0 ** (3 - min(weight_bits, 12)) if groups > 1 else 9
+    )
+    lost = (layer.lateral - lateral).sum(1) / 2 if groups > 1 else 0
+    np.testing.assert_allclose(bias - lost, layer.bias, atol=0.02 if weight_bits > 5 else 0.1)
+    worst = np.abs(
+        sum(synapse(np.sign(integers.inputs[0].weight[[0]].T) * 32767) for synapse in integers.inputs)
+    ).max()
+    reach = sum(s.reach(32767) * 2.0**s.exponent for s in integers.inputs)
+    assert LARGEST_A / 4 < reach <= LARGEST_A and worst <= LARGEST_A
+
+
 def test_input_beyond_the_full_scale_is_clipped():
     layer = quantise(random_layer(), 1.0, input_bits=8)
     assert layer.graded(np.array([[-9.0], [-1.0], [0.0], [0.5], [1.0], [9.0]])).T.tolist() == [

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snn_codec import api
+from snn_codec import api, checkpoints
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, Metadata
 from snn_codec.hardware import exchange, netx
@@ -111,12 +111,15 @@ def feature_source(path: str | os.PathLike) -> FileSource:
     return _source(features.T, features.dtype.str, features.shape[0])
 
 
-def event_source(path: str | os.PathLike, recording: str | None = None) -> FileSource:
+def event_source(
+    path: str | os.PathLike, recording: str | None = None, *, as_bits: bool = False
+) -> FileSource:
     """A process that replays an event file: in step t the spikes `[N]` of step t, after the last one none.
 
     Args:
         path: A .spk or .h5 file.
         recording: Which one of several.
+        as_bits: Send index bits, as those of rvq, as if they were spikes.
 
     Attributes:
         steps: Of the recording.
@@ -125,6 +128,8 @@ def event_source(path: str | os.PathLike, recording: str | None = None) -> FileS
         UserError: Lava is missing, or the file cannot be used.
     """
     events = _events(path, recording)
+    if not as_bits:
+        checkpoints.check_spikes(path, events.fingerprint)
     packed = np.concatenate([np.packbits(chunk.T, axis=1) for chunk in events.chunks()])
     return _source(packed, "bits", events.n_units)
 
