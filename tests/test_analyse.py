@@ -122,6 +122,39 @@ def test_what_cannot_be_used_gets_one_sentence(checkpoint, tmp_path, capsys, mon
     assert (status, out) == (2, "") and len(err.splitlines()) == 1 and words in err
 
 
+def test_no_recording_is_encoded_before_every_midi_was_looked_at(
+    corpus, checkpoint, tmp_path, capsys, monkeypatch
+):
+    from snn_codec.codec import Codec
+
+    monkeypatch.setattr(Codec, "encode_blocks", lambda *arguments, **options: pytest.fail("encoded"))
+    late = "--offset-ms", "-60000"
+    table, text = corpus / "corpus.csv", (corpus / "corpus.csv").read_text()
+    for options, words in (
+        (late, "2.wav: none of the 195 notes of its MIDI begins in its 20.0 s (they begin at -59.8"),
+        (("--split", "train", *late), "0.wav: none of the"),
+        (("--readout",), "its split train has one recording"),
+    ):
+        if options == ("--readout",):
+            pytest.importorskip("mir_eval")
+            table.write_text(text.replace("train,1.wav", "test,1.wav"))
+        status, out, err = run(capsys, corpus, "-o", tmp_path / "r", "--model", checkpoint, *options)
+        assert (status, out, len(err.splitlines())) == (2, "", 1) and words in err
+        assert not (tmp_path / "r").exists()
+    table.write_text(text)
+    (corpus / "score1.mid").write_bytes(b"MThd")  # the second of two
+    status, _, err = run(capsys, corpus, "-o", tmp_path / "r", "--model", checkpoint, "--split", "train")
+    assert status == 2 and "score1.mid: is not a MIDI file" in err
+
+
+def test_event_files_whose_notes_lie_elsewhere_are_named(checkpoint, codec, tmp_path, capsys):
+    score(tmp_path / "a.mid")
+    spk.write(tmp_path / "a.spk", codec.encode(tones(2.0), 22050))
+    options = "-o", tmp_path / "r", "--model", checkpoint, "--offset-ms", "60000"
+    status, _, err = run(capsys, tmp_path / "a.spk", *options)
+    assert status == 2 and "a.spk: none of the 195 notes" in err
+
+
 def test_event_files_are_of_one_model(checkpoint, codec, tmp_path, capsys):
     score(tmp_path / "a.mid")
     spk.write(tmp_path / "a.spk", codec.encode(tones(2.0), 22050))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from snn_codec import audio, corpus, plots
+from snn_codec import audio, checkpoints, corpus, plots
 from snn_codec.analysis import figures, notes, readout, report, results
 from snn_codec.analysis.correlation import HALF_WIDTH, LAGS
 from snn_codec.analysis.notes import Score
@@ -42,8 +42,14 @@ class Item:
         """Read, or encoded."""
         if self.is_sound:
             return codec.encode_blocks(audio.read_blocks(self.path), audio.info(self.path).sample_rate)
-        name = None if event_files.is_bitstream(self.path) else self.name
-        return event_files.read(self.path, name, entropy_model=codec.entropy_model)
+        made_here = event_files.fingerprint(self.path, self.event_name) == codec.fingerprint
+        model = codec.entropy_model if made_here else checkpoints.shipped_entropy_model
+        return event_files.read(self.path, self.event_name, entropy_model=model)
+
+    @property
+    def event_name(self) -> str | None:
+        """Which one of an event file that may hold several."""
+        return None if event_files.is_bitstream(self.path) else self.name
 
     def sound(self, sample_rate: int) -> np.ndarray:
         """The recording at this rate."""
@@ -108,8 +114,9 @@ def analyse(
     Raises:
         UserError: An input cannot be read or has no MIDI, an extra is missing, or the output exists.
     """
-    items = find(inputs, options.midi, options.split)
-    _check(inputs, items, codecs, options)
+    items = ready(inputs, options)
+    if len(codecs) > 1 and not all(item.is_sound for item in items):
+        raise UserError("event files are of one model; give recordings to compare several")
     if not items[0].is_sound:
         made_by = items[0].events(codecs[0][1]).fingerprint
         if made_by != codecs[0][1].fingerprint:
@@ -138,17 +145,45 @@ def analyse(
     return summary
 
 
-def _check(
-    inputs: Sequence[Path], items: Sequence[Item], codecs: Sequence[tuple[str, Codec]], options: Options
-) -> None:
-    """What would fail only after the work."""
-    if len(codecs) > 1 and not all(item.is_sound for item in items):
-        raise UserError("event files are of one model; give recordings to compare several")
+def ready(inputs: Sequence[Path], options: Options) -> list[Item]:
+    """The recordings, once all that can be told before the work was looked at: their MIDI, and what a readout needs.
+
+    Raises:
+        UserError: As `analyse`.
+    """
     plots.pyplot()
     if options.readout:
         readout.transcription()
         if options.split == "train" or len(inputs) != 1 or not _has_table(inputs[0]):
             raise UserError("a readout needs one folder in the MAESTRO layout, and another split than train")
+        learned = find(inputs, options.midi, "train")
+        if len(learned) < 2:
+            raise UserError(
+                f"{inputs[0]}: its split train has one recording; a readout learns from two or more"
+            )
+        _check_midi(learned, options)
+    items = find(inputs, options.midi, options.split)
+    _check_midi(items, options)
+    return items
+
+
+def model_of(items: Sequence[Item]) -> str:
+    """The shipped model that made the event files, or the default one."""
+    made = (
+        checkpoints.shipped(event_files.fingerprint(item.path, item.event_name))
+        for item in items
+        if not item.is_sound
+    )
+    return next((name for name in made if name), checkpoints.DEFAULT)
+
+
+def _check_midi(items: Sequence[Item], options: Options) -> None:
+    """All of them, because one that cannot be read would be found after the recordings before it were encoded."""
+    for item in items:
+        score = options.score(item)
+        if item.is_sound:
+            sound = audio.info(item.path)
+            score.check_overlap(str(item.path), sound.samples / sound.sample_rate)
 
 
 def _files(

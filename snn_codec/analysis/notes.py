@@ -15,6 +15,7 @@ import numpy as np
 from scipy import fft
 
 from snn_codec import midi
+from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 
 KEYS, LOWEST = 88, 21
@@ -97,6 +98,20 @@ class Score:
         for down, up in -_steps(-self.pedal.ravel(), self.per_second, sample_rate, hop).reshape(-1, 2):
             pedal[max(down, 0) : max(up, 0)] = True
         return Grid(onset, np.minimum(offset, n_steps), kept.pitch - LOWEST, kept.velocity, pedal)
+
+    def check_overlap(self, name: str, seconds: float) -> None:
+        """See that some note begins in a recording of this length.
+
+        Raises:
+            UserError: None does; the message begins with `name`.
+        """
+        onset = self.onset / self.per_second
+        if not ((onset >= 0) & (onset < seconds)).any():
+            first, last = onset[0], onset[-1]
+            raise UserError(
+                f"{name}: none of the {len(onset)} notes of its MIDI begins in its {seconds:.1f} s (they begin at "
+                f"{first:.1f} to {last:.1f} s); give the MIDI of this recording, or another offset"
+            )
 
     def on(self, events: EventMatrix) -> Grid:
         """The notes on the grid of these events."""

@@ -127,6 +127,7 @@ def study(
             first = matrix
             dependence = Dependence(matrix.n_units, half_width)
         _check_alike(name, first, matrix)
+        score.check_overlap(name, matrix.duration)
         grid: Grid = score.on(matrix)
         played = grid.onsets()
         sums = Correlation(matrix.n_units)

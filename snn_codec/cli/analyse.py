@@ -25,8 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="MIDI files or folders of them (default: those beside the inputs)",
     )  # fmt: skip
     parser.add_argument(
-        "--model", nargs="+", default=["free"],
-        help="shipped models or checkpoint folders, side by side (default free)",
+        "--model", nargs="+",
+        help="shipped models or checkpoint folders, side by side (default: free, or what made the event files)",
     )  # fmt: skip
     parser.add_argument(
         "--split", default="validation", help="train, validation or test (default validation)"
@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
-    from snn_codec.analysis.command import Options, analyse, lines
+    from snn_codec.analysis.command import Options, analyse, lines, model_of, ready
     from snn_codec.loading import load
 
     wanted = Options(
@@ -65,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
         save=options.save,
         force=options.force,
     )
-    codecs = []
-    for model in options.model:
+    items, codecs = ready(options.inputs, wanted), []  # which refuses before models are loaded
+    for model in options.model or [model_of(items)]:
         name = Path(model).name
         name = f"{name}-{len(codecs) + 1}" if name in dict(codecs) else name
         codecs.append((name, load(model, options.device)))

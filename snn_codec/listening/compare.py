@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from scipy import signal
 
+from snn_codec import checkpoints
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import check_writable, replacing
@@ -28,18 +29,19 @@ ROWS, COLUMNS = 200, 1200  # of the pictures
 
 
 class Version(NamedTuple):
-    """Sound at 48 kHz, and its events if it was decoded here."""
+    """Sound at 48 kHz; its events, and the model that decoded them, if it was decoded here."""
 
     path: Path
     audio: np.ndarray
-    events: EventMatrix | None
+    events: EventMatrix | None = None
+    model: str = ""
 
 
 def compare(
     paths: Sequence[Path],
     output: Path,
     *,
-    model: str = "free",
+    model: str | None = None,
     start: float = 0,
     seconds: float = 30,
     force: bool = False,
@@ -50,7 +52,7 @@ def compare(
     are; all get its loudness (BS.1770-4). The page says how much of either each got.
 
     Args:
-        model: Decodes event files.
+        model: Decodes event files; by default the shipped model that made each of them.
         start: Where the excerpt begins, in seconds; `seconds` is its length.
 
     Raises:
@@ -79,7 +81,7 @@ def compare(
         "versions": [
             {
                 "name": version.path.name,
-                "note": _note(late, gain / gains[0]),
+                "note": _note(version.model, late, gain / gains[0]),
                 "audio": _flac(sound),
                 "spectrogram": _spectrogram(sound / top),
                 "raster": version.events and _raster(version.events, start, len(first) / RATE),
@@ -91,18 +93,22 @@ def compare(
         temporary.write_text(pages.page("compare", data), encoding="utf-8")
 
 
-def _version(path: Path, model: str, start: float, seconds: float) -> Version:
+def _version(path: Path, model: str | None, start: float, seconds: float) -> Version:
     if path.suffix.lower() in event_files.SUFFIXES:
         from snn_codec.codec import Codec
 
+        model = model or checkpoints.shipped(event_files.fingerprint(path)) or checkpoints.DEFAULT
         codec = Codec.load(model)
         events = event_files.read(path, entropy_model=codec.entropy_model)
         first, stop = (round(second * events.sample_rate) for second in (start, start + seconds))
         return Version(
-            path, _sound(codec.decode(events)[first:stop], events.sample_rate, path, start), events
+            path,
+            _sound(codec.decode(events)[first:stop], events.sample_rate, path, start),
+            events,
+            Path(model).name,
         )
     samples, rate = read_seconds(path, start, start + seconds + PADDING / RATE)
-    return Version(path, _sound(samples, rate, path, start), None)
+    return Version(path, _sound(samples, rate, path, start))
 
 
 def _sound(samples: np.ndarray, rate: int, path: Path, start: float) -> np.ndarray:
@@ -122,8 +128,8 @@ def _gains(sounds: Sequence[np.ndarray]) -> list[float]:
     return [gain * min(1.0, PEAK / max(peak, 1e-9)) for gain in gains]
 
 
-def _note(late: int, gain: float) -> str:
-    parts = []
+def _note(model: str, late: int, gain: float) -> str:
+    parts = [f"decoded by {model}"] if model else []
     if late:
         parts.append(f"was {abs(late) / RATE * 1000:.2f} ms {'late' if late > 0 else 'early'}")
     if abs(20 * np.log10(gain)) >= 0.05:

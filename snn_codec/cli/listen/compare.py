@@ -14,7 +14,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="VERSION", help="recordings or event files")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="PAGE", help="HTML file to write")
-    parser.add_argument("--model", default="free", help="decodes event files (default free)")
+    parser.add_argument(
+        "--model", help="decodes all event files (default: of each, the shipped model that made it)"
+    )
     parser.add_argument(
         "--start", type=float, default=0, help="where the excerpt begins, in seconds (default 0)"
     )
