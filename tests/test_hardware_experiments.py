@@ -41,6 +41,7 @@ def test_keys_are_read_from_a_spike_stream(tmp_path, capsys):
     assert shares[3] > 3 * shares[4]  # of spikes on a key that is down, against chance
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_matrix_of_models_and_targets(monkeypatch, capsys):
     """Every shipped model on every target; without Lava, its two columns say so."""
