@@ -115,6 +115,8 @@ class IntegerLayer:
         """Graded integers `[width, steps]` -> spikes, bool `[N, steps]`, from a membrane at rest."""
         bias = (self.bias_mantissa.astype(np.int64) << self.bias_exponent)[:, None]
         current = (sum(synapse(graded) for synapse in self.inputs) << 6) + bias
+        if self.groups == 1:  # thousands of units would have hundreds of millions of lateral weights
+            return self._fire(current)
         return by_group(current, self.lateral << 6, self.groups, self._fire)
 
     @property
