@@ -108,6 +108,47 @@ def test_pedal_holds_from_press_to_release(tmp_path):
     np.testing.assert_array_equal(held, wanted)
 
 
+def test_the_pedal_is_down_in_steps_that_begin_while_it_is(tmp_path):
+    """Steps of a tick: a press at tick 3 and a release at tick 5 hold steps 3 and 4, whatever lies outside."""
+    played = note(0, 960, 60) + [pedal(3, 127), pedal(5, 0), pedal(900, 127), pedal(2000, 0)]
+    score = notes.read(write(tmp_path / "a.mid", played))
+    assert np.flatnonzero(score.grid(10, 960, 1).pedal).tolist() == [3, 4]
+    assert np.flatnonzero(score.grid(1000, 960, 1).pedal)[2] == 900 and score.grid(1000, 960, 1).pedal[999]
+    early = score.shifted(
+        -4 * 10**6 // 960
+    )  # four ticks earlier: half of the press lies before the recording
+    assert np.flatnonzero(early.grid(10, 960, 1).pedal).tolist() == [0]
+
+
+def test_a_shift_is_in_microseconds(tmp_path):
+    score = notes.read(write(tmp_path / "a.mid", note(960, 960, 60) + [pedal(960, 127), pedal(1920, 0)]))
+    moved = score.shifted(250_001)
+    assert moved.notes().onset[0] == pytest.approx(1.250001, abs=1e-12)
+    assert moved.notes().offset[0] == pytest.approx(2.250001, abs=1e-12)
+    assert (moved.pedal / moved.per_second).ravel() == pytest.approx([1.250001, 2.250001], abs=1e-12)
+
+
+def test_notes_are_a_table_in_seconds(tmp_path):
+    pytest.importorskip("pandas")
+    score = notes.read(write(tmp_path / "a.mid", note(960, 480, 61, 80) + note(1200, 480, 21, 5)))
+    table = score.to_dataframe()
+    assert table.columns.tolist() == ["onset", "offset", "pitch", "name", "velocity"]
+    assert table.to_numpy().tolist() == [[1.0, 1.5, 61, "C♯4", 80], [1.25, 1.75, 21, "A0", 5]]
+
+
+def test_clearness_is_in_deviations_of_units_that_count_alike():
+    """A unit that always fires or never does says nothing; a rare one counts as much as a busy one."""
+    random = np.random.default_rng(3)
+    steps = np.arange(60, 1940, 37)
+    grid = notes.Grid(steps, steps + 5, steps * 0 + 40, steps * 0 + 64, np.zeros(2000, bool))
+    busy = random.random((12, 2000)) < 0.5
+    rare = np.zeros((1, 2000), bool)
+    rare[0, steps + 4] = True
+    found, clearness = notes.lag(matrix(np.concatenate([busy, rare, rare & False, rare | True])), grid)
+    assert found == 4 and clearness > 5
+    assert notes.lag(matrix(np.concatenate([busy, rare])), grid) == pytest.approx((found, clearness))
+
+
 @pytest.mark.parametrize("delay", [-20, -1, 0, 3, 30])
 def test_a_constant_offset_is_found(delay):
     """Units that fire, and others that pause, `delay` steps after the onsets, most of the time."""

@@ -133,6 +133,30 @@ def test_wilcoxon_is_exact_for_few_raters():
     assert pair.p == pytest.approx(2 / 2**5)  # all five of one sign
 
 
+def test_wilcoxon_is_exact_up_to_fifty_differences_that_differ(monkeypatch):
+    methods = []
+
+    class Found:
+        pvalue = 0.5
+
+    monkeypatch.setattr(statistics.stats, "wilcoxon", lambda values, method: methods.append(method) or Found)
+    for values in (np.arange(1, 51), np.arange(1, 52), np.array([1.0, -1.0, 2.0]), np.array([0.0, 1.0, 2.0])):
+        statistics._wilcoxon(values.astype(float))
+    assert methods == ["exact", "approx", "approx", "exact"]
+    assert (
+        statistics._wilcoxon(np.array([1e-12, 0.0])) == 1.0 and len(methods) == 4
+    )  # rounding is no difference
+
+
+def test_a_rater_may_be_beyond_the_limits_on_fifteen_percent_of_the_items():
+    """Of 20 items: three are allowed, four are not; 90 itself is within both limits."""
+    reference, anchor = np.full((4, 20), 90.0), np.full((4, 20), 90.0)
+    reference[0, :3] = reference[1, :4] = 89.9
+    anchor[2, 5:8] = anchor[3, 8:12] = 90.1
+    found = statistics.screen(reference, anchor)
+    assert found.kept.tolist() == [True, False, True, False] and found.counted.all()
+
+
 def test_pairs_are_those_of_scipy_and_ties_do_no_harm():
     scores = simulated(20, 3)[:, :, 4:7]
     scores[:, :, 2] = scores[:, :, 0]

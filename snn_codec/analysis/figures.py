@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from snn_codec import plots
-from snn_codec.analysis import notes
+from snn_codec.analysis import notes, nulls
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.study import Study
+from snn_codec.analysis.tuning import FIFTH
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
 
@@ -59,7 +60,8 @@ def figure5(
             _curves(curves, study)
             image = _matrix(matrix, study, max(top, 1e-6))
             _tuned(tuned, study)
-        figure.colorbar(image, ax=axes[3, :], label="prominence, 0 is chance", aspect=30, pad=0.01)
+        label = f"prominence, 0 is chance\n(grey: fewer than {nulls.FEWEST} onsets)"
+        figure.colorbar(image, ax=axes[3, :], label=label, aspect=30, pad=0.01)
         for row in (2, 4):
             low = min(axis.get_ylim()[0] for axis in axes[row])
             high = max(axis.get_ylim()[1] for axis in axes[row])
@@ -126,11 +128,12 @@ def _matrix(axis, study: Study, top: float):  # noqa: ANN202
         vmin=-top,
         vmax=top,
         interpolation="nearest",
-        extent=(notes.LOWEST - 0.5, notes.LOWEST + notes.KEYS - 0.5, len(shown) - 0.5, -0.5),
+        origin="lower",  # rows are counted from below, as in the raster
+        extent=(notes.LOWEST - 0.5, notes.LOWEST + notes.KEYS - 0.5, -0.5, len(shown) - 0.5),
     )
     axis.set_facecolor("#e3e6ea")
     _octaves(axis)
-    axis.set_ylabel("unit, by its best note")
+    axis.set_ylabel("units, lowest best note first")
     return image
 
 
@@ -144,12 +147,11 @@ def _tuned(axis, study: Study) -> None:
     ((unit, best),) = pairs
     values = np.where(study.jitter.tested[unit], study.corrected[unit], 0)
     away = (np.arange(notes.KEYS) - best) % 12
-    colours = np.where(away == 0, "#c0392b", np.where(away == 7, "#e8a0a0", "#7b8794"))
+    colours = np.where(away == 0, "#c0392b", np.where(away == FIFTH, "#e8a0a0", "#7b8794"))
     axis.bar(np.arange(notes.KEYS) + notes.LOWEST, values, color=colours, width=0.85)
     axis.axhline(0, color=plots.INK, lw=0.6)
-    axis.set_title(
-        f"unit {unit}: {notes.name(best)[:-1]} in red, the fifth above it in pink", fontsize=8, loc="left"
-    )
+    fifth = ", the fifth above it in pink" if values[away == FIFTH].any() else ""
+    axis.set_title(f"unit {unit}: {notes.name(best)[:-1]} in red{fifth}", fontsize=8, loc="left")
 
 
 def _octaves(axis) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import fft
@@ -17,6 +17,9 @@ from scipy import fft
 from snn_codec import midi
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
+
+if TYPE_CHECKING:
+    import pandas
 
 KEYS, LOWEST = 88, 21
 DOWN = 64  # the value of the pedal from which it holds the dampers up
@@ -78,6 +81,23 @@ class Score:
         """The notes in seconds."""
         return midi.Notes(
             self.onset / self.per_second, self.offset / self.per_second, self.pitch, self.velocity
+        )
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A row a note: `onset` and `offset` in seconds, `pitch`, `name` and `velocity`.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError("to_dataframe needs pandas; install it with: pip install pandas") from error
+        names = [name(pitch - LOWEST) for pitch in self.pitch.tolist()]
+        columns = self.notes()._asdict()
+        return pandas.DataFrame(
+            {"onset": columns["onset"], "offset": columns["offset"], "pitch": self.pitch, "name": names}
+            | {"velocity": self.velocity}
         )
 
     def within(self, n_steps: int, sample_rate: int, hop: int) -> Score:

@@ -156,45 +156,38 @@ def _write(test: Path, key: dict[str, Any], versions: dict[str, dict[str, dict[s
 def webmushra(key: dict[str, Any]) -> str:
     """The test as a configuration of webMUSHRA; its results have the codes C1, C2, ... for conditions.
 
-    JSON is YAML, so names are written as JSON.
+    JSON is YAML, so it is written as JSON.
     """
     by_item: dict[str, dict[str, str]] = {item: {} for item in key["references"]}
     for token, version in key["versions"].items():
         if version["condition"] != REFERENCE:  # webMUSHRA hides one itself
             by_item[version["item"]][key["codes"][version["condition"]]] = f"audio/{token}.wav"
-    lines = [
-        f"testname: {json.dumps(key['test'])}",
-        f"testId: {json.dumps(key['test'])}",
-        "bufferSize: 2048",
-        "stopOnErrors: true",
-        "showButtonPreviousPage: true",
-        "remoteService: service/write.php",
-        "pages:",
-        "  -",
-        "    - random",
+    trials = [
+        {
+            "type": "mushra",
+            "id": item,
+            "name": "Compare with the reference",
+            "content": "",
+            "showWaveform": True,
+            "enableLooping": True,
+            "strict": True,
+            "createAnchor35": False,
+            "createAnchor70": False,
+            "randomize": True,
+            "showConditionNames": False,
+            "reference": f"audio/{key['references'][item]}.wav",
+            "stimuli": dict(sorted(versions.items())),
+        }
+        for item, versions in by_item.items()
     ]
-    for item, versions in by_item.items():
-        lines += [
-            "    - type: mushra",
-            f"      id: {json.dumps(item)}",
-            "      name: Compare with the reference",
-            "      content: ''",
-            "      showWaveform: true",
-            "      enableLooping: true",
-            "      strict: true",
-            "      createAnchor35: false",
-            "      createAnchor70: false",
-            "      randomize: true",
-            "      showConditionNames: false",
-            f"      reference: audio/{key['references'][item]}.wav",
-            "      stimuli:",
-        ]
-        lines += [f"        {code}: {path}" for code, path in sorted(versions.items())]
-    lines += [
-        "  - type: finish",
-        "    name: Thank you",
-        "    content: ''",
-        "    showResults: false",
-        "    writeResults: true",
-    ]
-    return "\n".join(lines) + "\n"
+    end = {"type": "finish", "name": "Thank you", "content": "", "showResults": False, "writeResults": True}
+    settings = {
+        "testname": key["test"],
+        "testId": key["test"],
+        "bufferSize": 2048,
+        "stopOnErrors": True,
+        "showButtonPreviousPage": True,
+        "remoteService": "service/write.php",
+        "pages": [["random", *trials], end],
+    }
+    return json.dumps(settings, indent=2) + "\n"
