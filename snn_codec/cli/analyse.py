@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from snn_codec import progress
+from snn_codec import checkpoints, progress
 from snn_codec.cli.common import add_device, add_force, add_json
+from snn_codec.errors import UserError
 
 HELP = "Compare events with the notes that were played."
 
@@ -52,6 +53,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    for path in options.inputs:
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+    for model in options.model or ():
+        checkpoints.find(model)
+
     from snn_codec.analysis.command import Options, analyse, lines, model_of, ready
     from snn_codec.loading import load
 

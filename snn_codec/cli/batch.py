@@ -124,12 +124,13 @@ def run(batch: Batch, work: Work, began: float) -> int:
     if batch.output == PIPE and sys.stdout is None:
         raise UserError("-: standard output is closed; give a file")
     pairs = targets(batch)
+    makes_folders = batch.several and batch.output is not None
     with ExitStack() as stack:
         copies = [stack.enter_context(seekable(source)) for source, _ in pairs]
-        refused, jobs = _checked(work, pairs, copies)
+        refused, jobs = _checked(work, pairs, copies, makes_folders)
         if not jobs:
             return max(map(fatal, refused))
-        for folder in {job.target.parent for job in jobs if batch.several and batch.output}:
+        for folder in {job.target.parent for job in jobs if makes_folders}:
             make_folder(folder)
         ranks = Ranks(parallelism, batch.device)
         refused, jobs = ranks.broadcast((refused, jobs))
@@ -139,13 +140,13 @@ def run(batch: Batch, work: Work, began: float) -> int:
 
 
 def _checked(
-    work: Work, pairs: Sequence[tuple[Path, Path]], copies: Sequence[Path]
+    work: Work, pairs: Sequence[tuple[Path, Path]], copies: Sequence[Path], makes_folders: bool
 ) -> tuple[list[UserError], list[Job]]:
     """What is wrong with some of the inputs, and the jobs that remain."""
     refused, jobs = [], []
     for (source, target), file in zip(pairs, copies, strict=True):
         try:
-            if target != PIPE and target.parent.exists():
+            if target != PIPE and (target.parent.exists() or not makes_folders):
                 check_writable(target, force=work.force)
             job = Job(source, file, target, work.model(file))
             work.check(job)

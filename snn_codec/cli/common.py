@@ -125,3 +125,17 @@ def entropy_models(model: str | None) -> Any:
     if model is None:
         return checkpoints.shipped_entropy_model
     return checkpoints.Checkpoint(checkpoints.find(model)).entropy_model
+
+
+def check_spiking(model: str) -> None:
+    """See that a model's bottleneck has neurons, which is known without PyTorch.
+
+    Raises:
+        UserError: It has none, or there is no such model.
+    """
+    bottleneck = checkpoints.Checkpoint.find(model).settings.bottleneck
+    if not bottleneck.has_spikes:
+        raise UserError(
+            f"{model}: its bottleneck ({bottleneck.kind}) has no spiking neurons, so there is nothing to put on "
+            "hardware; choose another --model"
+        )

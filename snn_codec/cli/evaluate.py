@@ -28,13 +28,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
-    from snn_codec.evaluation import coders, results
-    from snn_codec.evaluation.command import Data, evaluation
+    from snn_codec import checkpoints, corpus
     from snn_codec.parallel import Parallelism, Ranks
 
     for path in (options.json, options.csv):
         if path:
             check_writable(path, force=options.force)
+    if not set(options.model) & set("@+:"):  # else `coders.load` takes it apart
+        checkpoints.find(options.model)
+    corpus.paths(options.data, corpus.measured_split(options.data, options.split))
+
+    from snn_codec.evaluation import coders, results
+    from snn_codec.evaluation.command import Data, evaluation
+
     data = Data.of(
         options.data, options.split,
         clips=options.clips, perceptual=options.perceptual, perceptual_clips=options.perceptual_clips,

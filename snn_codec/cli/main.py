@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from snn_codec import __version__
 from snn_codec.cli import (
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
     options = parser().parse_args(arguments)
+    previous = _end_on_sigterm()
     try:
         status = options.run(options)
         if sys.stdout is not None:
@@ -67,6 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # of our own files, those that write them say it
         _forget_stdout()
         return fatal(UserError(f"{error.filename or 'standard output'}: {error.strerror or error}"))
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _end_on_sigterm() -> Any:
+    """End as by Ctrl-C, so that nothing half written is left; the handler that was there, if it is replaced."""
+    if threading.current_thread() is not threading.main_thread():
+        return None  # only the main thread may say it
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    return signal.signal(signal.SIGTERM, end)
 
 
 def _forget_stdout() -> None:

@@ -6,13 +6,12 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from snn_codec import checkpoints, progress
 from snn_codec.cli import batch
-from snn_codec.cli.common import add_force, add_json, add_model, event_kind
+from snn_codec.cli.common import add_force, add_json, add_model, check_spiking, event_kind
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
 
@@ -68,13 +67,42 @@ def add_level(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def run(options: argparse.Namespace) -> int:
+    """The command; its exit status."""
+    began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
+    from snn_codec import audio
+    from snn_codec.hardware.simulate import lava_python
+
+    several = len(options.inputs) > 1 or options.inputs[0].is_dir()
+    kind = "spk" if several else event_kind(options.output)
+    if not several and not options.output.is_dir():
+        check_writable(options.output, force=options.force)
+    if options.net is not None and options.backend == "lava-float":
+        raise UserError("--net: holds integers; simulate it with lava-fixed or integer")
+    name = options.model or ("mu-sparse" if options.level is not None else checkpoints.DEFAULT)
+    check_spiking(name)
+    python = lava_python(options.lava_python) if options.backend != "integer" else None
+    files = batch.Batch(
+        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
+        workers=options.workers, as_json=options.json,
+    )  # fmt: skip
+    simulation = _Simulation(
+        name, kind, options.backend, options.net, options.input_bits, options.weight_bits, python,
+        options.timeout, options.level, options.report, options.force, files.alone,
+    )  # fmt: skip
+    return batch.run(files, simulation, began)
+
+
 @dataclass(frozen=True)
 class _Simulation:
-    """How each recording is simulated."""
+    """How each recording is simulated; see `batch.Work`."""
 
+    name: str
     kind: str
     backend: str
     net: Path | None
+    input_bits: int
+    weight_bits: int
     python: str | None
     timeout: float | None
     level: float | None
@@ -82,84 +110,62 @@ class _Simulation:
     force: bool
     shows_progress: bool
 
+    def model(self, file: Path) -> str:
+        return self.name
 
-def run(options: argparse.Namespace) -> int:
-    """The command; its exit status."""
-    from snn_codec import audio
-    from snn_codec.hardware.simulate import lava_python
+    def check(self, job: batch.Job) -> None:
+        from snn_codec import audio
 
-    kind = event_kind(options.output)
-    if len(options.inputs) == 1 and not options.inputs[0].is_dir() and not options.output.is_dir():
-        check_writable(options.output, force=options.force)
-    if options.net is not None and options.backend == "lava-float":
-        raise UserError("--net: holds integers; simulate it with lava-fixed or integer")
-    python = lava_python(options.lava_python) if options.backend != "integer" else None
-    model = options.model or ("mu-sparse" if options.level is not None else checkpoints.DEFAULT)
-    files = batch.Batch(
-        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
-        workers=options.workers, as_json=options.json,
-    )  # fmt: skip
-    simulation = _Simulation(
-        kind, options.backend, options.net, python, options.timeout, options.level, options.report,
-        options.force, files.alone,
-    )  # fmt: skip
-    bits = {"input_bits": options.input_bits, "weight_bits": options.weight_bits}
-    return batch.run(files, partial(_load, model, options.net, bits), partial(_simulate, simulation))
+        audio.info(job.file)
 
+    def load(self, model: str, device: str) -> tuple[Any, Any]:
+        """The codec, and its bottleneck in integers."""
+        from snn_codec.loading import load
 
-def _load(model: str, net: Path | None, bits: dict[str, int], device: str) -> tuple[Any, Any]:
-    """The codec, and its bottleneck in integers."""
-    from snn_codec.loading import load
+        codec = load(model, device)
+        bits = {"input_bits": self.input_bits, "weight_bits": self.weight_bits}
+        return codec, integers_of(codec, self.net, **bits)
 
-    codec = load(model, device)
-    return codec, integers_of(codec, net, **bits)
+    def __call__(self, codec: tuple[Any, Any], job: batch.Job) -> dict[str, Any]:
+        import numpy as np
 
+        from snn_codec.hardware.features import kept_steps
+        from snn_codec.storage import event_files
 
-def _simulate(simulation: _Simulation, model: tuple[Any, Any], source: Path, target: Path) -> dict[str, Any]:
-    import numpy as np
+        floats, integers = codec
+        events, runs = encoded(floats, job.file, self.level, shown=self.shows_progress)
+        began = time.perf_counter()
+        parts = self._spikes(floats, integers, runs)
+        took = time.perf_counter() - began
+        if not floats.bottleneck.stateless:
+            parts = [part[:, keep] for part, keep in zip(parts, kept_steps(floats, events), strict=True)]
+        found = events.replace(events=np.concatenate(parts, 1))
+        event_files.write(
+            job.target, self.kind, [(job.name, found)], entropy_model=floats.entropy_model, force=self.force
+        )
+        same = float(np.mean(found.events == events.events))
+        remarks = [
+            f"{self.backend} took {took:.2f} s, {100 * same:.3f} % of {events.n_cells} cells as in torch"
+        ]
+        if self.report:
+            remarks += _report(floats, integers, runs, events.step_rate)
+        return {"seconds": events.duration, "events": found.n_events, "same_cells": same, "remarks": remarks}
 
-    from snn_codec.hardware.features import kept_steps
-    from snn_codec.storage import event_files
+    def _spikes(self, codec: Any, integers: Any, runs: Sequence[Any]) -> list[Any]:
+        """The spikes of each run of features."""
+        from snn_codec.hardware.fold import fold
+        from snn_codec.hardware.simulate import in_lava
 
-    check_writable(target, force=simulation.force)
-    codec, integers = model
-    events, runs = encoded(codec, source, simulation.level, shown=simulation.shows_progress)
-    began = time.perf_counter()
-    parts = _spikes(simulation, codec, integers, runs)
-    took = time.perf_counter() - began
-    if not codec.bottleneck.stateless:
-        parts = [part[:, keep] for part, keep in zip(parts, kept_steps(codec, events), strict=True)]
-    found = events.replace(events=np.concatenate(parts, 1))
-    event_files.write(
-        target, simulation.kind, [(source.name, found)], entropy_model=codec.entropy_model,
-        force=simulation.force,
-    )  # fmt: skip
-    same = float(np.mean(found.events == events.events))
-    remarks = [
-        f"{simulation.backend} took {took:.2f} s, {100 * same:.3f} % of {events.n_cells} cells as in torch"
-    ]
-    if simulation.report:
-        remarks += _report(codec, integers, runs, events.step_rate)
-    return {"seconds": events.duration, "events": found.n_events, "same_cells": same, "remarks": remarks}
-
-
-def _spikes(simulation: _Simulation, codec: Any, integers: Any, runs: Sequence[Any]) -> list[Any]:
-    """The spikes of each run of features."""
-    from snn_codec.hardware.fold import fold
-    from snn_codec.hardware.simulate import in_lava
-
-    graded = [integers.graded(run) for run in runs]
-    if simulation.backend == "integer":
-        return [integers.spikes(run) for run in graded]
-    layer, inputs = (
-        (fold(codec.bottleneck), runs) if simulation.backend == "lava-float" else (integers, graded)
-    )
-    steps = sum(run.shape[1] for run in runs)
-    with progress.bar("Lava", steps, shown=simulation.shows_progress) as advance:
-        return in_lava(
-            layer, inputs, net=simulation.net, python=simulation.python, timeout=simulation.timeout,
-            progress=advance,
-        )  # fmt: skip
+        graded = [integers.graded(run) for run in runs]
+        if self.backend == "integer":
+            return [integers.spikes(run) for run in graded]
+        floating = self.backend == "lava-float"
+        layer, inputs = (fold(codec.bottleneck), runs) if floating else (integers, graded)
+        steps = sum(run.shape[1] for run in runs)
+        with progress.bar("Lava", steps, shown=self.shows_progress) as advance:
+            return in_lava(
+                layer, inputs, net=self.net, python=self.python, timeout=self.timeout, progress=advance
+            )
 
 
 def _report(codec: Any, integers: Any, runs: Sequence[Any], step_rate: float) -> list[str]:

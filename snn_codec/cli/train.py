@@ -75,9 +75,7 @@ class _ListSettings(argparse.Action):
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
-    from snn_codec import settings
-    from snn_codec.training import run_folder
-    from snn_codec.training.loop import train
+    from snn_codec import corpus, settings
 
     for name in ("devices", "nodes", "threads"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
@@ -86,6 +84,14 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--workers {options.workers}: must be 0 or more")
     if not options.data and not options.resume:
         raise UserError("--data: name the folders of recordings to train on")
+    if not options.resume:
+        chosen = settings.load(options.preset or settings.phase_preset(options.phase), options.settings)
+        for folder in options.data:
+            corpus.paths(folder, "train")
+
+    from snn_codec.training import run_folder
+    from snn_codec.training.loop import train
+
     place = run_folder.Run(
         data=options.data,
         folder=options.folder,
@@ -101,8 +107,6 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.resume:
         chosen, place = run_folder.resumed(place, options.preset, options.settings)
-    else:
-        chosen = settings.load(options.preset or settings.phase_preset(options.phase), options.settings)
     settings.check_phase(chosen, options.phase)
     best = train(chosen, place)
     print(f"the best checkpoint is {best}")

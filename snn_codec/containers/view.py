@@ -28,6 +28,10 @@ class Finding:
 
     def opened(self, path: Path) -> Path | View:
         """What to give to `soundfile.SoundFile`: the path itself if nothing has to be mended."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # soundfile opens no names but those that are UTF-8
+            return View(path, self)
         return View(path, self) if self.prefix or self.skip or self.patches else path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec.cli.common import add_force, add_model
+from snn_codec.cli.common import add_force, add_model, check_spiking
 from snn_codec.cli.simulate import add_input_bits, add_level, encoded, integers_of
 from snn_codec.files import check_writable
 
@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     features = options.output.with_suffix(".npz")
     for path in (options.output, features) if recording else (options.output,):
         check_writable(path, force=options.force)
+    check_spiking(options.model)
 
     import numpy as np
 

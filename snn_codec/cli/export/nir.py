@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec.cli.common import add_force, add_model
+from snn_codec.cli.common import add_force, add_model, check_spiking
 from snn_codec.cli.export.netx import add_recording
 from snn_codec.cli.simulate import add_level, encoded
 from snn_codec.errors import UserError
@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     features = options.output.with_suffix(".nirdata")
     for path in (options.output, features) if recording else (options.output,):
         check_writable(path, force=options.force)
+    check_spiking(options.model)
 
     from snn_codec.hardware import exchange, nir
     from snn_codec.hardware.fold import fold
