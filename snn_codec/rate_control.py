@@ -72,13 +72,8 @@ def at_rate(
 
     def attempt(code: int) -> Rated:
         if code not in tried:
-            events = codec.encode_blocks(
-                blocks(),
-                sample_rate,
-                level=code / LEVEL_PARTS,
-                batch_size=batch_size,
-                search=search,
-            )
+            coding = {"level": code / LEVEL_PARTS, "batch_size": batch_size, "search": search}
+            events = codec.encode_blocks(blocks(), sample_rate, **coding)
             tried[code] = Rated(events, kbps(codec, events))
             progress(min(1.0, len(tried) / 10))
         return tried[code]
@@ -88,9 +83,8 @@ def at_rate(
     if most > wanted > least:
         while high - low > 1 and min(abs(found.kbps / wanted - 1) for found in tried.values()) > CLOSE_ENOUGH:
             middle = (low + high) // 2
-            if (
-                len(tried) % 2 == 0
-            ):  # most models' rates fall evenly on a logarithmic axis; halving bounds the others
+            if len(tried) % 2 == 0:
+                # most models' rates fall evenly on a logarithmic axis; halving bounds the others
                 falls = np.log(attempt(low).kbps / np.array([wanted, attempt(high).kbps]))
                 guess = low + round((high - low) * falls[0] / falls[1])
                 middle = min(max(guess, low + 1), high - 1)
