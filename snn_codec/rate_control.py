@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ def at_rate(
 
     def attempt(code: int) -> Rated:
         if code not in tried:
-            coding = {"level": code / LEVEL_PARTS, "batch_size": batch_size, "search": search}
+            coding: dict[str, Any] = {"level": code / LEVEL_PARTS, "batch_size": batch_size, "search": search}
             events = codec.encode_blocks(blocks(), sample_rate, **coding)
             tried[code] = Rated(events, kbps(codec, events))
             progress(min(1.0, len(tried) / 10))
