@@ -13,8 +13,6 @@ import argparse
 import timeit
 from pathlib import Path
 
-import torch
-
 from snn_codec import audio
 from snn_codec.cli import fatal
 from snn_codec.cli.common import add_data, add_parallelism
@@ -25,7 +23,7 @@ from snn_codec.evaluation.cache import evaluated
 from snn_codec.evaluation.command import Data
 from snn_codec.evaluation.summary import differences, summary
 from snn_codec.metrics import MEASURES
-from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.parallel import Parallelism, Ranks, one_thread
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
 ROUNDS = 3
@@ -69,10 +67,8 @@ def real_time(codec: Codec) -> float:
     """Seconds of audio that one thread decodes in a second."""
     sound, rate = audio.read(RECORDING)
     events = codec.encode(sound, rate)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    taken = timeit.repeat(lambda: codec.decode(events), number=1, repeat=ROUNDS)
-    torch.set_num_threads(threads)
+    with one_thread():
+        taken = timeit.repeat(lambda: codec.decode(events), number=1, repeat=ROUNDS)
     return events.duration / min(taken)
 
 

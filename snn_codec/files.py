@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -221,6 +223,15 @@ def new_file(path: str | os.PathLike) -> Iterator[NewFile]:
         file = NewFile(raw)
         yield file
         file.check()
+
+
+def without_nan(value: Any) -> Any:
+    """A value for JSON, which has no NaN: with None for numbers that are not finite, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

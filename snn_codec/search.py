@@ -21,7 +21,6 @@ Departs: the paper has no search.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from snn_codec.chunks import Window
 from snn_codec.errors import UserError
 from snn_codec.metrics import batch_si_snr
 from snn_codec.models.network import Network
+from snn_codec.parallel import one_thread
 from snn_codec.storage.entropy_model import EntropyModel
 
 PRICE = 3.0  # dB that e times the bytes have to bring; the levels of mu-sparse bring 3.4
@@ -89,7 +89,7 @@ class Search:
         price = self.price * (1.0 if level is None else min(1.0, level.item() / PRICED_FROM))
         reach = (window.before, window.steps, total - window.before - window.steps)
         levels = network.level_tensor(np.repeat(codes, reach)[None] if codes.size else codes)
-        with _one_thread(), network.evaluating():
+        with one_thread(), network.evaluating():
             with torch.no_grad():
                 features = network.analyse(audio, level).float()
                 first = network.quantise(features, level)
@@ -161,14 +161,3 @@ def searched(
 def _replaced(whole: Tensor, part: Tensor, steps: slice) -> Tensor:
     """`[batch, step, width]` with other values in some steps."""
     return torch.cat([whole[:, : steps.start], part, whole[:, steps.stop :]], 1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order, or the last bit of a gradient decides about events."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -126,6 +126,20 @@ def test_a_sender_who_promises_a_quality_takes_the_fewest_bits_that_hold_it(monk
     assert [row["kbps"] for row in chosen["clips"]] == [1.0, 2.0, 2.1]  # nothing holds for the last clip
 
 
+def test_pseudo_derivatives(tmp_path):
+    pytest.importorskip("matplotlib")
+    figure = tmp_path / "a.png"
+    result = run("pseudo_derivatives.py", figure, "--surrogates", "straight_through,paper_triangle")
+    assert result.returncode == 0, result.stderr
+    ones, triangle = (line.split("|")[1:4] for line in result.stdout.splitlines()[2:])
+    # mean of 1, and P(|u| > 1); 0.3 E max(0, 1 - |u|) = 0.3 (0.6827 - 2 (phi(0) - phi(1)))
+    assert float(ones[1]) == 1 and ones[2].strip() == "32 %"
+    assert float(triangle[1]) == pytest.approx(0.3 * (0.68269 - 2 * (0.39894 - 0.24197)), abs=6e-4)
+    assert triangle[2].strip() == "0 %" and figure.stat().st_size > 5000
+    again = run("pseudo_derivatives.py", figure)
+    assert again.returncode == 2 and "exists already" in again.stderr
+
+
 def test_band_snr(checkpoint, music):
     result = run("band_snr.py", music, "--model", checkpoint, "--split", "train", "--recordings", "1")
     assert result.returncode == 0, result.stderr

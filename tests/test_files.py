@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from processes import room_for
 
@@ -216,3 +217,8 @@ def test_a_lock_is_waited_for(tmp_path):
 def test_a_lock_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(UserError, match="lock: cannot be written"), exclusive(tmp_path / "none" / "lock"):
         pass
+
+
+def test_json_has_null_where_there_is_no_number():
+    value = {"a": [1, float("nan"), (2.5, float("inf"))], "b": np.float64("nan"), "c": "nan", "d": True}
+    assert files.without_nan(value) == {"a": [1, None, [2.5, None]], "b": None, "c": "nan", "d": True}

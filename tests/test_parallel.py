@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import tones
 from processes import dies, missing, state, times
 
+from snn_codec import parallel
 from snn_codec.cli import main
 from snn_codec.errors import UserError
-from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.parallel import Parallelism, Ranks, cores, free_cores, one_thread
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,6 +82,25 @@ def test_workers_end_with_their_parent_and_leave_nothing_half_written(tmp_path, 
 def test_a_worker_that_has_nothing_to_do_ends_as_well(tmp_path, number):
     ended_by(number, tmp_path, "quick", "slow")
     assert {path.name for path in tmp_path.iterdir()} == {"quick.begun", "quick.txt", "slow.begun"}
+
+
+def test_one_thread_is_for_the_block_alone():
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_cores_that_are_busy_are_not_free(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 8)
+    for load, free in ((0.0, 8), (2.4, 6), (7.9, 1), (30.0, 1)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert free_cores() == free
+    assert cores() >= 1
 
 
 @pytest.mark.parametrize("numbers", [{"workers": 0}, {"devices": -1}, {"nodes": 0}])

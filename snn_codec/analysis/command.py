@@ -19,7 +19,7 @@ from snn_codec.analysis.study import Study, study
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import below, check_writable, make_folder, replacing
+from snn_codec.files import below, check_writable, make_folder, replacing, without_nan
 from snn_codec.stats import bootstrap
 from snn_codec.storage import event_files, h5
 
@@ -131,7 +131,7 @@ def analyse(
     if options.readout:
         learned = find(inputs, options.midi, "train")
         summary["onset_readout"] = _readouts(learned, items, codecs, options)
-    summary = _plain(summary)
+    summary = without_nan(summary)
     examples = [(items[0].events(codec), options.score(items[0])) for _, codec in codecs]
     figures.figure5(output / "figure5.png", studies, examples, force=options.force)
     results.write_units(output / "units.csv", studies, force=options.force)
@@ -322,12 +322,3 @@ def _readouts(
 
     found = {name: scored(partial(of_events, codec=codec)) for name, codec in codecs}
     return found | {f"mel, {settings.units} bands": scored(of_mel)}
-
-
-def _plain(value: object) -> object:
-    """For JSON, which has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from snn_codec import audio, metrics, midi
 from snn_codec.codec import Codec
@@ -19,7 +18,7 @@ from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.coders import ModelCoder
 from snn_codec.evaluation.summary import Row
 from snn_codec.metrics import Clip
-from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.parallel import Parallelism, Ranks, one_thread
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,8 @@ def measured(coder: Coder, job: Job) -> list[Row]:
     Raises:
         UserError: The recording or its MIDI cannot be read.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return list(_rows(coder, job))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _rows(coder: Coder, job: Job) -> Iterator[Row]:

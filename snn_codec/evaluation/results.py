@@ -11,7 +11,7 @@ from typing import Any
 
 from snn_codec.errors import UserError
 from snn_codec.evaluation.summary import Row
-from snn_codec.files import replacing
+from snn_codec.files import replacing, without_nan
 from snn_codec.metrics import MEASURES
 
 
@@ -22,7 +22,9 @@ def write(path: Path, result: dict[str, Any], *, force: bool = False) -> None:
         UserError: The file exists (without `force`) or cannot be written.
     """
     with replacing(path, force=force) as temporary:
-        temporary.write_text(json.dumps(_plain(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(without_nan(result), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def write_rows(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
@@ -39,7 +41,7 @@ def write_rows(path: Path, rows: Sequence[Row], *, force: bool = False) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(
-            {name: "" if value is None else value for name, value in _plain(row).items()} for row in rows
+            {name: "" if value is None else value for name, value in without_nan(row).items()} for row in rows
         )
 
 
@@ -71,12 +73,3 @@ def read(path: Path) -> dict[str, Any]:
 def _typed(row: dict[str, str]) -> Row:
     typed: Row = {"recording": row["recording"], "clip": int(row["clip"])}
     return typed | {name: float(text) if text else math.nan for name, text in row.items() if name in MEASURES}
-
-
-def _plain(value: Any) -> Any:
-    """For JSON, which has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

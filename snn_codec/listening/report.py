@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.files import make_folder, replacing
+from snn_codec.files import make_folder, replacing, without_nan
 from snn_codec.listening import statistics
 from snn_codec.listening.keys import BUILT_IN, MID_ANCHOR, REFERENCE
 from snn_codec.listening.results import Ratings
@@ -155,23 +155,13 @@ def write(report: dict[str, Any], folder: Path, *, force: bool = False) -> None:
     """
     pyplot()
     make_folder(folder)
-    for name, content in (("report.md", text(report)), ("report.json", _json(report))):
+    for name, content in (
+        ("report.md", text(report)),
+        ("report.json", json.dumps(without_nan(report), indent=1) + "\n"),
+    ):
         with replacing(folder / name, force=force) as temporary:
             temporary.write_text(content, encoding="utf-8")
     figure3(folder / "figure3.png", report, force=force)
-
-
-def _json(report: dict[str, Any]) -> str:
-    """JSON has no NaN: what could not be computed is null."""
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: clean(part) for name, part in value.items()}
-        if isinstance(value, list):
-            return [clean(part) for part in value]
-        return None if isinstance(value, float) and np.isnan(value) else value
-
-    return json.dumps(clean(report), indent=1) + "\n"
 
 
 def figure3(path: str | os.PathLike, report: dict[str, Any], *, force: bool = False) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_codec.errors import UserError
-from snn_codec.files import make_folder, replacing
+from snn_codec.files import make_folder, replacing, without_nan
 from snn_codec.surrogate_study import figures
 from snn_codec.surrogate_study.grid import Study, split_choice
 from snn_codec.surrogate_study.results import MEASURES, Results
@@ -38,7 +38,7 @@ def write(study: Study, results: Results, folder: Path, asked: str | None = None
     _table(folder / "runs.csv", results.rows)
     _table(folder / "summary.csv", flat)
     _table(folder / "pairs.csv", results.pairs)
-    _text(folder / "summary.json", json.dumps(_clean(_json(study, results)), indent=1) + "\n")
+    _text(folder / "summary.json", json.dumps(without_nan(_json(study, results)), indent=1) + "\n")
     _text(folder / "report.md", text(study, results, asked))
     figures.learning(folder / "learning.png", results)
     figures.ranking(folder / "ranking.png", results)
@@ -146,15 +146,6 @@ def _json(study: Study, results: Results) -> dict[str, Any]:
         "failed": [{"run": str(cell), "reason": reason} for cell, reason in results.failed.items()],
         "measures": list(MEASURES),
     }
-
-
-def _clean(value: Any) -> Any:
-    """JSON has no NaN: what could not be computed is null."""
-    if isinstance(value, dict):
-        return {name: _clean(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_clean(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
