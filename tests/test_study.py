@@ -12,6 +12,7 @@ from snn_codec.analysis import figures, notes, results
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.study import study
 from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
 
 STEPS = 6000
 
@@ -114,3 +115,13 @@ def test_what_does_not_belong_together_is_refused():
     with pytest.raises(UserError, match="no recordings"):
         study([])
     assert notes.name(40) == "C♯4"
+
+
+def test_models_of_too_many_units_are_refused():
+    """Cross-spectra of 38 400 units with 88 keys would take 26 GB."""
+    name, _, score = recording(0)
+    events = EventMatrix.from_indices(
+        np.array([3]), np.array([5]), 38_400, sample_rate=22050, hop=512, n_samples=512 * STEPS
+    )
+    with pytest.raises(UserError, match="r0: its 38400 units are too many"):
+        study([(name, events, score)])

@@ -17,6 +17,7 @@ from snn_codec.events import EventMatrix
 from snn_codec.stats import jackknife
 
 GROUPS = 20  # of recordings, left out one after the other for the intervals; bounds memory
+MAX_UNITS = 4096  # of which cross-spectra with 88 keys take 3 GB
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,11 @@ def study(
     for number, (name, matrix, score) in enumerate(recordings):
         if first is None:
             first = matrix
+            if matrix.n_units > MAX_UNITS:
+                raise UserError(
+                    f"{name}: its {matrix.n_units} units are too many to set against every key at every lag (at most "
+                    f"{MAX_UNITS} are analysed); take a model with fewer, or read the events by EventMatrix.indices()"
+                )
             dependence = Dependence(matrix.n_units, half_width)
         _check_alike(name, first, matrix)
         score.check_overlap(name, matrix.duration)
