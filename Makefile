@@ -13,7 +13,7 @@ VERSIONS := 3.13 3.12 3.11 3.10
 PYTEST := -m pytest -q --durations=10 $(PYTEST_ARGS)
 environment = bash tools/environment.sh make
 
-.PHONY: help demo test venv test-venv lava-venv test-main test-oldest types lint format clean
+.PHONY: help demo test venv test-venv lava-venv test-main test-oldest types lint docs format clean
 
 help:
 	@echo 'make demo         encode and decode the recording that comes with the repository'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-oldest  only in .venv-lava: the oldest supported packages, and Lava'
 	@echo 'make venv         only set up .venv (test-venv, lava-venv: those of the tests)'
 	@echo 'make lint         check style and types;  make format  mend style;  make types  only types'
+	@echo 'make docs         build the pages of docs/ to build/docs'
 	@echo 'make clean        remove environments, caches and results'
 	@echo 'PYTHON=, LAVA_PYTHON= choose the interpreters; CONTRIBUTING.md has more settings.'
 
@@ -42,7 +43,7 @@ venv:
 	    exit $$status; }
 
 test-venv: venv
-	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'analysis codecs dev interop listen nir norse plots rvq' '$(TORCH_SPEC)'
+	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'analysis codecs dev docs interop listen nir norse plots rvq' '$(TORCH_SPEC)'
 
 # Also the oldest packages that we support: what Lava asks for.
 lava-venv:
@@ -56,6 +57,9 @@ types: test-venv
 lint: types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+docs: test-venv
+	.venv/bin/mkdocs build --strict
 
 format: test-venv
 	.venv/bin/ruff check --fix .

@@ -1,4 +1,4 @@
-"""What the README says is so: its examples run, and its files exist."""
+"""What README and the pages of docs/ say is so: their examples run, and their files exist."""
 
 import re
 import shlex
@@ -10,51 +10,96 @@ from snn_codec import settings as config
 from snn_codec.cli.main import main, parser
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
+ALONE = ("encode", "info", "decode", "convert", "analyse")  # need no other program
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.M | re.S)
+def blocks(name, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXTS[name], re.M | re.S)
 
 
-def commands():
-    lines = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines()]
+def commands(name):
+    lines = [line.split("#")[0] for block in blocks(name, "sh") for line in block.splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.startswith("snn-codec ")]
 
 
-def test_every_link_leads_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("http")]
-    assert len(links) > 8
+def runnable(name):
+    """Commands on what the repository has, or on what a command before has made."""
+    given = ("data/", "piano.")
+    made = {command[command.index("-o") + 1] for command in commands(name) if "-o" in command}
+    there = [command for command in commands(name) if command[0] in ALONE and command[1].startswith(given)]
+    return [command for command in there if command[1].startswith("data/") or command[1] in made]
+
+
+COMMANDS = [command for name in TEXTS for command in commands(name)]
+RUNNABLE = [name for name in TEXTS if runnable(name)]
+
+
+def anchors(text):
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_leads_somewhere(name):
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXTS[name]) if not link.startswith("http")]
     for link in links:
-        assert (ROOT / link).exists(), link
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
 
 
-def test_the_shell_examples_run(tmp_path, monkeypatch, capsys):
+def test_readme_links_every_page():
+    for page in PAGES[1:]:
+        if page.name != "index.md":
+            assert f"](docs/{page.name}" in TEXTS["README.md"], page.name
+
+
+def test_readme_has_under_900_words():
+    assert len(TEXTS["README.md"].split()) < 900
+
+
+def test_readme_has_three_figures_at_most():
+    assert 1 <= TEXTS["README.md"].count("![") <= 3
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_the_shell_examples_run(name, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
-    given = ("data/", "piano.")  # what the repository has, and what the commands before have made
-    alone = ("encode", "info", "decode", "convert", "analyse")  # need no other program
-    ran = [command for command in commands() if command[0] in alone and command[1].startswith(given)]
-    assert len(ran) >= 5
-    pytest.importorskip("matplotlib")
-    for command in ran:
+    for command in runnable(name):
         assert main(command) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_there_are_shell_examples_that_run():
+    assert len(runnable("README.md")) >= 5
+    assert {"docs/cli.md", "docs/analysis.md"} <= set(RUNNABLE)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_the_shell_examples_are_understood(command):
+    if "--list-settings" in command:
+        with pytest.raises(SystemExit, match="^0$"):
+            parser().parse_args(command)
+        return
     options = parser().parse_args(command)
-    if command[0] == "train":
+    if command[0] == "train" and not options.resume:
         config.load(options.preset or config.phase_preset(options.phase), options.settings)
 
 
-def test_the_python_examples_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", [name for name in TEXTS if blocks(name, "python")])
+def test_the_python_examples_run(name, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
-    assert blocks("python")
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), {})
+    for block in blocks(name, "python"):
+        exec(compile(block, name, "exec"), {})
 
 
 def test_presets_are_named():
-    assert set(re.findall(r"`((?:cpu|paper)-[a-z-]+)`", TEXT)) == set(config.PRESETS)
+    named = set(re.findall(r"`((?:cpu|paper)-[a-z-]+)`", "\n".join(TEXTS.values())))
+    assert named == set(config.PRESETS)
