@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -62,7 +62,7 @@ def write_features(
 
 
 def _arrays(events: EventMatrix) -> dict[str, Any]:
-    return {name: np.asarray(events.metadata[name]) for name in FIELDS if name != "fingerprint"} | {
+    return {name: np.asarray(getattr(events, name)) for name in FIELDS if name != "fingerprint"} | {
         "fingerprint": events.fingerprint
     }
 
@@ -79,9 +79,15 @@ def grid(path: str | os.PathLike) -> tuple[int, Metadata]:
         raise UserError(
             f"{path}: lacks {missing[0]}; give the features that `export netx` or `export nir` wrote"
         )
-    numbers = {name: int(found[name]) for name in ("sample_rate", "hop", "n_samples", "chunk_steps")}
-    codes = {name: np.asarray(found[name], np.uint8).ravel() for name in ("loudness", "levels")}
-    return int(found["n_units"]), Metadata(fingerprint=str(found["fingerprint"]), **numbers, **codes)
+    numbers: dict[str, Any] = {
+        name: int(found[name]) for name in ("sample_rate", "hop", "n_samples", "chunk_steps")
+    }
+    codes: dict[str, Any] = {
+        name: np.asarray(found[name], np.uint8).ravel() for name in ("loudness", "levels")
+    }
+    return int(found["n_units"]), cast(
+        Metadata, {"fingerprint": str(found["fingerprint"]), **numbers, **codes}
+    )
 
 
 def features(path: str | os.PathLike) -> np.ndarray:

@@ -125,7 +125,7 @@ class IntegerLayer:
         units = len(self.bias_mantissa)
         if not self.laterals:
             return np.broadcast_to(np.int64(0), (units, units))
-        return sum(synapse(np.eye(units, dtype=np.int64)) for synapse in self.laterals)
+        return np.sum([synapse(np.eye(units, dtype=np.int64)) for synapse in self.laterals], axis=0)
 
     def _fire(self, current: np.ndarray) -> np.ndarray:
         threshold = self.threshold << 6

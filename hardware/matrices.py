@@ -6,11 +6,12 @@ A thermometer code has thousands of units with one input each; dense, its weight
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
 
-Weights = np.ndarray | csr_array
+Weights: TypeAlias = Any  # np.ndarray | csr_array; scipy has no types
 
 
 def values(weight: Weights) -> np.ndarray:

@@ -109,11 +109,11 @@ def in_lava(
 def _spikes(sink, steps: list[int], late: int, units: int) -> list[np.ndarray]:
     """The sink's rows of packed bits as spikes `[N, steps]` of each run."""
     sink.seek(0)
-    rows = np.fromfile(sink, np.uint8)
+    data = np.fromfile(sink, np.uint8)
     width, total = -(-units // 8), sum(steps) + late * len(steps)
-    if len(rows) != width * total:
-        raise UserError(f"Lava wrote {len(rows)} bytes instead of {width * total}; run it again")
-    rows = rows.reshape(-1, width)
+    if len(data) != width * total:
+        raise UserError(f"Lava wrote {len(data)} bytes instead of {width * total}; run it again")
+    rows = data.reshape(-1, width)
     ends = np.cumsum(np.array(steps) + late)
     return [
         np.unpackbits(rows[end - run : end], axis=1, count=units).T.astype(bool)

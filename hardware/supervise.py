@@ -68,7 +68,7 @@ def _follow(
     lines: queue.Queue[bytes] = queue.Queue(maxsize=1000)
 
     def read() -> None:
-        for line in worker.stdout:
+        for line in worker.stdout or ():
             lines.put(line)
 
     threading.Thread(target=read, daemon=True).start()
@@ -116,7 +116,8 @@ def _end(worker: subprocess.Popen) -> None:
             time.sleep(0.02)
     worker.wait()
     for pipe in (worker.stdin, worker.stdout):
-        pipe.close()
+        if pipe is not None:
+            pipe.close()
 
 
 def _alive(worker: subprocess.Popen) -> bool:

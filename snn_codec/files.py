@@ -125,7 +125,7 @@ def replacing(path: str | os.PathLike, *, force: bool = False) -> Iterator[Path]
 
 def cannot_write(path: object, error: OSError) -> UserError:
     """The one sentence for a file, pipe or device that the system does not let us write, or not to its end."""
-    reason = _NO_ROOM.get(error.errno)
+    reason = _NO_ROOM.get(error.errno or 0)
     if reason:
         return UserError(f"{path}: cannot be written, {reason}; make room, or choose another folder")
     return UserError(f"{path}: cannot be written ({error.strerror}); choose another folder")
@@ -176,7 +176,7 @@ class NewFile(io.RawIOBase):
         self._try(lambda: self._file.truncate(self._size))
         return self._size
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         data, start = bytes(data), self._position
         if not self._try(lambda: self._put(start, data)):
             self._unwritten.append((start, data))
@@ -184,7 +184,7 @@ class NewFile(io.RawIOBase):
         self._size = max(self._size, self._position)
         return len(data)
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         start = self._position
         stop = max(start, min(start + len(buffer), self._size))
         self._file.seek(start)

@@ -30,7 +30,9 @@ from snn_codec.errors import UserError
 if TYPE_CHECKING:
     import lightning_fabric
 
-State, Job, Result = TypeVar("State"), TypeVar("Job"), TypeVar("Result")
+State = TypeVar("State")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 GRACE_SECONDS = 5  # for a process whose parent has ended to remove what is half written
 
 
@@ -188,7 +190,9 @@ class Ranks:
         """The jobs of this rank, by its workers."""
         workers = min(self.parallelism.workers, len(jobs))
         if workers <= 1:
-            state = prepare() if jobs else None
+            if not jobs:
+                return
+            state = prepare()
             for number, job in enumerate(jobs):
                 yield work(state, job)
                 progress((number + 1) / len(jobs))

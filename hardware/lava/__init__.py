@@ -80,7 +80,7 @@ def _layer(source: str | os.PathLike, arithmetic: str, settings: dict[str, Any])
     from snn_codec.hardware.quantise import quantise
     from snn_codec.loading import load
 
-    codec = load(source)
+    codec = load(Path(source))
     layer = fold(codec.bottleneck)
     return layer if arithmetic == "float" else quantise(layer, full_scale(codec, layer), **settings)
 

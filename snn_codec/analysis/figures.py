@@ -156,4 +156,4 @@ def _tuned(axis, study: Study) -> None:
 
 def _octaves(axis) -> None:
     places = np.arange(24, notes.LOWEST + notes.KEYS, 12)
-    axis.set_xticks(places, [notes.name(place - notes.LOWEST) for place in places])
+    axis.set_xticks(places, [notes.name(int(place) - notes.LOWEST) for place in places])

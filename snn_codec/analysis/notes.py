@@ -182,5 +182,5 @@ def lag(events: EventMatrix, grid: Grid, *, reach: int = 43) -> tuple[int, float
             found = fft.irfft(fft.rfft(unit - unit.mean(), size) * spectrum, size)
             found = found[np.arange(-reach, reach + 1)] / unit.std()
             total += (found - found.mean()) ** 2
-    best, spread = int(total.argmax()), total.std()
+    best, spread = int(np.argmax(total)), total.std()
     return best - reach, float((total[best] - np.median(total)) / spread) if spread else 0.0

@@ -139,7 +139,8 @@ def jitter(
     third = cube - 3 * mean * square + 2 * mean**3
     of_key = np.zeros((len(steps), len(onsets)))
     of_key[np.arange(len(steps)), keys] = 1
-    return Null(*(moment @ of_key for moment in (near[:, steps], mean, variance, third)), of_key.sum(0))
+    observed, mean, variance, third = (moment @ of_key for moment in (near[:, steps], mean, variance, third))
+    return Null(observed, mean, variance, third, of_key.sum(0))
 
 
 def _window(series: np.ndarray, half_width: int, mode: str) -> np.ndarray:
@@ -150,4 +151,5 @@ def _window(series: np.ndarray, half_width: int, mode: str) -> np.ndarray:
 
 
 def _nothing(units: int, keys: int) -> Null:
-    return Null(*(np.zeros((units, keys)) for _ in range(4)), np.zeros(keys))
+    none = np.zeros((units, keys))
+    return Null(none, none, none, none, np.zeros(keys))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Study:
     def corrected(self) -> np.ndarray:
         return correlation.corrected(self.prominence, self.chance)
 
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> dict[str, Any]:
         """One flat dict; a value `[estimate, low, high]` has a jackknife 95 % interval over recordings.
 
         The largest prominence is that of keys with at least `nulls.FEWEST` onsets. A unit is note-selective if it
@@ -121,7 +122,7 @@ def study(
     """
     names, lags, steps, events, first = [], [], 0, 0, None
     parts: list[tuple] = []
-    counts: np.ndarray | int = 0
+    counts = np.zeros(0)
     onsets, turned = np.zeros(KEYS, np.int64), None
     for number, (name, matrix, score) in enumerate(recordings):
         if first is None:
@@ -139,7 +140,7 @@ def study(
         sums = Correlation(matrix.n_units)
         sums.add(matrix.events, played)
         found = sums.counts()
-        counts, onsets = counts + found, onsets + sums.onsets
+        counts, onsets = (counts + found if number else found), onsets + sums.onsets
         null = nulls.shifts(matrix.events, played, half_width)
         turned = null if turned is None else turned + null
         dependence.add(matrix.events, grid)
@@ -157,7 +158,7 @@ def study(
         lags.append(notes.lag(matrix, grid))
         steps, events = steps + matrix.n_steps, events + matrix.n_events
         progress(number + 1)
-    if first is None:
+    if first is None or turned is None:
         raise UserError("there are no recordings to analyse; give at least one")
     jittered = parts[0][0]
     for null, *_ in parts[1:]:

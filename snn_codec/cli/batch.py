@@ -44,7 +44,9 @@ class Job(NamedTuple):
 class Work(Protocol):
     """What a command does with each file; it is pickled for worker processes."""
 
-    force: bool
+    @property
+    def force(self) -> bool:
+        """Whether to replace files that exist."""
 
     def model(self, file: Path) -> str:
         """Name of the model that this file needs."""

@@ -207,6 +207,6 @@ def _to_stdout(events: Any, entropy_model: Any) -> int:
         def flush(self) -> None:
             sys.stdout.buffer.flush()
 
-    counted = Counted()
+    counted: Any = Counted()
     spk.write(counted, events, entropy_model=entropy_model)
     return counted.size

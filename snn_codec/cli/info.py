@@ -68,7 +68,7 @@ def _bitstream(path: Path, model: str) -> dict[str, Any]:
     from snn_codec.storage import spk
     from snn_codec.storage.entropy_model import EntropyModel
 
-    parts = spk.breakdown(path)
+    parts: dict[str, Any] = spk.breakdown(path)
     with open(path, "rb") as file:
         header = spk.Reader(file, name=str(path)).header
     folder = checkpoints.find(model)

@@ -49,10 +49,10 @@ def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
 
 
 def _inspected(data: mmap.mmap) -> Finding:
-    start = _after_tags(data, 0)
-    start = start if _header(data[start : start + 4]) else _next(data, start, None)
+    after = _after_tags(data, 0)
+    start = after if _header(data[after : after + 4]) else _next(data, after, None)
     first = None if start is None else _header(data[start : start + 4])
-    if first is None or first.layer != 3:
+    if start is None or first is None or first.layer != 3:
         return Finding()  # libsndfile says what is wrong
     field = _field(data, start, first)
     count, cut = _frames(data, start if field is None else start + first.bytes, first)
@@ -144,5 +144,6 @@ def _info(like: _Header, count: int) -> bytes:
     """A frame without sound that says how many follow."""
     bits = like.bits & ~0xF200 | 0x10000 | _INFO_RATE << 12
     header = _read(bits)
+    assert header is not None  # as `like` is one
     start = bits.to_bytes(4, "big").ljust(header.side_bytes, b"\0")
     return (start + b"Info" + (1).to_bytes(4, "big") + count.to_bytes(4, "big")).ljust(header.bytes, b"\0")

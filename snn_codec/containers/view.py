@@ -63,7 +63,7 @@ class View(io.RawIOBase):
     def readinto(self, buffer) -> int:  # noqa: ANN001 - any writable buffer
         wanted = memoryview(buffer).cast("B")
         if self._at < len(self._prefix):
-            data = self._prefix[self._at : self._at + len(wanted)]
+            data = bytearray(self._prefix[self._at : self._at + len(wanted)])
         else:
             place = self._at - len(self._prefix) + self._skip
             self._file.seek(place)

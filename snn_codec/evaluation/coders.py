@@ -101,7 +101,10 @@ class ConditionCoder:
 
     def code(self, clip: np.ndarray) -> Coded:
         rendered = self.render(conditions.Item("clip", Path(), 0, 0, clip, self.sample_rate))
-        return Coded(aligned(rendered.audio, clip, self.sample_rate), rendered.kbps)
+        return Coded(
+            aligned(rendered.audio, clip, self.sample_rate),
+            float("nan") if rendered.kbps is None else rendered.kbps,
+        )
 
 
 def aligned(decoded: np.ndarray, clip: np.ndarray, sample_rate: int) -> np.ndarray:

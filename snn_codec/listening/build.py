@@ -109,7 +109,7 @@ def _excerpt(path: Path, start: float, seconds: float, rate: int | None) -> Item
 def _versions(item: Item, renderers: dict[str, conditions.Condition]) -> dict[str, dict[str, Any]]:
     """Each condition's sound and what is known of it, by name."""
     original = conditions.to_test_rate(item.audio, item.rate)
-    made = {
+    made: dict[str, dict[str, Any]] = {
         REFERENCE: {"audio": original},
         LOW_ANCHOR: {"audio": signals.low_pass(original, 3500)},
         MID_ANCHOR: {"audio": signals.low_pass(original, 7000)},

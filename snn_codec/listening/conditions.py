@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def read_seconds(path: Path, start: float, stop: float) -> tuple[np.ndarray, int
 
 
 def _model(folder: Path) -> Condition:
-    loaded = []
+    loaded: list[Any] = []
 
     def render(item: Item) -> Rendered:
         from snn_codec.codec import Codec

@@ -230,7 +230,7 @@ def installed(name: str) -> bool:
 
 def own_folder(name: str) -> str:
     """The folder that has to be on Python's path for one's own surrogate to be found in another process."""
-    module = _own_module(name, OWN.fullmatch(name)["module"])
+    module = _own_module(name, _own_parts(name)["module"])
     levels = module.__name__.count(".") + (2 if hasattr(module, "__path__") else 1)
     folder = os.path.abspath(module.__file__)
     for _ in range(levels):
@@ -246,8 +246,14 @@ def _find(name: str) -> Surrogate:
     return SURROGATES[name]
 
 
-def _own(name: str) -> SpikeFunction:
+def _own_parts(name: str) -> re.Match[str]:
     parts = OWN.fullmatch(name)
+    assert parts, name  # `check_name` has seen to it
+    return parts
+
+
+def _own(name: str) -> SpikeFunction:
+    parts = _own_parts(name)
     module = _own_module(name, parts["module"])
     try:
         function = module

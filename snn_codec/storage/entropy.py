@@ -16,11 +16,14 @@ step, and by unit within a step.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import constriction
 import numpy as np
 
-RangeDecoder = constriction.stream.queue.RangeDecoder
-RangeEncoder = constriction.stream.queue.RangeEncoder
+RangeDecoder: TypeAlias = Any  # constriction.stream.queue.RangeDecoder; constriction has no types
+RangeEncoder: TypeAlias = Any
+Numbers: TypeAlias = Any  # an integer or an array of integers; what is computed from them is the same
 Bernoulli = constriction.stream.model.Bernoulli
 
 ONE = 1 << 16  # a probability of one; what is coded with stays inside 1..ONE - 1
@@ -210,7 +213,7 @@ def _adaptive_probabilities(events: np.ndarray) -> np.ndarray:
     return _likelier(rate, seen, expected, common)
 
 
-def _rate(fired: np.ndarray, steps: int | np.ndarray, common: int | np.ndarray) -> np.ndarray:
+def _rate(fired: np.ndarray, steps: int | np.ndarray, common: Numbers) -> Any:
     """A unit's own probability after `fired` events in `steps` steps, where all units together have `common`."""
     return _coded((fired * ONE + UNIT_PRIOR * common) // (steps + UNIT_PRIOR))
 
@@ -225,17 +228,17 @@ def _likelier(
     return _coded(odds // np.maximum((odds + against) >> 16, 1))
 
 
-def _activity(n_events: int | np.ndarray, mean: int) -> int | np.ndarray:
+def _activity(n_events: Numbers, mean: int) -> Any:
     """0, 1 or 2: a step with few, with about as many, or with many more events than the mean."""
     return (2 * n_events > mean) + (2 * n_events > 3 * mean + 2) * np.int64(1)
 
 
-def _share(part: int | np.ndarray, whole: int | np.ndarray) -> int | np.ndarray:
+def _share(part: Numbers, whole: Numbers) -> Any:
     """part / whole as a probability that can be coded with."""
     return _coded(part * ONE // whole)
 
 
-def _coded(probability: int | np.ndarray) -> int | np.ndarray:
+def _coded(probability: Numbers) -> Any:
     return np.minimum(np.maximum(probability, 1), ONE - 1)
 
 

@@ -53,7 +53,7 @@ def fingerprint(path: Path, name: str | None = None) -> str:
         with open(path, "rb") as file:
             return spk.Reader(file, name=str(path)).header.fingerprint
     with h5.SpikeTrains(path) as trains:
-        return trains.info(name if name in trains else next(iter(trains))).fingerprint
+        return trains.info(name if name is not None and name in trains else next(iter(trains))).fingerprint
 
 
 def read(path: Path, name: str | None = None, *, entropy_model: EntropyModels = None) -> EventMatrix:

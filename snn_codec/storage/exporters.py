@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,9 @@ def _csv(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
 def _npz(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
     lists = [_times(events)[:2] for _, events in items]
     fields = ("sample_rate", "hop", "n_samples", "n_units", "n_steps", "fingerprint")
-    arrays = {field: np.array([getattr(events, field) for _, events in items]) for field in fields}
+    arrays: dict[str, Any] = {
+        field: np.array([getattr(events, field) for _, events in items]) for field in fields
+    }
     arrays["recording"] = np.array([name for name, _ in items])
     arrays["indptr"] = np.cumsum([0, *(len(unit) for unit, _ in lists)])
     arrays["unit"] = np.concatenate([unit for unit, _ in lists])

@@ -186,7 +186,7 @@ def _pairs(
     for cell in cells:
         if cell["setting"] == setting:
             values[cell["choice"]][cell["seed"]] = cell[measure]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for a, b in combinations([choice for choice in choices if values[choice]], 2):
         seeds = sorted(set(values[a]) & set(values[b]))
         rows.append(

@@ -43,7 +43,7 @@ def augment(
 def loudest_step(crop: np.ndarray, hop: int = 512) -> float:
     """RMS of the loudest step (`snn_codec.loudness` measures the same)."""
     steps = crop[: len(crop) // hop * hop].reshape(-1, hop) if len(crop) >= hop else crop[None]
-    return float(np.sqrt(np.square(steps).mean(1).max()))
+    return float(np.sqrt(np.max(np.square(steps).mean(1))))
 
 
 def equaliser(

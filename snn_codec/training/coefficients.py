@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,9 +96,10 @@ class _Coefficients(nn.Module):
         self.codec = codec
 
     def forward(self, audio: Tensor, level: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        decoder: Any = self.codec.settings.decoder
         features = self.codec.analyse(audio, level)
         read = self.codec.bottleneck.quantise(features)
-        step = torch.exp2(octaves_of(self.codec.settings.decoder, level, features))
+        step = torch.exp2(octaves_of(decoder, level, features))
         return features * step, read * step, self.codec.decoder.coefficients(read, level)
 
 

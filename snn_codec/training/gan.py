@@ -113,11 +113,11 @@ class GanPhase(DecoderPhase):
         if step >= phase.start and self.setup.random(step, DRAW).random() >= phase.probability:
             return real.new_tensor(float("nan")), False
         both = self.discriminator_model(torch.cat([real, fake]))
-        halves = [
+        true, false = [
             [scale._replace(logits=scale.logits[part].float()) for scale in both]
             for part in (slice(len(real)), slice(len(real), None))
         ]
-        loss = discriminator_loss(*halves, phase.loss)
+        loss = discriminator_loss(true, false, phase.loss)
         mean = self.setup.everywhere(loss.detach())
         if mean < phase.enough or not torch.isfinite(mean):
             return mean, False

@@ -94,7 +94,7 @@ class Loop:
         _on_main(fabric, lambda: run_folder.note(run, settings, contents))
         self._report(
             f"training on {len(self.crops.paths)} recordings, validating on {_named(held_out)}; "
-            f"{run.threads} thread{'s' if run.threads > 1 else ''}"
+            f"{run.threads} thread{'s' if run.threads != 1 else ''}"
         )
 
     def run(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning_fabric
 import torch
@@ -133,7 +134,7 @@ def optimisers(network: nn.Module, settings: config.Training) -> list[torch.opti
             matrices.append(parameter)
         else:
             rest.append(parameter)
-    groups = [{"params": rest}, {"params": plain, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": plain, "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.learning_rate,

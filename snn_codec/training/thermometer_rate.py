@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,7 @@ class ThermometerNetwork(nn.Module):
         for layer in self.output:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        most = int(layout.count.max())
+        most = int(np.max(layout.count))
         self.further = nn.Parameter(torch.zeros(most - 1))
         threshold = torch.arange(1, most).float()
         self.register_buffer("factor", torch.log2(threshold.clamp_min(3) / 3))
@@ -238,7 +239,7 @@ def train_for(
     Raises:
         UserError: A recording cannot be read.
     """
-    grid = codec.settings
+    grid: Any = codec.settings  # of a thermometer of coefficients
     seconds = grid.chunk_steps * grid.hop / grid.sample_rate
     count = max(1, min(round(hours * 3600 / seconds), MAX_CHUNKS))
     with bar("reading chunks of the train split", count) as advance:
@@ -279,7 +280,7 @@ def _chunks(
     codec: Codec, paths: Sequence[Path], count: int, seconds: float, seed: int, progress: Callable
 ) -> np.ndarray:
     """Coefficients of varied chunks at their own loudness, float16 `[chunk, step, bin]`."""
-    grid = codec.settings
+    grid: Any = codec.settings
     crops = Crops(paths, grid.sample_rate, config.Training(seconds=seconds, seed=seed))
     coefficients = np.zeros((count, grid.chunk_steps, grid.encoder.width), np.float16)
     for number in range(count):

@@ -240,7 +240,7 @@ class ThermometerModel(EntropyModel):
         positive = entropy.decode_cells(source, probability(outputs[:, 5] * cosine + outputs[:, 6] * sine))
         passed, (alive,) = np.ones(len(places), np.int16), np.nonzero(most > 1)
         further = probability(self._further(outputs))
-        for threshold in range(1, int(most.max())):
+        for threshold in range(1, int(np.max(most))):
             if not len(alive):
                 break
             alive = alive[entropy.decode_cells(source, further[alive, threshold - 1])]
@@ -264,7 +264,7 @@ class ThermometerModel(EntropyModel):
         evaluator.begin(past_inputs(magnitudes))
         order, cells, odds = [], [], []
         steps, bins = magnitudes.shape
-        stages = int(self.layout.count.max()) + 1
+        stages = int(np.max(self.layout.count)) + 1
 
         def add(
             number: int, step: np.ndarray, stage: int, bin: np.ndarray, cell: np.ndarray, logit: np.ndarray

@@ -33,7 +33,9 @@ MAX_TEXT_BYTES = 255
 MAX_INTEGER = 2**53  # of any metadata field, and of a timestamp in units of its resolution
 
 # The integer columns of /recordings by version; two have an older name in the file.
-NUMBERS = {1: ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_loudness")}
+NUMBERS: dict[int, tuple[str, ...]] = {
+    1: ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_loudness")
+}
 NUMBERS[2] = (*NUMBERS[1], "has_levels")
 IN_FILE = {"has_loudness": "has_levels", "has_levels": "has_compression"}
 

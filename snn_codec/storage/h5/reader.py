@@ -168,7 +168,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
     def _check_seal(self) -> None:
         if not self._with_seal:
             return
-        if hasattr(self.path, "seek"):
+        if not isinstance(self.path, (str, os.PathLike)):
             check_seal(self.path)
             return
         with open(self.path, "rb") as file:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from snn_codec.cells import blocks
 from snn_codec.errors import UserError
@@ -68,8 +69,11 @@ def _while_there_is_room(
 
 def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: object, compress: bool) -> int:
     """Fill an empty HDF5 file; bytes of memory of the largest recording."""
-    population, recordings = file.create_group(POPULATION), []
-    loudness, levels, indptr = [], [], [np.zeros(1, np.int64)]
+    population = file.create_group(POPULATION)
+    recordings: list[Recording] = []
+    loudness: list[np.ndarray] = []
+    levels: list[np.ndarray] = []
+    indptr = [np.zeros(1, np.int64)]
     taken: set[str] = set()
     decimals, start_ms, memory = 0, 0.0, 0
     for name, events in items:
@@ -138,7 +142,7 @@ def _write_column(group: h5py.Group, name: str, values: np.ndarray, compress: bo
 def _create(
     group: h5py.Group,
     name: str,
-    dtype: object,
+    dtype: DTypeLike,
     compress: bool | None,
     decimals: int | None = None,
     rows: int = HDF5_CHUNK,

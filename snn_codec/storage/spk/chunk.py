@@ -25,6 +25,7 @@ def pack_chunk(
     events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE
 ) -> tuple[str, bytes]:
     """The shortest of `layout.FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
+    units, steps = events.shape
     n_events = int(np.count_nonzero(events))
     payloads: dict[str, bytes] = {}
     if entropy_model is not None and (coded := entropy_model.encode(events, side)) is not None:
@@ -32,11 +33,11 @@ def pack_chunk(
     large = events.size > LARGE_CELLS
     if not large:
         payloads["adaptive"] = pack(events, "adaptive")
-    least = costs.floor_bits(*events.shape, n_events) / 8  # of `counted`
+    least = costs.floor_bits(units, steps, n_events) / 8  # of `counted`
     if not large or not payloads or least < min(map(len, payloads.values())):
         payloads["counted"] = pack(events, "counted")
-    bits = formats.packed_bits(*events.shape, n_events)
-    for name in dict.fromkeys(("dense", formats.best(*events.shape, n_events))):
+    bits = formats.packed_bits(units, steps, n_events)
+    for name in dict.fromkeys(("dense", formats.best(units, steps, n_events))):
         if bits[name] <= 8 * min(map(len, payloads.values())):
             payloads[name] = pack(events, name)
     shortest = min(payloads, key=lambda name: (len(payloads[name]), FORMATS.index(name)))
@@ -45,11 +46,12 @@ def pack_chunk(
 
 def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE) -> float:
     """What the cheapest format of a chunk, bool `[units, steps]`, costs before it is rounded up to bytes."""
-    n_events = int(np.count_nonzero(events))
+    units, steps = events.shape
+    packed = formats.packed_bits(units, steps, int(np.count_nonzero(events)))
     coded = list(entropy.bits(events).values())
     if entropy_model is not None:
         coded.append(entropy_model.bits(events, side))
-    return min(*formats.packed_bits(*events.shape, n_events).values(), *coded)
+    return min(*packed.values(), *coded)
 
 
 def pack(events: np.ndarray, name: str) -> bytes:

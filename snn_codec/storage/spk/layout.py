@@ -130,11 +130,12 @@ def unpack_header(version: int, body: bytes) -> Header:
     Raises:
         Damaged: No writer makes such a body.
     """
-    flags, position, numbers = body[0] if body else 255, 1, []
+    flags, position = body[0] if body else 255, 1
+    numbers: list[int] = []
     for _ in range(4):
         value, position = parse_varint(body, position)
-        numbers.append(value)
-    if flags >= 16 or None in numbers or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
+        numbers.append(0 if value is None else value)
+    if flags >= 16 or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
         raise Damaged("has an impossible number")
     sample_rate, hop, units, chunk_steps = numbers
     split = position + 4 * bool(flags & _ENTROPY_MODEL)

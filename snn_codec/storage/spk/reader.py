@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Chunk(NamedTuple):
 
     number: int
     start: int
-    events: np.ndarray
+    events: Any
     loudness: int | None
     level: int | None = None
 
@@ -63,7 +63,7 @@ def read(path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | No
         return joined(reader, reader)
 
 
-def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, int | dict[str, int]]:
+def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, Any]:
     """Where the bytes of a file are; needs no entropy model, and checks every CRC.
 
     Returns:
@@ -101,7 +101,7 @@ class Reader:
         header: The `Header`.
         seed: The header's CRC, which all later checksums are combined with.
         position: Bytes read so far; `first` of them stand before the first chunk.
-        n_samples: Length of the recording; known after the last chunk, or to a seekable file by `window`.
+        n_samples: Length of the recording, known after the last chunk, or to a seekable file by `window`; 0 before.
 
     Raises:
         UserError: No bitstream, or its header is damaged; later: a chunk is damaged, the file ends early, or
@@ -113,7 +113,7 @@ class Reader:
     ) -> None:
         self._file, self._name = file, name
         self.entropy_model = entropy_model
-        self.n_samples: int | None = None
+        self.n_samples = 0
         self.position = 0
         self._blocks: list[int] | None = None
         with self._errors("header"):
@@ -125,7 +125,8 @@ class Reader:
         memory = 0
         for frame in self.frames():
             chunk = self.decode(frame)
-            memory += memory_of(*chunk.events.shape, int(np.count_nonzero(chunk.events)))
+            units, steps = chunk.events.shape
+            memory += memory_of(units, steps, int(np.count_nonzero(chunk.events)))
             check_memory(self._name, memory, self.position)
             yield chunk
 
@@ -277,7 +278,10 @@ class Reader:
             raw += self._take(1)
             if len(raw) > 6:
                 raise Damaged("has an impossible number")
-        return parse_varint(raw, 0)[0], raw
+        value, _ = parse_varint(raw, 0)
+        if value is None:
+            raise Damaged("has an impossible number")
+        return value, raw
 
     def _take(self, size: int) -> bytes:
         data = b""
@@ -340,7 +344,7 @@ def opened(path: str | os.PathLike | BinaryIO) -> Iterator[tuple[BinaryIO, str]]
     Raises:
         UserError: The file is missing or cannot be read.
     """
-    if hasattr(path, "read"):
+    if not isinstance(path, (str, os.PathLike)):
         yield path, str(getattr(path, "name", "bitstream"))
         return
     try:

@@ -111,7 +111,7 @@ class _Search:
                 events = reader.decode(frame).events
             except UserError:
                 continue
-            memory += memory_of(*events.shape, int(np.count_nonzero(events)))
+            memory += memory_of(reader.header.n_units, frame.steps, int(np.count_nonzero(events)))
             check_memory(self.name, memory, position)
             found[frame.number] = frame
         return found

@@ -154,7 +154,7 @@ class Writer:
 @contextmanager
 def _open(path: str | os.PathLike | BinaryIO, force: bool) -> Iterator[tuple[BinaryIO, str]]:
     """The file object to write to, and what messages call it."""
-    if hasattr(path, "write"):
+    if not isinstance(path, (str, os.PathLike)):
         yield path, str(getattr(path, "name", "bitstream"))
         return
     with replacing(path, force=force) as temporary, open(temporary, "wb") as file:
