@@ -100,6 +100,11 @@ def test_a_list_may_have_any_order_but_no_event_twice_or_outside():
             listed(np.array(steps), np.array(units), 3, 4)
 
 
+def test_a_matrix_of_4_mi_cells_is_dense_and_a_block_has_as_many():
+    assert not is_sparse(1 << 12, 1 << 10, 0) and is_sparse(1 << 12, (1 << 10) + 1, 0)
+    assert list(cells.blocks(1 << 12, 2000)) == [(0, 1 << 10), (1 << 10, 2000)]
+
+
 def test_units_beyond_16_bits_are_kept():
     found = Sparse(70_000, np.array([0, 1]), np.array([69_999], cells.unit_type(70_000)))
     assert cells.unit_type(65_536) == np.uint16 and found.units.dtype == np.uint32

@@ -34,3 +34,8 @@ def test_bit_length(values, bits):
 def test_floor_is_zero_where_there_is_nothing_to_say():
     assert costs.floor_bits(4, 4, 0) == costs.floor_bits(4, 4, 16) == 0
     assert costs.floor_bits(2, 2, 1) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("events", "bits"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (255, 8), (256, 9)])
+def test_a_pointer_tells_no_event_from_all_of_them(events, bits):
+    assert costs.pointer_bits(events) == bits

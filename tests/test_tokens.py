@@ -96,3 +96,12 @@ def test_impossible_sizes_are_refused(bits):
         tokens.to_tokens(held, 0)
     with pytest.raises(ValueError, match="at least 1"):
         tokens.from_tokens(np.array([3]), 3, 0)
+
+
+def test_by_default_integers_have_10_bits_and_shifts_up_to_32_steps():
+    events = np.zeros((21, 65), bool)
+    held = stored(events)
+    assert tokens.to_integers(held).shape == (65, 3)
+    assert tokens.to_tokens(held).tolist() == [21 + 31, 21 + 31, 21]
+    assert equal(tokens.from_tokens(tokens.to_tokens(held), 21), held)
+    assert equal(tokens.from_integers(tokens.to_integers(held), 21), held)

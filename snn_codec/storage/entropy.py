@@ -16,13 +16,18 @@ step, and by unit within a step.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import constriction
 import numpy as np
 
-RangeDecoder: TypeAlias = Any  # constriction.stream.queue.RangeDecoder; constriction has no types
-RangeEncoder: TypeAlias = Any
+if TYPE_CHECKING:  # constriction has no types
+    RangeDecoder: TypeAlias = Any
+    RangeEncoder: TypeAlias = Any
+else:
+    RangeDecoder = constriction.stream.queue.RangeDecoder
+    RangeEncoder = constriction.stream.queue.RangeEncoder
+
 Numbers: TypeAlias = Any  # an integer or an array of integers; what is computed from them is the same
 Bernoulli = constriction.stream.model.Bernoulli
 
