@@ -180,8 +180,9 @@ class Filler(Sampler):
     def __call__(
         self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
     ) -> Tensor:
+        part: Any = self.part  # `build` has seen to it
         noise = self.noise(first, inputs.shape[1], inputs)
-        return self.module(plain(inputs), inputs, octaves_of(self.part, level, inputs)[..., 0], noise)
+        return self.module(plain(inputs), inputs, octaves_of(part, level, inputs)[..., 0], noise)
 
 
 def _width(settings: Phase, codec: Network) -> int:

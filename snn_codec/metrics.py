@@ -82,8 +82,8 @@ def mel_filters(
     would lie between two bins.
     """
     highest_hz = sample_rate / 2 if highest_hz is None else highest_hz
-    edges = 2595 * np.log10(1 + np.array([lowest_hz, highest_hz]) / 700)
-    centres = 700 * (10 ** (np.linspace(*edges, bands + 2) / 2595) - 1)
+    first, last = 2595 * np.log10(1 + np.array([lowest_hz, highest_hz]) / 700)
+    centres = 700 * (10 ** (np.linspace(first, last, bands + 2) / 2595) - 1)
     frequencies = np.arange(window // 2 + 1) * sample_rate / window
     low = np.minimum(centres[:-2], centres[1:-1] - sample_rate / window)
     high = np.maximum(centres[2:], centres[1:-1] + sample_rate / window)
@@ -107,11 +107,11 @@ def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
         >>> round(si_snr(target + np.array([0.1, 0.1, -0.1, -0.1]), target), 3)
         20.0
     """
-    estimate, target = (torch.from_numpy(np.asarray(x, np.float64)) for x in (estimate, target))
-    if not target.any() or not estimate.any():
+    found, wanted = (torch.from_numpy(np.asarray(x, np.float64)) for x in (estimate, target))
+    if not wanted.any() or not found.any():
         return float("nan")
-    scale = torch.sqrt(target.numel() / target.square().sum())  # so that quiet recordings are not all eps
-    return float(batch_si_snr(estimate * scale, target * scale, eps=1e-12))
+    scale = torch.sqrt(wanted.numel() / wanted.square().sum())  # so that quiet recordings are not all eps
+    return float(batch_si_snr(found * scale, wanted * scale, eps=1e-12))
 
 
 def stft_distance(estimate: np.ndarray, target: np.ndarray) -> float:
@@ -134,11 +134,11 @@ def mel_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> 
 
 def _at_level(estimate: np.ndarray, target: np.ndarray, shortest: int) -> tuple[Tensor, Tensor] | None:
     """Both divided by the target's RMS, float32 `[1, samples]`, so that quiet recordings count the same."""
-    estimate, target = (torch.from_numpy(np.asarray(x, np.float32)) for x in (estimate, target))
-    level = target.square().mean().sqrt()
-    if level == 0 or len(target) < shortest:
+    found, wanted = (torch.from_numpy(np.asarray(x, np.float32)) for x in (estimate, target))
+    level = wanted.square().mean().sqrt()
+    if level == 0 or len(wanted) < shortest:
         return None
-    return estimate[None] / level, target[None] / level
+    return found[None] / level, wanted[None] / level
 
 
 def onset_si_snr(

@@ -109,7 +109,8 @@ def _tracks(data: bytes) -> tuple[bytes, list[bytes]]:
     start = data.find(b"MThd", 0, 64)  # RIFF files have a MIDI file in them
     if start < 0:
         raise ValueError("it does not begin with MThd")
-    division, tracks = data[start + 12 : start + 14], []
+    division = data[start + 12 : start + 14]
+    tracks: list[bytes] = []
     if len(division) < 2 or not any(division):
         raise ValueError("its header is cut short")
     place = start + 8 + int.from_bytes(data[start + 4 : start + 8], "big")
@@ -192,10 +193,10 @@ def _notes(track: list[_Event], clock: Callable[[int], int]) -> Iterator[tuple[i
 def _clock(division: bytes, events: list[_Event]) -> tuple[Callable[[int], int], int]:
     """From ticks to exact units, and how many of those a second has."""
     if division[0] & 0x80:  # frames a second, ticks a frame; 29 stands for 29.97
-        frames, ticks = 256 - division[0], division[1]
-        if not ticks:
+        frames, per_frame = 256 - division[0], division[1]
+        if not per_frame:
             raise ValueError("its header says nothing of time")
-        units, per_second = (1001, 30_000 * ticks) if frames == 29 else (1, frames * ticks)
+        units, per_second = (1001, 30_000 * per_frame) if frames == 29 else (1, frames * per_frame)
         return lambda tick: tick * units * MICRO, per_second * MICRO
     changes = {0: TEMPO}
     for event in sorted((event for event in events if event.kind == 0xFF), key=lambda event: event.tick):

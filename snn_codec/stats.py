@@ -92,9 +92,9 @@ def holm(p: Sequence[float]) -> list[float]:
         >>> holm([0.01, 0.04, float("nan")])
         [0.02, 0.04, nan]
     """
-    p = np.asarray(p, float)
-    there = np.flatnonzero(~np.isnan(p))
-    order = there[np.argsort(p[there], kind="stable")]
-    corrected = np.full(len(p), np.nan)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    values = np.asarray(p, float)
+    there = np.flatnonzero(~np.isnan(values))
+    order = there[np.argsort(values[there], kind="stable")]
+    corrected = np.full(len(values), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
     return corrected.tolist()

@@ -79,7 +79,7 @@ def fit(examples: Examples) -> Readout:
     for example in (load() for load in held_out):
         likely = trial(example.features)
         scores.append([_score(example, *_picked(likely, each, example))[2] for each in THRESHOLDS])
-    threshold = THRESHOLDS[int(np.mean(scores, 0).argmax())]
+    threshold = THRESHOLDS[int(np.argmax(np.mean(scores, 0)))]
     return Readout(_solved(total, penalty), float(threshold), penalty)
 
 

@@ -49,9 +49,9 @@ def differences(rows: Sequence[Row], others: Sequence[Row], seed: int = 0) -> di
             "the two evaluations are not of the same clips; evaluate both models on the same data"
         )
     both = [measure for measure in measures(rows) if measure in measures(others)]
-    pairs = [
-        {measure: float(row[measure]) - float(other[measure]) for measure in both}
-        | {"recording": row["recording"]}
+    pairs: list[Row] = [
+        {"recording": row["recording"]}
+        | {measure: float(row[measure]) - float(other[measure]) for measure in both}
         for row, other in zip(rows, others, strict=True)
     ]
     return summary(pairs, seed)

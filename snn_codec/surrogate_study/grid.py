@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from snn_codec import corpus
 from snn_codec import settings as config
@@ -75,7 +76,8 @@ class Study:
         base = self.base[cell.setting]
         surrogate, neuron = split_choice(cell.choice)
         name, slope = surrogates.parse(surrogate)
-        spiking = replace(base.model.bottleneck, surrogate=name, slope=float(slope), **neurons.fields(neuron))
+        bottleneck: Any = base.model.bottleneck
+        spiking = replace(bottleneck, surrogate=name, slope=float(slope), **neurons.fields(neuron))
         return replace(
             base,
             model=replace(base.model, bottleneck=spiking),

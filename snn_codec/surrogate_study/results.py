@@ -134,7 +134,7 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
 
 def _reference(asked: str | None, choices: Sequence[str], summary: Sequence[dict[str, Any]]) -> str:
     """The first of the candidates that has finished runs in most settings: a choice that fails is no reference."""
-    candidates = [choice for choice in (asked, DEFAULT, *choices) if choice in choices]
+    candidates = [choice for choice in (asked, DEFAULT, *choices) if choice is not None and choice in choices]
     return max(candidates, key=lambda choice: sum(row["choice"] == choice for row in summary))
 
 

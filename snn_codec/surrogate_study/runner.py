@@ -141,7 +141,8 @@ class _Runner:
 
     def _end(self, cell: Cell) -> None:
         process = self.running.pop(cell)
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()
         self.ended.append(cell)
         found = result(cell, self.root)
         if found is None:

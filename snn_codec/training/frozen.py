@@ -11,6 +11,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,8 +56,10 @@ class DecoderPhase(Phase):
 
     def __init__(self, setup: Setup):
         self.setup, self.training = setup, setup.settings.training
-        self.settings = setup.settings.phase
-        self.source = Codec.load(setup.init_from).requires_grad_(False).to(setup.fabric.device)
+        self.settings: Any = setup.settings.phase  # of the kind that the phase is for
+        assert setup.init_from is not None  # `with_model_of` has seen to it
+        self.init_from = setup.init_from
+        self.source = Codec.load(self.init_from).requires_grad_(False).to(setup.fabric.device)
         self.plain_scores: tuple[float, float] | None = None
         self.network = self.build_network()
         self.optimisation = Optimisation(self.network, self.training, setup.fabric, setup.report)
@@ -104,7 +107,7 @@ class DecoderPhase(Phase):
         codec = self.trained_codec()
         codec.save(folder, force=True)
         if codec is self.source:
-            decoders.copy(checkpoints.find(self.setup.init_from), folder, codec, force=True)
+            decoders.copy(checkpoints.find(self.init_from), folder, codec, force=True)
             decoders.save(folder, self.settings, self.optimisation.ema, codec.fingerprint, force=True)
 
 

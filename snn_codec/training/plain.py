@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -192,9 +193,10 @@ def _initial_codec(setup: Setup) -> Codec:
     settings = setup.settings
     if settings.model.levels and settings.training.sparsity.objective == "fill":
         raise UserError("training.sparsity.objective=fill has one aim, not one for each level; use rate")
-    surrogate = getattr(settings.model.bottleneck, "surrogate", None)
+    bottleneck: Any = settings.model.bottleneck
+    surrogate = getattr(bottleneck, "surrogate", None)
     if surrogate:
-        spike_function(surrogate, settings.model.bottleneck.slope)  # it is there, before anything is written
+        spike_function(surrogate, bottleneck.slope)  # it is there, before anything is written
     codec = Codec(settings.model)
     if setup.init_from:
         fresh = copy_weights(Codec.load(setup.init_from), codec, setup.init_from)
