@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from snn_codec import checkpoints, progress
 from snn_codec.cli.common import add_device, add_force, add_json
