@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,7 @@ class Options:
 
     def score(self, item: Item) -> Score:
         """The notes of a recording, at the time of its sound."""
+        assert item.midi is not None  # `find` has seen to it
         return notes.read(item.midi).shifted(round(self.offset_ms * 1000))
 
 
@@ -208,7 +210,7 @@ def _share(progress: Callable[[float], None], before: int, total: int, done: int
     progress((before + done) / total)
 
 
-def lines(summary: dict[str, object]) -> Iterator[str]:
+def lines(summary: dict[str, Any]) -> Iterator[str]:
     """The summary in words."""
 
     def words(values: list[float | None], digits: int) -> str:
