@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from snn_codec import checkpoints, progress
 from snn_codec.cli.common import add_device, add_force, add_json
@@ -72,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
         save=options.save,
         force=options.force,
     )
-    items, codecs = ready(options.inputs, wanted), []  # which refuses before models are loaded
+    items = ready(options.inputs, wanted)  # which refuses before models are loaded
+    codecs: list[tuple[str, Any]] = []
     for model in options.model or [model_of(items)]:
         name = Path(model).name
         name = f"{name}-{len(codecs) + 1}" if name in dict(codecs) else name
