@@ -68,8 +68,13 @@ def group_of(units: int, groups: int) -> np.ndarray:
 
 
 def delays(units: int, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Time steps by which the input of each unit `[N]`, and each lateral weight `[N, N]`, is delayed."""
+    """Time steps by which the input of each unit `[N]`, and each lateral weight `[N, N]`, is delayed.
+
+    One group has no lateral weights: `[0, 0]`.
+    """
     group = group_of(units, groups)
+    if groups == 1:  # of thousands of units, whose matrix would take gigabytes
+        return group, np.zeros((0, 0), np.int64)
     return group, np.maximum(group[:, None] - 1 - group, 0)
 
 
