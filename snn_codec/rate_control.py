@@ -159,7 +159,7 @@ def at_quality(
 
 def _top(codec: Network) -> int:
     if not codec.settings.levels:
-        raise UserError("this model has no compression levels; use --model mu-sparse, or train one")
+        raise UserError("this model has no compression levels; use --model wide or mu-sparse, or train one")
     return (codec.settings.levels - 1) * LEVEL_PARTS
 
 

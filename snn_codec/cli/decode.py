@@ -47,14 +47,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decoder", default="plain",
-        help="which of the checkpoint's decoders: plain, gan, flow or diffusion (default plain)",
+        help="which of the checkpoint's decoders: plain, filling, gan, flow or diffusion (default plain)",
     )  # fmt: skip
     parser.add_argument(
         "--steps", type=int, default=0,
         help="sampler steps of a flow or diffusion decoder (default 0: as many as it was trained for)",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the noise of a flow or diffusion decoder (default 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the noise of a filling, flow or diffusion decoder (default 0)",
     )
     parser.add_argument(
         "--guidance", type=float, default=1.0,

@@ -66,12 +66,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
         "--level", type=float,
-        help="sparsity level, 0 (most events) to 31, in eighths (mu-sparse only; default: a quarter of the way up)",
+        help="sparsity level, 0 (most events) to 31, in eighths (wide or mu-sparse; default: a quarter of the way up)",
     )  # fmt: skip
-    amount.add_argument("--kbps", type=float, help="rate of the file, met within 5 %% (mu-sparse only)")
+    amount.add_argument("--kbps", type=float, help="rate of the file, met within 5 %% (wide or mu-sparse)")
     amount.add_argument(
         "--min-si-snr", type=float, metavar="DB",
-        help="the fewest bytes with at least this SI-SNR in every chunk (mu-sparse only)",
+        help="the fewest bytes with at least this SI-SNR in every chunk (wide or mu-sparse)",
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def add_level(parser: argparse.ArgumentParser) -> None:
     """The option for the sparsity of the events."""
     parser.add_argument(
         "--level", type=float,
-        help="sparsity level, 0 (most events) to 31, in eighths (mu-sparse only; default: a quarter of the way up)",
+        help="sparsity level, 0 (most events) to 31, in eighths (wide or mu-sparse; default: a quarter of the way up)",
     )  # fmt: skip
 
 

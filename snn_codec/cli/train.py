@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--phase", metavar="PHASE",
-        help="plain, or gan, flow or diffusion: a further decoder for the model of --init-from "
+        help="plain, coefficients, or filling, gan, flow or diffusion: a further decoder for the model of --init-from "
         "(default: what PRESET says)",
     )  # fmt: skip
     parser.add_argument(
