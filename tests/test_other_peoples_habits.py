@@ -1,11 +1,15 @@
 """Pipes, odd names of files, files of several models, and refusals that come before PyTorch is imported."""
 
+import fcntl
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import termios
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -295,3 +299,23 @@ def test_a_stdout_that_cannot_be_written_is_one_sentence():
         )
         assert result.returncode == status, (redirected, result.stderr)
         assert words in result.stderr and len(result.stderr.splitlines()) == bool(words), redirected
+
+
+def unread(pipe):
+    """Bytes that wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_sigterm_ends_a_command_and_leaves_nothing(tmp_path):
+    """As `timeout`, Slurm and systemd end programs, while a pipe has not delivered the recording yet."""
+    command = [sys.executable, "-m", "snn_codec.cli", "encode", "-", "-o", str(tmp_path / "a.spk")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=False) as process:
+        process.stdin.write(b"RIFF")
+        process.stdin.flush()
+        while unread(process.stdin) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+        said = process.stderr.read().decode()
+    assert status == 128 + signal.SIGTERM and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
