@@ -252,7 +252,8 @@ def _on_main(fabric: lightning_fabric.Fabric, action: Callable[[], Result]) -> R
 
 def _seed(seed: int, step: int, rank: int) -> None:
     """Make the random numbers of a step, as of dropout, the same whether the run was resumed or not."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+    drawn = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(drawn[0]) >> 1)
 
 
 def _named(paths: Sequence[Path]) -> str:
