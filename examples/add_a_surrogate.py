@@ -49,7 +49,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
     changes = ["units=32", "encoder.width=32", "decoder.width=32", "encoder.blocks=1", "decoder.blocks=1"]
     changes = [f"model.{change}" for change in [*changes, f"bottleneck.surrogate={name}"]]
-    short = ["steps=10", "batch=2", "seconds=1", "warmup=5", "validate_every=10", "validation_clips=1"]
+    short = "steps=10 batch=2 seconds=1 warmup=5 validate_every=10 validation_clips=1 optimizer=adamw".split()
     settings = config.load("cpu-free", [*changes, *(f"training.{change}" for change in short)])
     data = Path(__file__).parent.parent / "data" / "recording"
     best = train(settings, Run([data], folder / "gauss", accelerator="cpu", threads=1, force=True))

@@ -24,6 +24,7 @@ settings = config.load(
         "model.units=32", "model.encoder.width=32", "model.decoder.width=32", "model.encoder.blocks=1",
         "model.decoder.blocks=1", "training.steps=20", "training.batch=2", "training.seconds=1",
         "training.warmup=5", "training.validate_every=10", "training.validation_clips=1",
+        "training.optimizer=adamw",
     ],
 )  # fmt: skip
 best = train(settings, Run([recording.parent], folder / "tiny", accelerator="cpu", threads=1, force=True))
