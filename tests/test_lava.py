@@ -1,5 +1,6 @@
 """The bottleneck, spike sources and sinks in a Lava network that is not ours; runs in .venv-lava."""
 
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from snn_codec.hardware.quantise import quantise
 from snn_codec.storage import h5
 
 STEPS = 60
+
+
+@pytest.fixture(autouse=True)
+def no_start_method():
+    """Lava sets one when it is imported, and fails where another test has."""
+    multiprocessing.set_start_method(None, force=True)
 
 
 def run(process, steps, tag):
