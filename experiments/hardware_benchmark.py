@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         integers = quantise(layer, peak, weight_bits=bits)
         graded = integers.graded(features)
         spikes, took = lava(integers, graded)
-        change = si_snr(codec.decode(replace(events, events=spikes)), sound) - quality
+        change = si_snr(codec.decode(events.replace(events=spikes)), sound) - quality
         name = f"fixed_pt, {bits}-bit weights, 16-bit input"
         report(f"{name} = integer reference", spikes, integers.spikes(graded))
         report(f"{name} = torch float32", spikes, events.events, f"; SI-SNR {change:+.3f} dB")
