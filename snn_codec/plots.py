@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import signal
 
 from snn_codec.errors import UserError
@@ -92,6 +94,127 @@ def overview(
         plt.close(figure)
 
 
+class Raster(NamedTuple):
+    """Events of one model, for `rasters`.
+
+    Attributes:
+        label: What to write above it, e.g. `wide, 2.6 kbps`.
+        events: Of the recording.
+        hertz: Centre frequencies of its units, `[units]` (`Model.unit_hertz`); None if its units have none.
+    """
+
+    label: str
+    events: EventMatrix
+    hertz: NDArray[np.float64] | None = None
+
+
+def rasters(
+    path: str | os.PathLike,
+    models: Sequence[Raster],
+    *,
+    notes: Notes | None = None,
+    sound: np.ndarray | None = None,
+    sample_rate: int = 22050,
+    seconds: tuple[float, float] | None = None,
+    title: str = "",
+    force: bool = False,
+) -> None:
+    """Draw rasters of several models below the piano roll or the spectrogram, over one axis of seconds.
+
+    Units with frequencies stand at them on a logarithmic axis, which is that of the piano roll, and are the darker the
+    more of one frequency fire at once; others stand in the order of their numbers.
+
+    Args:
+        path: PNG, PDF or SVG file to write.
+        models: From top to bottom.
+        notes: For the piano roll; or else `sound`, float `[samples]` at `sample_rate`, for the spectrogram; or both.
+        seconds: The part to show; all of it by default.
+
+    Raises:
+        UserError: matplotlib is missing, there are no models, or the file cannot be written.
+
+    Example:
+        >>> codec = Codec.load("wide")
+        >>> one = plots.Raster("wide", codec.encode(sound, rate), codec.settings.unit_hertz())
+        >>> plots.rasters("rasters.png", [one], notes=midi.read("bach.mid"), seconds=(0, 10))
+    """
+    if not models:
+        raise UserError("there are no rasters to draw; give at least one")
+    plt = pyplot()
+    first, last = seconds or (0.0, max(model.events.duration for model in models))
+    heights = [1.0] * ((sound is not None) + (notes is not None))
+    heights += [1.0 if model.hertz is None else 1.5 for model in models]
+    style = {"font.size": 8, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK}
+    with plt.rc_context(style | {"xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.6}):
+        figure, axes = plt.subplots(
+            len(heights), 1, sharex=True, squeeze=False, figsize=(7.2, 0.5 + 1.45 * sum(heights)),
+            height_ratios=heights, layout="constrained",
+        )  # fmt: skip
+        rows = iter(axes[:, 0])
+        if sound is not None:
+            _spectrogram(next(rows), sound / max(np.abs(sound).max(), 1e-9), sample_rate, "recording")
+        if notes is not None:
+            _roll(axis := next(rows), notes)
+            axis.set_ylim(*_keys_in_view(notes, first, last))
+            axis.set_title("notes", loc="left", fontsize=8)
+        for model, axis in zip(models, rows, strict=True):
+            _panel(axis, model, notes, first, last)
+        axes[-1, 0].set_xlabel("time (s)")
+        axes[-1, 0].set_xlim(first, last)
+        if title:
+            figure.suptitle(title, fontsize=9)
+        with replacing(path, force=force) as temporary:
+            figure.savefig(temporary, dpi=200)
+        plt.close(figure)
+
+
+def _panel(axis, model: Raster, notes: Notes | None, first: float, last: float) -> None:
+    events = model.events
+    what = f"{events.events_per_second:,.0f} events a second of {events.n_units:,} units"
+    if model.hertz is None:
+        _raster(axis, events, first, last)
+    else:
+        _raster_by_frequency(axis, events, model.hertz, first, last)
+        low, high = (21, 108) if notes is None else _keys_in_view(notes, first, last)
+        axis.set_ylim(_hertz(low), max(_hertz(high), 4000))
+        if notes is not None:
+            what += " (red: fundamentals of the notes)"
+            style = {"colors": NOTE, "linewidth": 3, "alpha": 0.4, "zorder": 0}
+            axis.hlines(_hertz(notes.pitch), notes.onset, notes.offset, **style)
+    axis.set_title(f"{model.label}: {what}", loc="left", fontsize=8)
+
+
+def _hertz(pitch):
+    return 440 * 2 ** ((pitch - 69) / 12)
+
+
+def _keys_in_view(notes: Notes, first: float, last: float) -> tuple[int, int]:
+    shown = notes.pitch[(notes.onset < last) & (notes.offset > first)]
+    shown = shown if len(shown) else notes.pitch
+    return int(shown.min()) - 3, int(shown.max()) + 3
+
+
+def _raster_by_frequency(
+    axis, events: EventMatrix, hertz: NDArray[np.float64], first: float, last: float
+) -> None:
+    """Each cell of step and frequency as a dash as long as the step, darker with the number of its events."""
+    step, unit = events.indices()
+    seen = (step + 1 > first * events.step_rate) & (step < last * events.step_rate)
+    places, number = np.unique(np.stack([step[seen], hertz[unit[seen]]]), axis=1, return_counts=True)
+    start, shade = places[0] / events.step_rate, np.clip(0.25 + 0.75 * np.log2(number + 1) / 4, 0, 1)
+    axis.hlines(
+        places[1], start, start + 1 / events.step_rate, colors=[(0.12, 0.16, 0.2, each) for each in shade],
+        linewidth=0.9, capstyle="butt", rasterized=True,
+    )  # fmt: skip
+    axis.set_yscale("log")
+    axis.set_yticks(
+        [50, 100, 200, 300, 500, 1000, 2000, 3000, 5000],
+        ["50", "100", "200", "300", "500", "1k", "2k", "3k", "5k"],
+    )
+    axis.minorticks_off()
+    axis.set_ylabel("unit's frequency (Hz)")
+
+
 def _roll(axis, notes: Notes) -> None:
     axis.hlines(notes.pitch, notes.onset, notes.offset, colors=NOTE, linewidth=1.6, alpha=0.85)
     axis.plot(notes.onset, notes.pitch, "|", color=INK, markersize=3.5, markeredgewidth=0.8)
@@ -117,12 +240,14 @@ def _spectrogram(axis, audio: np.ndarray, sample_rate: int, name: str) -> None:
 
 def _raster(axis, events: EventMatrix, first: float, last: float) -> None:
     # pixels, not one marker an event: a dense code has thousands of events a second
+    start = min(max(int(first * events.step_rate), 0), events.n_steps)
+    stop = min(max(int(last * events.step_rate) + 1, start), events.n_steps)
     axis.imshow(
-        events.events,
+        events.window(start, stop),
         aspect="auto",
         cmap="Greys",
         interpolation="nearest",
         origin="lower",
-        extent=(0, events.n_steps / events.step_rate, -0.5, events.n_units - 0.5),
+        extent=(start / events.step_rate, stop / events.step_rate, -0.5, events.n_units - 0.5),
     )
     axis.set_ylabel("unit")

@@ -8,6 +8,9 @@ from conftest import tones
 
 from snn_codec import midi, plots
 from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
+from snn_codec.settings import Model
+from snn_codec.settings.wide import Mdct, Thermometer
 
 
 def test_the_overview_is_drawn(codec, tmp_path):
@@ -22,6 +25,44 @@ def test_the_overview_is_drawn(codec, tmp_path):
         assert width == 1500 and drawn == pytest.approx(1.75 * height * 150, abs=2)
     with pytest.raises(UserError, match="exists already"):
         plots.overview(path, sound, sound, events)
+
+
+def test_rasters_of_several_models_share_seconds(codec, tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    drawn = []
+    monkeypatch.setattr(plt, "close", drawn.append)
+    sound = tones(3.0)
+    by_number = plots.Raster("small", codec.encode(sound, 22050))
+    hop = 2048
+    few = EventMatrix.from_indices(
+        np.array([2, 2, 2, 9]), np.array([0, 1, 4, 3]), 6, sample_rate=22050, hop=hop, n_samples=3 * 22050
+    )
+    by_frequency = plots.Raster("wide", few, np.array([250.0, 250.0, 400.0, 400.0, 900.0, 900.0]))
+    notes = midi.Notes(*(np.array(x) for x in ([0.1, 1.0], [0.9, 2.0], [60, 64], [80, 80])))
+    plots.rasters(tmp_path / "a.png", [by_number, by_frequency], notes=notes, sound=sound, seconds=(0, 2))
+    (figure,) = drawn
+    *_, dense, sparse = figure.axes
+    assert dense.get_xlim() == sparse.get_xlim() == (0, 2)
+    assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
+    dashes = [segment for some in sparse.collections for segment in some.get_segments()]
+    places = {(round(float(piece[0][0]) * 22050 / hop, 3), float(piece[0][1])) for piece in dashes}
+    assert {(2.0, 250.0), (2.0, 900.0), (9.0, 400.0)} <= places  # two events of one frequency are one dash
+    shades = sparse.collections[0].get_colors()[:, 3]
+    assert shades[0] > shades[1] == shades[2]
+    monkeypatch.undo()
+    plt.close(figure)
+    with pytest.raises(UserError, match="at least one"):
+        plots.rasters(tmp_path / "b.png", [])
+
+
+def test_units_of_a_thermometer_have_frequencies():
+    thermometer = Thermometer(edges=(2, 8), thresholds=(2, 1), scales=2)
+    part = Mdct(width=8, refined=8)
+    model = Model(hop=16, units=20, encoder=part, bottleneck=thermometer, decoder=part, chunk_steps=64)
+    hertz = model.unit_hertz()
+    assert hertz.shape == (20,) and np.all(np.diff(hertz) >= 0)
+    assert hertz[:4].tolist() == [22050 / 32 / 2] * 4 and hertz[-1] == 7.5 * 22050 / 32
+    assert Model().unit_hertz() is None
 
 
 def test_importing_the_package_needs_no_extra():

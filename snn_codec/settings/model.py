@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.levels import MAX_LEVELS
@@ -45,6 +48,10 @@ class Encoder(ModelPart):
     encoder_network: ClassVar[str]
     width: int
 
+    def feature_hertz(self, model: Model) -> NDArray[np.float64] | None:
+        """Centre frequencies of the features in Hz, `[width]`; None where they have none, as features of networks."""
+        return None
+
     def build_encoder(self, model: Model) -> Any:
         """The network, by default made of the hop and these settings."""
         return imported(self.encoder_network)(model.hop, self)
@@ -62,6 +69,10 @@ class Bottleneck(ModelPart):
     bottleneck_network: ClassVar[str]
     entropy_training: ClassVar[str] = "snn_codec.training.rate:train_for"
     has_spikes: ClassVar[bool] = True
+
+    def unit_hertz(self, model: Model) -> NDArray[np.float64] | None:
+        """Centre frequencies of the units in Hz, `[units]`; None where they have none."""
+        return None
 
     def build_bottleneck(self, model: Model) -> Any:
         """The network, by default made of the width, the units and these settings."""
@@ -255,6 +266,10 @@ class Model(Settings):
             )
         for part in (self.encoder, self.bottleneck, self.decoder):
             part.check_model(self)
+
+    def unit_hertz(self) -> NDArray[np.float64] | None:
+        """Centre frequencies of the units in Hz, `[units]`; None where they have none."""
+        return self.bottleneck.unit_hertz(self)
 
 
 # Fields that fingerprints have hashed from the beginning, at their default, too. Newer fields are left out at their

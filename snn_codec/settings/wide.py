@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from snn_codec.errors import UserError
 from snn_codec.settings.fields import setting
 from snn_codec.settings.model import Bottleneck, Decoder, Encoder
@@ -39,6 +42,9 @@ class Mdct(Encoder, Decoder):
                 "must be no more, and refined no more than width"
             )
 
+    def feature_hertz(self, model: Model) -> NDArray[np.float64]:
+        return (np.arange(self.width) + 0.5) * model.sample_rate / (2 * model.hop)
+
 
 @dataclass(frozen=True)
 class Thermometer(Bottleneck):
@@ -69,3 +75,7 @@ class Thermometer(Bottleneck):
                 f"this thermometer has {units} units for {self.edges[-1]} bins, where the model has units = "
                 f"{model.units} and the encoder {model.encoder.width}; make them equal"
             )
+
+    def unit_hertz(self, model: Model) -> NDArray[np.float64] | None:
+        hertz = model.encoder.feature_hertz(model)
+        return None if hertz is None else hertz[Layout(self.edges, self.thresholds).bin]
