@@ -1,7 +1,9 @@
 # `make demo` and `make test` set up all that they need; see CONTRIBUTING.md for the settings.
 SHELL := bash
 .DEFAULT_GOAL := help
+ifndef AT_ONCE
 .NOTPARALLEL:
+endif
 unexport PYTHONPATH PYTHONHOME
 
 PYTHON ?=
@@ -10,10 +12,11 @@ TORCH_SPEC ?= torch
 PYTEST_ARGS ?=
 
 VERSIONS := 3.13 3.12 3.11 3.10
-PYTEST := -m pytest -q --durations=10 $(PYTEST_ARGS)
+# A process a core, up to what memory bears; the tests of a file share its fixtures.
+PYTEST := -m pytest -q --durations=10 -n logical --maxprocesses 8 --dist loadfile
 environment = bash tools/environment.sh make
 
-.PHONY: help demo test venv test-venv lava-venv test-main test-oldest types lint docs format clean
+.PHONY: help demo test environments venv test-venv lava-venv test-main test-oldest types lint docs format clean
 
 help:
 	@echo 'make demo         encode and decode the recording that comes with the repository'
@@ -29,21 +32,24 @@ help:
 demo: venv
 	@.venv/bin/python experiments/demo.py
 
-test: test-venv lava-venv test-main test-oldest types
+test: environments test-main test-oldest types
+
+# Unpacking takes one core each.
+environments:
+	@$(MAKE) --no-print-directory -j2 AT_ONCE=yes test-venv lava-venv
 
 test-main: test-venv
-	.venv/bin/python $(PYTEST)
+	.venv/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 test-oldest: lava-venv
-	@if [ -f .venv-lava/made ]; then set -x; .venv-lava/bin/python $(PYTEST); fi
+	@if [ -f .venv-lava/made ]; then set -x; .venv-lava/bin/python $(PYTEST) -m 'not once' $(PYTEST_ARGS); fi
 
-venv:
-	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'plots' '$(TORCH_SPEC)' || { status=$$?; \
+test-venv: extras = analysis codecs dev docs interop listen nir norse plots rvq
+venv: extras = plots
+venv test-venv:
+	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' '$(extras)' '$(TORCH_SPEC)' || { status=$$?; \
 	    [ $$status != 3 ] || echo 'No Python 3.10 to 3.13 with pip and venv was found; install one or give PYTHON=/path/to/python.' >&2; \
 	    exit $$status; }
-
-test-venv: venv
-	@INTERPRETER='$(PYTHON)' $(environment) .venv '$(VERSIONS)' 'analysis codecs dev docs interop listen nir norse plots rvq' '$(TORCH_SPEC)'
 
 # Also the oldest packages that we support: what Lava asks for.
 lava-venv:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 from importlib.util import find_spec
+
+# Before anything reads it, and for the processes that tests start: tests run side by side, a core each.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 import numpy as np
 import pytest

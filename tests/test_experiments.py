@@ -15,6 +15,7 @@ from snn_codec import decoders
 from snn_codec import settings as config
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.once
 
 
 def run(script, *arguments):

@@ -22,6 +22,8 @@ pytest.importorskip("flask", reason="needs Flask and waitress (the extra `listen
 
 from snn_codec.listening.server import HOST, application  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking",
              "--disable-component-update", "--disable-sync", "--no-first-run",

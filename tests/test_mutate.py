@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 spec = importlib.util.spec_from_file_location("mutate", Path(__file__).parent.parent / "tools" / "mutate.py")
 mutate = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(mutate)

@@ -9,6 +9,8 @@ import pytest
 from snn_codec import settings as config
 from snn_codec.cli.main import main, parser
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]

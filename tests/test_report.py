@@ -82,6 +82,7 @@ def spot(page, expression):
     return box["x"] + x, box["y"] + y
 
 
+@pytest.mark.once
 def test_it_draws(page):
     """Raster, roll and spectrogram are there: each lane has several colours, and the bits are the events."""
     for lane in ("sound", "roll", "raster"):
@@ -94,11 +95,13 @@ def test_it_draws(page):
     assert page.errors == []
 
 
+@pytest.mark.once
 def test_the_bits_are_the_events(page, page_file):
     cells = page.evaluate("Array.from({length: N}, (_, u) => Array.from({length: T}, (_, t) => fired(u, t)))")
     np.testing.assert_array_equal(np.array(cells, bool), page_file[2].events)
 
 
+@pytest.mark.once
 def test_it_plays_and_switches(page):
     page.click("#play")
     page.wait_for_function("report.audio.currentTime > 0.3", timeout=20_000)
@@ -116,6 +119,7 @@ def test_it_plays_and_switches(page):
     assert page.errors == []
 
 
+@pytest.mark.once
 def test_hovering_shows_the_unit(page):
     page.mouse.move(*spot(page, "[toX(3), rowY(2) + 3]"))
     page.wait_for_function("report.state.unit === 2")
@@ -125,6 +129,7 @@ def test_hovering_shows_the_unit(page):
     assert "unit 2" in page.inner_text("#tip")
 
 
+@pytest.mark.once
 def test_clicking_a_note_shows_its_units(page):
     """The first in the list is the unit planted on that key, and it counts."""
     place = page.evaluate("data.notes.key.findIndex((key, i) => key === 43 && data.notes.onset[i] > 1)")
@@ -140,6 +145,7 @@ def test_clicking_a_note_shows_its_units(page):
     assert page.evaluate("report.state.note === null && report.state.unit === null")
 
 
+@pytest.mark.once
 def test_zooming_keeps_the_place_under_the_cursor(page):
     page.click("#all")
     x, y = spot(page, "[toX(8), lane.raster.y + 50]")

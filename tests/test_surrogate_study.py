@@ -330,6 +330,7 @@ def test_a_worker_ends_quietly_although_its_input_is_still_open(make, tmp_path):
     assert "fill has one aim" in result(cell, tmp_path)["reason"]
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_killed_study_goes_on_exactly(preset, music, tmp_path, capsys):
     """kill -9 of the study in the middle of its runs; then the same command gives what it gives without."""
@@ -385,6 +386,7 @@ def gauss(membrane):
 """
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_surrogate_of_ones_own_is_studied_resumed_and_not_needed_to_decode(
     preset, music, tmp_path, monkeypatch

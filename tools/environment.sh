@@ -83,9 +83,13 @@ else
 fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
+# Setuptools writes here, not beside setup.cfg, as another environment may be made at the same time.
+printf '[egg_info]\negg_base = %s\n' "$folder" >"$folder/setuptools.cfg"
+export DIST_EXTRA_CONFIG=$PWD/$folder/setuptools.cfg
 quiet=--quiet
 if [ -t 1 ]; then quiet=; fi
-"$python" -m pip install $quiet ${SNN_CODEC_PIP_ARGS:-} --editable ".[${extras// /,}]" "$@"
+# Python compiles what it imports; pip would compile all, of which most is never used.
+"$python" -m pip install $quiet --no-compile ${SNN_CODEC_PIP_ARGS:-} --editable ".[${extras// /,}]" "$@"
 {
     printf '%s\n' "$PWD" "$extras" "$*"
     "$python" tools/installed.py
