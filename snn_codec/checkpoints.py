@@ -169,6 +169,22 @@ class Checkpoint:
             raise UserError(f"{file}: is damaged ({error}); {DAMAGED}") from error
         return found
 
+    def decoder_name(self, asked: str) -> str:
+        """The name of the further decoder that is asked for, perhaps by the name of an earlier version.
+
+        Raises:
+            UserError: There is no such decoder.
+        """
+        if asked == "diffusion" and asked not in self.decoders and "flow" in self.decoders:
+            return "flow"
+        if asked not in self.decoders:
+            known = asked in Phase.kinds and Phase.kinds[asked].decoder_class
+            raise UserError(
+                f"{self.folder}: has no decoder {asked!r}; it has {', '.join([PLAIN, *self.decoders])}. Train one with "
+                f"snn-codec train --phase {asked if known else 'gan'} --init-from {self.folder}"
+            )
+        return asked
+
     def load_codec(self, network: Any) -> None:
         """Put the codec's weights into a network made of `settings`.
 

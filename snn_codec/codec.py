@@ -72,7 +72,7 @@ class Codec(Network):
         Args:
             audio: float `[samples]`, or `[samples, channels]`, whose mean is coded.
             sample_rate: Of `audio`, in Hz; other rates than the codec's are resampled.
-            level: The compression level of a model that has levels (mu-SPARSE), in eighths from 0, the
+            level: The sparsity level of a model that has levels (mu-SPARSE), in eighths from 0, the
                 most events, to `levels` - 1; or codes of each chunk's level as `EventMatrix.levels` has
                 them. A quarter of the way up if not given.
             batch_size: Chunks computed at once; more than one pays on a GPU.
@@ -218,7 +218,7 @@ class Codec(Network):
             model.levels and not valid(events.levels, model.levels)
         ):
             raise UserError(
-                f"these events have {'a' if len(events.levels) else 'no'} compression level, and this model "
+                f"these events have {'a' if len(events.levels) else 'no'} level, and this model "
                 f"has {model.levels or 'no'} levels; decode with the model that encoded"
             )
 

@@ -15,7 +15,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,22 +53,36 @@ def recordings(folder: str | os.PathLike, split: str | None) -> list[Recording]:
         UserError: No such folder, no such split, no audio in it, a table that cannot be read, or files that it names
             are missing.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give a folder of recordings")
-    if split is not None and split not in SPLITS:
-        raise UserError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    path = table(folder)
-    found = _of_table(path, split) if path else _of_folder(folder, split)
+    found = _found(Path(folder), split)
     if not found:
-        where = f" in the split {split!r}" if split else ""
-        raise UserError(f"{path or folder}: has no audio{where}")
+        raise UserError(_nothing_in(Path(folder), split))
     return found
 
 
 def paths(folder: str | os.PathLike, split: str | None) -> list[Path]:
     """The audio files of `recordings`."""
     return [recording.path for recording in recordings(folder, split)]
+
+
+def training_paths(folders: Sequence[str | os.PathLike]) -> dict[str, list[list[Path]]]:
+    """The audio files to train on: for each of the splits `train` and `validation`, a list for each folder.
+
+    A folder may have files in one of the two only; together the folders need some in both.
+
+    Raises:
+        UserError: As `recordings`; a folder has files in neither split, or no folder has any in one of them.
+    """
+    found = {
+        split: [[recording.path for recording in _found(Path(folder), split)] for folder in folders]
+        for split in ("train", "validation")
+    }
+    for folder, *files in zip(folders, *found.values(), strict=True):
+        if not any(files):
+            raise UserError(_nothing_in(Path(folder), "train"))
+    for split, files in found.items():
+        if not any(files):
+            raise UserError("; ".join(_nothing_in(Path(folder), split) for folder in folders))
+    return found
 
 
 def measured_split(folder: str | os.PathLike, asked: str | None) -> str | None:
@@ -127,6 +141,27 @@ def clips(
                 rest, given = rest[length:], given + 1
             if given == each:
                 break
+
+
+def _found(folder: Path, split: str | None) -> list[Recording]:
+    """As `recordings`, but the list may be empty."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give a folder of recordings")
+    if split is not None and split not in SPLITS:
+        raise UserError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    path = table(folder)
+    return _of_table(path, split) if path else _of_folder(folder, split)
+
+
+def _nothing_in(folder: Path, split: str | None) -> str:
+    """That a folder has no audio in a split, and which splits it has."""
+    path = table(folder)
+    splits = [row["split"] for row in _rows(path)] if path else []
+    if not path and split and audio_files(folder):
+        splits = ["train", "validation"]
+    has = " and ".join(name for name in SPLITS if name in splits)
+    where = f" in the split {split!r}" if split else ""
+    return f"{path or folder}: has no audio{where}" + (f", only in {has}" if has else "")
 
 
 def _of_folder(folder: Path, split: str | None) -> list[Recording]:

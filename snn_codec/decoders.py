@@ -224,20 +224,14 @@ def load(folder: Path, name: str, codec: Network, sampling: Sampling | None = No
     Raises:
         UserError: There is no such decoder, it is damaged, or it belongs to another codec.
     """
-    entries = Checkpoint(folder).decoders
-    if name == "diffusion" and name not in entries and "flow" in entries:
+    asked, name = name, Checkpoint(folder).decoder_name(name)
+    if asked != name:
         warnings.warn(
-            f"{folder}: the decoder 'diffusion' is called 'flow' now; ask for that",
+            f"{folder}: the decoder {asked!r} is called {name!r} now; ask for that",
             FutureWarning,
             stacklevel=3,
         )
-        name = "flow"
-    if name not in entries:
-        raise UserError(
-            f"{folder}: has no decoder {name!r}; it has {', '.join([PLAIN, *entries])}. Train one with "
-            f"snn-codec train --phase {name if name in names() else 'gan'} --init-from {folder}"
-        )
-    entry = entries[name]
+    entry = Checkpoint(folder).decoders[name]
     if entry.codec != codec.fingerprint:
         raise UserError(
             f"{entry.file}: was trained for the model {entry.codec}, but the model there is {codec.fingerprint}; "

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from snn_codec.errors import UserError
 
 # What the system says when a file cannot grow, however well it began.
@@ -243,6 +241,8 @@ def exclusive(path: str | os.PathLike, *, wait: bool = False) -> Iterator[None]:
     Raises:
         UserError: Another process holds it (without `wait`), or the file cannot be made.
     """
+    import filelock
+
     path = Path(path)
     try:
         kind = filelock.FileLock if _has_locks(path.parent) else filelock.SoftFileLock

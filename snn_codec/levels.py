@@ -43,7 +43,7 @@ class Prompts:
         self.levels = levels
         if not levels:
             if level is not None:
-                raise UserError("this model has no compression levels; use one trained as mu-SPARSE")
+                raise UserError("this model has no levels; use one trained as mu-SPARSE")
             return
         if isinstance(level, np.ndarray) and level.ndim:
             self._codes = level
@@ -53,7 +53,7 @@ class Prompts:
             known = 0 <= number <= levels - 1
             self._codes = np.array([round(number * LEVEL_PARTS) if known else 0], np.uint8)
         if not known:
-            raise UserError(f"compression level {level} is not one of this model's, 0 to {levels - 1}")
+            raise UserError(f"level {level} is not one of this model's, 0 to {levels - 1}")
 
     def codes(self, n_chunks: int) -> np.ndarray:
         """uint8 `[n_chunks]`, or `[0]` without levels; chunks after the last that was given are as that one."""

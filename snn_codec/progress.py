@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 
 @contextmanager
 def bar(text: str, total: float | None, *, shown: bool = True) -> Iterator[Callable[[float], None]]:
@@ -16,6 +13,9 @@ def bar(text: str, total: float | None, *, shown: bool = True) -> Iterator[Calla
     Without a total, the bar only shows that something is going on. Processes beside the first one do not
     show theirs.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}", markup=False),

@@ -1,6 +1,6 @@
 """How few events are enough: the level for a rate, and the paper's guarantee of quality (section "mu-SPARSE").
 
-Both need a model with compression levels. A rate is met by one level for the whole recording, found by interpolation
+Both need a model with levels. A rate is met by one level for the whole recording, found by interpolation
 and halving on the true bytes of its bitstream; more than one would need more bytes for the same quality. The guarantee
 takes, chunk by chunk, the level with the fewest bytes whose decoded chunk has at least the SI-SNR asked for, as the
 sender of the paper does; what is decoded in the end is measured again, because neighbouring chunks reach into each
@@ -159,7 +159,7 @@ def at_quality(
 
 def _top(codec: Network) -> int:
     if not codec.settings.levels:
-        raise UserError("this model has no compression levels; use --model wide or mu-sparse, or train one")
+        raise UserError("this model has no levels; use --model wide or mu-sparse, or train one")
     return (codec.settings.levels - 1) * LEVEL_PARTS
 
 

@@ -378,9 +378,10 @@ def test_evaluate_writes_rows(cli, music, tmp_path):
     assert len(result["clips"]) == result["summary"]["si_snr"]["clips"] > 1
 
 
-def test_the_installed_command_exits_with_two(tmp_path):
+@pytest.mark.parametrize("module", ["snn_codec", "snn_codec.cli"])
+def test_the_installed_command_exits_with_two(tmp_path, module):
     result = subprocess.run(
-        [sys.executable, "-m", "snn_codec.cli", "info", str(tmp_path / "none.spk")],
+        [sys.executable, "-m", module, "info", str(tmp_path / "none.spk")],
         capture_output=True,
         text=True,
     )

@@ -28,7 +28,7 @@ def test_a_level_makes_files_smaller_and_is_told(prompted, song, tmp_path, capsy
         sizes.append(rates(capsys)["file_bytes"])
     assert sizes[1] < 0.9 * sizes[0]
     assert main(["info", path, "--model", prompted]) == 0
-    assert "compression levels: 12.5 to 12.5" in capsys.readouterr().out
+    assert "levels: 12.5 to 12.5" in capsys.readouterr().out
     assert main(["decode", path, "-o", str(tmp_path / "a.wav"), "--model", prompted]) == 0
     assert soundfile.info(tmp_path / "a.wav").frames == 14 * 22050
 
@@ -74,8 +74,8 @@ def test_chunks_without_the_quality_are_named_by_command_and_file(prompted, song
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--level", "3"], "no compression levels"), (["--kbps", "1"], "no compression levels"),
-     (["--min-si-snr", "3"], "no compression levels")],
+    [(["--level", "3"], "no levels"), (["--kbps", "1"], "no levels"),
+     (["--min-si-snr", "3"], "no levels")],
 )  # fmt: skip
 def test_models_without_levels_refuse_them(checkpoint, song, tmp_path, capsys, options, message):
     assert main(["encode", song, "-o", str(tmp_path / "a.spk"), "--model", str(checkpoint), *options]) == 2

@@ -26,6 +26,41 @@ def test_the_table_says_the_split(maestro):
         recordings(maestro, "train")
 
 
+def test_a_split_that_a_folder_lacks_is_named_with_those_it_has(maestro, music):
+    with pytest.raises(UserError, match="in the split 'test', only in train and validation$"):
+        recordings(maestro, "test")
+    with pytest.raises(UserError, match="in the split 'test', only in train and validation$"):
+        recordings(music, "test")
+
+
+def without(folder, split):
+    """The table of a folder in the MAESTRO layout without a split."""
+    (table,) = folder.glob("*.csv")
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join(line for line in lines if not line.startswith(split)), encoding="utf-8")
+    return table
+
+
+def test_of_several_folders_one_must_have_validation_pieces(maestro, music):
+    table = without(maestro, "validation")
+    found = corpus.training_paths([maestro, music])
+    assert [len(files) for files in found["train"]] == [2, len(corpus.paths(music, "train"))]
+    assert found["validation"] == [[], corpus.paths(music, "validation")]
+    with pytest.raises(UserError) as error:
+        corpus.training_paths([maestro, maestro])
+    assert str(error.value).startswith(f"{table}: has no audio in the split 'validation', only in train; ")
+
+
+def test_a_folder_to_train_on_has_something_of_it(maestro, music, tmp_path_factory):
+    table = without(maestro, "validation")
+    table.write_text(table.read_text(encoding="utf-8").replace("train,", "test,"), encoding="utf-8")
+    with pytest.raises(UserError, match="no audio in the split 'train', only in test"):
+        corpus.training_paths([music, maestro])
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(UserError, match=f"^{empty}: has no audio in the split 'train'$"):
+        corpus.training_paths([music, empty])
+
+
 def test_any_folder_is_split_by_name(music):
     train, validation = corpus.paths(music, "train"), corpus.paths(music, "validation")
     assert train and validation and not set(train) & set(validation)

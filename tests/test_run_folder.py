@@ -167,3 +167,16 @@ def test_long_lists_of_changes_are_cut():
     before = {"train": {f"{number}.wav": 1 for number in range(9)}}
     (line,) = run_folder._changes(before, {"train": {}})
     assert line == "9 gone from train (0.wav, 1.wav, 2.wav, ...)"
+
+
+def test_a_folder_without_validation_pieces_is_trained_on_beside_another(preset, data, maestro, capsys):
+    table = maestro / "maestro-v3.0.0.csv"
+    lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
+    table.write_text("".join(line for line in lines if not line.startswith("validation")), encoding="utf-8")
+    place = Run([maestro, data], maestro / "run", accelerator="cpu", workers=0, threads=1)
+    train(config.load(str(preset), TINY), place)
+    said = capsys.readouterr().err
+    assert f"{maestro}: has no recordings in the split 'validation'" in said and "training on 5" in said
+    assert [*json.loads((place.folder / "run.json").read_text())["recordings"]["validation"]] == [
+        "1/piece0.wav"
+    ]

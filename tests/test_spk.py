@@ -60,7 +60,7 @@ def test_levels_are_read_as_written(events, chunk_steps, loudness):
     data = packed(recording)
     assert data[4] == 2 and packed(matrix(events, chunk_steps=chunk_steps, loudness=loudness))[4] == 1
     assert read(io.BytesIO(data)) == recording
-    assert breakdown(io.BytesIO(data))["levels"] == recording.n_chunks * (1 + loudness)
+    assert breakdown(io.BytesIO(data))["side"] == recording.n_chunks * (1 + loudness)
     window = Reader(io.BytesIO(data)).window(0, recording.n_steps)
     np.testing.assert_array_equal(window, events)
 
@@ -136,9 +136,9 @@ def test_a_chunk_takes_its_ideal_bits_and_a_few_bytes(density):
 def test_the_breakdown_adds_up():
     data = packed(RECORDING)
     parts = breakdown(io.BytesIO(data))
-    total = sum(parts[name] for name in ("header", "framing", "levels", "events", "checksums", "trailer"))
+    total = sum(parts[name] for name in ("header", "framing", "side", "events", "checksums", "trailer"))
     assert total == parts["total"] == len(data)
-    assert parts["levels"] == RECORDING.n_chunks and parts["checksums"] == 4 * RECORDING.n_chunks
+    assert parts["side"] == RECORDING.n_chunks and parts["checksums"] == 4 * RECORDING.n_chunks
     assert parts["samples"] == RECORDING.n_samples
 
 

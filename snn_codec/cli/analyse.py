@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints, progress
+from snn_codec import progress
 from snn_codec.cli.common import add_device, add_force, add_json
 from snn_codec.errors import UserError
 
@@ -54,6 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    from snn_codec import checkpoints
+
     for path in options.inputs:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")

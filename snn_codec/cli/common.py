@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints
 from snn_codec.errors import UserError
 from snn_codec.pipes import PIPE
 
@@ -111,6 +110,7 @@ def maker(path: Path, recording: str | None = None) -> str:
     Raises:
         UserError: The file cannot be read.
     """
+    from snn_codec import checkpoints
     from snn_codec.storage import event_files
 
     return checkpoints.shipped(event_files.fingerprint(path, recording)) or checkpoints.DEFAULT
@@ -122,6 +122,8 @@ def entropy_models(model: str | None) -> Any:
     Raises:
         UserError: There is no such model.
     """
+    from snn_codec import checkpoints
+
     if model is None:
         return checkpoints.shipped_entropy_model
     return checkpoints.Checkpoint(checkpoints.find(model)).entropy_model
@@ -133,6 +135,8 @@ def check_spiking(model: str) -> None:
     Raises:
         UserError: It has none, or there is no such model.
     """
+    from snn_codec import checkpoints
+
     bottleneck = checkpoints.Checkpoint.find(model).settings.bottleneck
     if not bottleneck.has_spikes:
         raise UserError(

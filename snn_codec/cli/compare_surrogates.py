@@ -59,6 +59,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    from snn_codec import corpus
+
+    corpus.training_paths(options.data)
+
     from snn_codec.parallel import cores
     from snn_codec.plots import pyplot
     from snn_codec.surrogate_study import folder, grid, runner

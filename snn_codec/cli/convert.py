@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints, progress
+from snn_codec import progress
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, shown
 from snn_codec.errors import UserError
 
@@ -41,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    from snn_codec import checkpoints
     from snn_codec.storage import event_files
 
     if options.reseal:

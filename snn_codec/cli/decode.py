@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints, progress
+from snn_codec import progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import (
     MAKER,
@@ -73,6 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
+    from snn_codec import checkpoints
     from snn_codec.storage import event_files
 
     if options.model is not None:
@@ -107,7 +108,10 @@ class _Decoding:
         return self.name or maker(file, self.recording)
 
     def check(self, job: batch.Job) -> None:
-        """What can be wrong is found by `model`."""
+        from snn_codec.checkpoints import PLAIN, Checkpoint
+
+        if self.decoder != PLAIN:
+            Checkpoint.find(job.model).decoder_name(self.decoder)
 
     def load(self, model: str, device: str) -> Any:
         from snn_codec.decoders import Sampling

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints, progress
+from snn_codec import progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import (
     add_device,
@@ -78,13 +78,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
-    from snn_codec import audio
+    from snn_codec import audio, checkpoints
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
     kind = options.format or (event_kind(options.output) if options.output and not several else "spk")
     prompted = (options.level, options.kbps, options.min_si_snr) != (None, None, None)
     name = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
     checkpoints.find(name)
+    if prompted:
+        _check_level(name, options.level)
     files = batch.Batch(
         options.inputs, options.output, audio.SUFFIXES, f".{kind}",
         device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
@@ -95,6 +97,21 @@ def run(options: argparse.Namespace) -> int:
         options.channel, options.take_what_is_there, options.force, files.alone,
     )  # fmt: skip
     return batch.run(files, encoding, began)
+
+
+def _check_level(model: str, level: float | None) -> None:
+    """See that a model has levels, and this one.
+
+    Raises:
+        UserError: It has not.
+    """
+    from snn_codec.checkpoints import Checkpoint
+    from snn_codec.levels import Prompts
+
+    levels = Checkpoint.find(model).settings.levels
+    if not levels:
+        raise UserError(f"{model}: has no levels; use --model wide or mu-sparse, or train such a model")
+    Prompts(levels, level)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints
 from snn_codec.cli.common import MAKER, add_json, add_model, maker, shown
 
 HELP = "Show metadata and a size breakdown of an event file."
@@ -65,6 +64,7 @@ def _spike_trains(path: Path) -> dict[str, Any]:
 
 
 def _bitstream(path: Path, model: str) -> dict[str, Any]:
+    from snn_codec import checkpoints
     from snn_codec.storage import spk
     from snn_codec.storage.entropy_model import EntropyModel
 
@@ -83,7 +83,7 @@ def _bitstream(path: Path, model: str) -> dict[str, Any]:
         }  # fmt: skip
     else:
         row = _recording(spk.read(path, entropy_model=entropy_model))
-    return {"recordings": {path.stem: row}, "parts": parts, "context": header.entropy_model}
+    return {"recordings": {path.stem: row}, "parts": parts, "entropy_model": header.entropy_model}
 
 
 def _recording(events: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _recording(events: Any) -> dict[str, Any]:
         "density": events.density,
         "events_per_second": events.events_per_second,
         "bits": events.costs,
-        "compression": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.levels],
+        "levels": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.levels],
     }
 
 
@@ -118,10 +118,10 @@ def _print_recording(name: str, row: dict[str, Any]) -> None:
     )
     rates = (f"{kind} {bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items())
     print(f"  kbps by the paper's formulas: {', '.join(rates)}")
-    found = [level for level in row["compression"] if level is not None]
+    found = [level for level in row["levels"] if level is not None]
     if found:
-        print(f"  compression levels: {min(found):g} to {max(found):g}")
-    below = [str(chunk) for chunk, level in enumerate(row["compression"]) if level is None]
+        print(f"  levels: {min(found):g} to {max(found):g}")
+    below = [str(chunk) for chunk, level in enumerate(row["levels"]) if level is None]
     if below:
         print(f"  chunks whose quality no level could lift to what was asked for: {', '.join(below)}")
 
@@ -129,8 +129,8 @@ def _print_recording(name: str, row: dict[str, Any]) -> None:
 def _print_parts(found: dict[str, Any]) -> None:
     parts, (row,) = found["parts"], found["recordings"].values()
     print(f"  kbps of this file: {found['bytes'] * 8 / row['seconds'] / 1000:.3f}")
-    names = ("header", "framing", "levels", "events", "checksums", "trailer")
+    names = ("header", "framing", "side", "events", "checksums", "trailer")
     print("  bytes: " + ", ".join(f"{name} {parts[name]}" for name in names))
     print("  chunks: " + ", ".join(f"{count} {name}" for name, count in parts["chunks"].items()))
-    if found["context"]:
-        print(f"  entropy model: {found['context']}")
+    if found["entropy_model"]:
+        print(f"  entropy model: {found['entropy_model']}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints, progress
+from snn_codec import progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import add_force, add_json, add_model, check_spiking, event_kind
 from snn_codec.errors import UserError
@@ -70,7 +70,7 @@ def add_level(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
-    from snn_codec import audio
+    from snn_codec import audio, checkpoints
     from snn_codec.hardware.simulate import lava_python
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()

@@ -86,8 +86,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--data: name the folders of recordings to train on")
     if not options.resume:
         chosen = settings.load(options.preset or settings.phase_preset(options.phase), options.settings)
-        for folder in options.data:
-            corpus.paths(folder, "train")
+        corpus.training_paths(options.data)
 
     from snn_codec.training import run_folder
     from snn_codec.training.loop import train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec import checkpoints, corpus, progress
+from snn_codec import progress
 from snn_codec.cli.common import add_device, add_force
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
@@ -26,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    from snn_codec import checkpoints, corpus
     from snn_codec.storage.entropy_model import FILE_NAME
 
     target = check_writable(checkpoints.find(options.model) / FILE_NAME, force=options.force)
@@ -35,11 +36,9 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec.loading import load
     from snn_codec.settings.fields import imported
 
+    files = corpus.training_paths(options.data)
     codec = load(options.model, options.device)
-    train, validation = (
-        [path for folder in options.data for path in corpus.paths(folder, split)]
-        for split in ("train", "validation")
-    )
+    train, validation = (sum(files[split], []) for split in ("train", "validation"))
     trained = imported(codec.settings.bottleneck.entropy_training)
     model, rates = trained(
         codec,

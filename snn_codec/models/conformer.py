@@ -1,4 +1,4 @@
-"""Conformer layers before `L` and after `z`, with the prompt of a compression level.
+"""Conformer layers before `L` and after `z`, with the prompt of a level.
 
 Convolutions see a limited context, so neighbouring events may say the same twice; these layers let them know of
 each other. In mu-SPARSE they are also told how much to say: the embedding of a level mu in 0..31 is added to the

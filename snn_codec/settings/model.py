@@ -239,7 +239,7 @@ class Conformer(Settings):
 class Model(Settings):
     """A codec: three interchangeable parts, what stands between them, and the grid that they share.
 
-    `levels` is how many compression levels it can be asked for (mu-SPARSE: 32; else 0).
+    `levels` is how many sparsity levels it has (mu-SPARSE: 32; else 0).
     """
 
     sample_rate: int = setting(22050, "of the coded audio, in Hz", least=1)
@@ -252,7 +252,7 @@ class Model(Settings):
         32, "steps that a chunk borrows from its neighbours on both sides", key="context_steps", least=0
     )
     conformer: Conformer = setting(Conformer(), "layers between the parts")
-    levels: int = setting(0, "compression levels; 0 for none", least=0, most=MAX_LEVELS)
+    levels: int = setting(0, "sparsity levels; 0 for none", least=0, most=MAX_LEVELS)
     chunk_steps: int = setting(CHUNK_STEPS, "steps of a chunk, which is coded by itself", least=2)
 
     def check(self) -> None:

@@ -145,9 +145,7 @@ def plan(
         for choice in choices:
             settings_of_run = study.config(Cell(setting, choice, 0))
             optimisers(Codec(settings_of_run.model), settings_of_run.training)
-    for folder in data:
-        for split in ("train", "validation"):
-            corpus.recordings(folder, split)
+    corpus.training_paths(data)
     return study
 
 

@@ -77,9 +77,7 @@ class Loop:
         self.settings, self.training, self.place = settings, settings.training, run
         self.fabric, self.console = fabric, console
         self.step, self.best, self.elapsed = 0, -math.inf, 0.0
-        paths = {
-            split: [corpus.paths(folder, split) for folder in run.data] for split in ("train", "validation")
-        }
+        paths = corpus.training_paths(run.data)
         contents = run_folder.described(run, paths)
         if run.resume:
             _on_main(fabric, lambda: run_folder.check(run, settings, contents))
@@ -96,6 +94,10 @@ class Loop:
             f"training on {len(self.crops.paths)} recordings, validating on {_named(held_out)}; "
             f"{run.threads} thread{'s' if run.threads != 1 else ''}"
         )
+        for split, folders in paths.items():
+            for folder, files in zip(run.data, folders, strict=True):
+                if not files:
+                    self._report(f"{folder}: has no recordings in the split {split!r}")
 
     def run(self) -> Path:
         """Train to the last step; the folder of the best checkpoint."""

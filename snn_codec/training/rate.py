@@ -193,7 +193,7 @@ def events_of(
 ) -> list[np.ndarray]:
     """Events of recordings in random order, bool `[units, steps]` each, until there are `hours` of them.
 
-    A model with compression levels encodes each at another one, evenly from the first to the last.
+    A model with levels encodes each at another one, evenly from the first to the last.
     `progress` is called with the share that is done.
 
     Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec import checkpoints
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models
 
 HELP = "Write events as the input of another simulation."
@@ -26,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
+    from snn_codec import checkpoints
     from snn_codec.hardware import streams
     from snn_codec.storage import event_files
 

@@ -67,7 +67,7 @@ def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, Any]:
     """Where the bytes of a file are; needs no entropy model, and checks every CRC.
 
     Returns:
-        `header`, `framing` (lengths, formats, short chunks), `levels` (loudness and level codes), `events`
+        `header`, `framing` (lengths, formats, short chunks), `side` (loudness and levels), `events`
         (payloads), `checksums` (of chunks), `trailer`, and `total` bytes; `chunks`, how many are in each format;
         `samples`.
 
@@ -76,10 +76,10 @@ def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, Any]:
     """
     with opened(path) as (file, name):
         reader = Reader(file, name=name)
-        parts = {"header": reader.position, "framing": 0, "levels": 0, "events": 0, "checksums": 0}
+        parts = {"header": reader.position, "framing": 0, "side": 0, "events": 0, "checksums": 0}
         counts = dict.fromkeys(FORMATS, 0)
         for frame in reader.frames():
-            parts["levels"] += reader.header.side_bytes
+            parts["side"] += reader.header.side_bytes
             parts["framing"] += frame.size - len(frame.payload) - 4 - reader.header.side_bytes
             parts["events"] += len(frame.payload)
             parts["checksums"] += 4
