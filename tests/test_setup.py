@@ -66,7 +66,7 @@ LAYERS = [
         "training",
     },
     {"cli"},
-    {"__init__"},
+    {"__init__", "__main__"},
 ]
 
 
