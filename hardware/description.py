@@ -1,13 +1,15 @@
 """A layer as the arrays that `snn_codec.hardware.lava.processes.neurons.Bottleneck` is made of.
 
 One form for both arithmetics, in plain arrays, so that it goes through a file to a Python that has Lava and
-nothing of this package. Group k is k steps late (`snn_codec.hardware.layer`); `output_delay` brings the groups
-together.
+nothing of this package. Group k is k steps late (`snn_codec.hardware.layer`), and its spikes wait until the last group
+has its own. A synapse with delays is one matrix `[depth N, n]`: its rows d N to d N + N - 1 hold the weights that are
+d steps late.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 
 from snn_codec.hardware.encoder import FULL_SCALE, IntegerEncoder
 from snn_codec.hardware.integers import UNITY, IntegerLayer
@@ -40,17 +42,19 @@ def latency(groups: int) -> int:
 def description(layer: Layer | IntegerLayer) -> Description:
     """All that Lava needs to know of a layer."""
     facts = _fixed(layer) if isinstance(layer, IntegerLayer) else _floating(layer)
-    units = len(facts["bias_mant"])
-    input_delay, lateral_delay = delays(units, layer.groups)
+    wait = delays(len(facts["bias_mant"]), layer.groups)[0]
     facts |= {
         "threshold": layer.threshold,
         "reset": layer.reset,
         "groups": layer.groups,
         "latency": latency(layer.groups),
-        "input_delay": input_delay[:, None],
-        "lateral_delay": lateral_delay,
-        "output_delay": layer.groups - 1 - input_delay,
+        "input_delay": wait,
+        "output_delay": layer.groups - 1 - wait,
     }
+    if layer.groups > 1:
+        facts |= _synapses(
+            "output", [(_late(np.eye(len(wait), dtype=int), facts["output_delay"][:, None]), 0)]
+        )
     return {name: np.asarray(value) for name, value in facts.items()}
 
 
@@ -66,8 +70,11 @@ def _fixed(layer: IntegerLayer) -> dict:
         "held": -(-bias >> 6),  # rounded up, so that what is left is not above 0
         "message_bits": layer.input_bits,
         "width": layer.inputs[0].weight.shape[1],
-        **_synapses("input", [(2 * synapse.weight, synapse.exponent) for synapse in layer.inputs]),
-        **_synapses("lateral", [(2 * synapse.weight, synapse.exponent) for synapse in layer.laterals]),
+        **_layer_synapses(
+            layer.groups,
+            [(2 * synapse.weight, synapse.exponent) for synapse in layer.inputs],
+            [(2 * synapse.weight, synapse.exponent) for synapse in layer.laterals],
+        ),
     }
 
 
@@ -82,9 +89,30 @@ def _floating(layer: Layer) -> dict:
         "held": layer.bias,
         "message_bits": 16,
         "width": layer.weight.shape[1],
-        **_synapses("input", [(layer.weight, 0)]),
-        **_synapses("lateral", [(layer.lateral, 0)] if layer.groups > 1 else []),
+        **_layer_synapses(
+            layer.groups, [(layer.weight, 0)], [(layer.lateral, 0)] if layer.groups > 1 else []
+        ),
     }
+
+
+def _layer_synapses(
+    groups: int, inputs: list[tuple[Weights, int]], laterals: list[tuple[Weights, int]]
+) -> dict:
+    if groups == 1:
+        return _synapses("input", inputs) | _synapses("lateral", [])
+    wait, between = delays(inputs[0][0].shape[0], groups)
+    return _synapses("input", [(_late(w, wait[:, None]), e) for w, e in inputs]) | _synapses(
+        "lateral", [(_late(w, between), e) for w, e in laterals]
+    )
+
+
+def _late(weight: Weights, delay: np.ndarray) -> csr_array:
+    """Weights `[N, n]` with their delays, `[N, n]` or `[N, 1]`, as one matrix `[depth N, n]`."""
+    entries = coo_array(weight)
+    units, width = weight.shape
+    late = np.broadcast_to(delay, (units, width))[entries.row, entries.col]
+    rows = late * units + entries.row
+    return csr_array((entries.data, (rows, entries.col)), ((int(delay.max()) + 1) * units, width))
 
 
 def _synapses(kind: str, synapses: list[tuple[Weights, int]]) -> dict:

@@ -74,9 +74,11 @@ def calibrated_peak(codec: Codec) -> float:
     sound = 0.02 * random.standard_normal(len(time))
     for onset in range(24):
         since = time - onset / 4
-        pitch = 27.5 * 2 ** (random.integers(0, 88) / 12)
+        start = np.searchsorted(since, 0)
+        since, pitch = since[start:], 27.5 * 2 ** (random.integers(0, 88) / 12)
+        decay = np.exp(-3 * since)
         for harmonic in range(1, 9):
-            note = np.sin(2 * np.pi * pitch * harmonic * since) * np.exp(-3 * np.abs(since)) / harmonic
-            sound += np.where((since >= 0) & (pitch * harmonic < rate / 2), 0.2 * note, 0)
+            if pitch * harmonic < rate / 2:
+                sound[start:] += 0.2 * (np.sin(2 * np.pi * pitch * harmonic * since) * decay / harmonic)
     _, features = encode_with_features(codec, [sound.astype(np.float32)], rate)
     return 2 * float(max(np.abs(x).max() for x in features))

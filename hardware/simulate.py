@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from snn_codec.errors import UserError
-from snn_codec.hardware.description import description, encoder_description
+from snn_codec.hardware import lanes
+from snn_codec.hardware.description import Description, description, encoder_description
 from snn_codec.hardware.encoder import IntegerEncoder, split
 from snn_codec.hardware.integers import IntegerLayer
 from snn_codec.hardware.layer import Layer
@@ -71,7 +72,7 @@ def in_lava(
         net: A file of `snn_codec.hardware.netx` that holds the layer, for lava-dl to build the network from.
         python: As in `lava_python`.
         timeout: Seconds that the worker may take; by default far more than it needs.
-        progress: Is called with the number of steps done.
+        progress: Is called with the number of steps done, of those of all runs.
 
     Returns:
         bool `[N, steps]` for each run.
@@ -81,15 +82,32 @@ def in_lava(
     """
     python = lava_python(python)
     steps = [run.shape[1] for run in runs]
-    if isinstance(layer, IntegerEncoder):
-        arrays, rows = encoder_description(layer), [part for run in runs for part in split(run)]
-    else:
-        arrays, rows = description(layer), list(runs)
-    dtype = np.dtype(np.float64 if isinstance(layer, Layer) else np.int32)
-    arrays |= {"runs": np.array(steps), "dtype": np.array(dtype.str)}
-    if net is not None:
-        arrays["net"] = np.array(os.path.abspath(net))
     timeout = SECONDS_TO_START + SECONDS_A_STEP * sum(steps) if timeout is None else timeout
+    if isinstance(layer, IntegerEncoder):
+        rows = [part for run in runs for part in split(run)]
+        return _worked(encoder_description(layer), rows, runs, python, timeout, progress)
+    if net is not None:
+        arrays = description(layer) | {"net": np.array(os.path.abspath(net))}
+        return _worked(arrays, runs, runs, python, timeout, progress)
+    count = lanes.lanes(layer, steps)
+    laid = lanes.laid_out(layer, runs, count)
+    arrays = description(lanes.side_by_side(layer, count))
+    found = _worked(arrays, laid, laid, python, timeout, lambda done: progress(min(count * done, sum(steps))))
+    return lanes.taken_apart(layer, found, steps, count)
+
+
+def _worked(
+    arrays: Description,
+    rows: Sequence[np.ndarray],
+    runs: Sequence[np.ndarray],
+    python: str,
+    timeout: float,
+    progress: Callable[[float], None],
+) -> list[np.ndarray]:
+    """Spikes `[N, steps]` of each run, by a worker that gets these rows."""
+    steps = [run.shape[1] for run in runs]
+    dtype = np.dtype(np.float64 if str(arrays["tag"]) == "floating_pt" else np.int32)
+    arrays = arrays | {"runs": np.array(steps), "dtype": np.array(dtype.str)}
     with (
         tempfile.TemporaryFile() as what,
         tempfile.TemporaryFile() as source,

@@ -7,6 +7,7 @@ standard input ends, because then this process is gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -84,6 +85,8 @@ def _follow(
         if "error" in message:
             raise UserError(f"{name}: {message['error']}; `make lava-venv` makes what Lava needs")
         if "done" in message:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(SECONDS_TO_TIDY)
             return
         progress(message.get("steps", 0))
     raise UserError(f"{name}: Lava took more than {timeout:.0f} s and was stopped; give a larger --timeout")

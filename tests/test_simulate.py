@@ -14,7 +14,6 @@ from test_quantise import features, random_layer
 
 from snn_codec.errors import UserError
 from snn_codec.hardware import simulate, supervise
-from snn_codec.hardware.description import latency
 from snn_codec.hardware.integers import IntegerLayer, Synapse
 from snn_codec.hardware.quantise import quantise
 
@@ -49,7 +48,7 @@ def test_lava_makes_the_same_spikes(kind, bits):
     for spikes, run in zip(found, runs, strict=True):
         np.testing.assert_array_equal(spikes, layer.spikes(run))
     assert 0.02 < found[0].mean() < 0.98
-    assert told[-1] == 301 + 2 * latency(layer.groups) and told == sorted(told) and len(told) > 2
+    assert told[-1] == 301 and told == sorted(told)
 
 
 @pytest.mark.lava
@@ -173,7 +172,7 @@ def simulating(tmp_path):
         "import numpy as np, signal, sys\n"
         "from test_quantise import random_layer; from snn_codec.hardware import simulate\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in what runs in the background
-        "simulate.in_lava(random_layer(), [np.zeros((64, 100000))], python=sys.executable,\n"
+        "simulate.in_lava(random_layer(beta=0.5), [np.zeros((64, 100000))], python=sys.executable,\n"
         "                 progress=lambda steps: print(steps, flush=True))"
     )
     here, temporary = Path(__file__).parent, tmp_path / "temporary"
@@ -185,7 +184,7 @@ def simulating(tmp_path):
         text=True,
         env=os.environ | {"PYTHONPATH": f"{here}:{here.parent}", "TMPDIR": str(temporary)},
     )
-    assert process.stdout.readline().strip() == "256"
+    assert process.stdout.readline().strip() == "64"
     workers = descendants(process.pid)
     assert len(workers) > 4
     shared = {line.split("/dev/shm/")[1] for pid in workers for line in maps(pid) if "/dev/shm/psm" in line}

@@ -5,11 +5,12 @@ import os
 import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
-from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.dense.process import Dense
 from processes.files import FileSink, FileSource
-from processes.neurons import Bottleneck, Graded
+from processes.neurons import Bottleneck, DelayedSynapse, Graded, sparse
+from scipy.sparse import csr_matrix, hstack
 
-SLAB = 256  # steps between two reports
+SLAB = 64  # steps between two reports
 
 
 def simulate(layer, source, sink, progress):
@@ -70,10 +71,9 @@ def netx(description, writer):
     if int(description["groups"]) == 1:
         network.out.connect(writer.s_in)
     else:
-        last = np.eye(units, outputs, outputs - units, dtype=int)
-        together = DelayDense(
-            weights=last, delays=np.broadcast_to(description["output_delay"][:, None], last.shape)
-        )
+        late = sparse(description, "output0")
+        before = csr_matrix((late.shape[0], outputs - units))
+        together = DelayedSynapse(weights=hstack([before, late], format="csr", dtype=int), units=units)
         network.out.connect(together.s_in)
         together.a_out.connect(writer.s_in)
     return network, network.inp

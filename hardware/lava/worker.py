@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import uuid
+from multiprocessing import resource_tracker
 
 
 def say(**facts):
@@ -52,6 +53,7 @@ def main(descriptors):
 
     simulate(*descriptors, lambda steps: say(steps=steps))
     say(done=True)
+    resource_tracker._resource_tracker._stop()  # and is its parent to the end: others may be slow to adopt it
 
 
 if __name__ == "__main__":

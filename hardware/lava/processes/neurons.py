@@ -1,4 +1,5 @@
-"""The bottleneck as one Lava process, and leaky neurons with the resets that Lava's LIF does not have."""
+"""The bottleneck as one Lava process, leaky neurons with the resets that Lava's LIF does not have, and a quick
+delayed synapse."""
 
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
@@ -11,7 +12,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.dense.process import Dense
 from lava.proc.lif.process import LIF
 from lava.proc.sparse.process import Sparse
 from scipy.sparse import csr_matrix
@@ -94,6 +95,58 @@ class IntegerLeaky(_Leaky):
         return np.clip(v, 1 - 2**23, 2**23 - 1)
 
 
+class DelayedSynapse(AbstractProcess):
+    """A synapse with delays, as Lava's `DelayDense`, which sorts its weights by delay anew at every step.
+
+    Args:
+        weights: Sparse, `[depth N, n]`: those of each delay from 0 to depth - 1 (`snn_codec.hardware.description`).
+        units: N.
+        weight_exp: Exponent of what the weights of a delay add up to.
+        graded: Whether its input is graded; otherwise what is not 0 is a spike.
+        held: What is on its way at the start, `[N, depth]`; by default nothing.
+    """
+
+    def __init__(self, *, weights, units, weight_exp=0, graded=False, held=0):
+        super().__init__(weights=weights, weight_exp=weight_exp, graded=graded)
+        self.s_in = InPort(shape=(weights.shape[1],))
+        self.a_out = OutPort(shape=(units,))
+        self.on_way = Var(shape=(units, weights.shape[0] // units), init=held)
+
+
+class _Delayed(PyLoihiProcessModel):
+    def run_spk(self):
+        self.a_out.send(self.on_way[:, 0])  # of the step before, as all synapses of Lava
+        source = self.s_in.recv()
+        source = source if self.proc_params["graded"] else source != 0
+        arrives = self.shifted(self.proc_params["weights"] @ source, self.proc_params["weight_exp"])
+        self.on_way = np.pad(self.on_way[:, 1:], ((0, 0), (0, 1)))
+        self.on_way += arrives.reshape(self.on_way.shape[::-1]).T
+
+
+@implements(proc=DelayedSynapse, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class FloatDelayed(_Delayed):
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    on_way: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def shifted(self, arrives, exponent):
+        return arrives
+
+
+@implements(proc=DelayedSynapse, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class IntegerDelayed(_Delayed):
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    on_way: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def shifted(self, arrives, exponent):
+        return arrives << exponent if exponent > 0 else arrives >> -exponent
+
+
 class Graded(AbstractProcess):
     """What arrives, as a graded spike: `clip((a + offset) >> shift)` to +-`largest`; in fixed point only."""
 
@@ -159,11 +212,7 @@ class BottleneckModel(AbstractSubProcessModel):
         self.neurons = _neurons(description)
         proc.in_ports.a_in.connect(self.neurons.a_in)
         for number in range(int(description["inputs"])):
-            synapse = _synapse(
-                description, f"input{number}", num_message_bits=int(description["message_bits"])
-            )
-            if number == 0:
-                synapse.a_buff.init = _rest(description, synapse.a_buff.shape)
+            synapse = _synapse(description, f"input{number}", rest=number == 0, graded=True)
             setattr(self, f"input{number}", synapse)
             proc.in_ports.s_in.connect(synapse.s_in)
             synapse.a_out.connect(self.neurons.a_in)
@@ -175,35 +224,35 @@ class BottleneckModel(AbstractSubProcessModel):
         if int(description["groups"]) == 1:
             self.neurons.s_out.connect(proc.out_ports.s_out)
             return
-        units = len(description["bias_mant"])
-        wait = np.broadcast_to(description["output_delay"][:, None], (units, units))
-        self.together = DelayDense(weights=np.eye(units, dtype=int), delays=wait)
+        self.together = _synapse(description, "output0")
         self.neurons.s_out.connect(self.together.s_in)
         self.together.a_out.connect(proc.out_ports.s_out)
 
 
-def _synapse(description, name, **settings):
-    """A `Dense`, delayed if there are groups, or a `Sparse` one if the weights are given so."""
-    settings["weight_exp"] = int(description[f"{name}_exponent"])
+def _synapse(description, name, rest=False, graded=False):
+    """A synapse of the layer, delayed if there are groups, dense or sparse if not; at `rest`, what is on its way to the
+    neurons at the start is a current that cancels their bias until the first input comes."""
+    exponent, held = int(description[f"{name}_exponent"]), -description["held"]
+    if int(description["groups"]) > 1:
+        wait = description["input_delay"][:, None]
+        held = np.where(np.arange(wait.max() + 1) <= wait, held[:, None], 0) if rest else 0
+        return DelayedSynapse(
+            weights=sparse(description, name), units=len(wait), weight_exp=exponent, graded=graded, held=held
+        )
+    settings = {"weight_exp": exponent, "num_message_bits": int(description["message_bits"])}
     if f"{name}_indptr" in description:
-        parts = [description[f"{name}_{part}"] for part in ("data", "indices", "indptr")]
-        shape = tuple(description[f"{name}_shape"].tolist())
-        return Sparse(weights=csr_matrix(tuple(parts), shape), **settings)
-    weights = description[f"{name}_weight"]
-    if int(description["groups"]) == 1:
-        return Dense(weights=weights, **settings)
-    delay = description["lateral_delay"] if name.startswith("lateral") else description["input_delay"]
-    return DelayDense(weights=weights, delays=np.broadcast_to(delay, weights.shape), **settings)
+        synapse = Sparse(weights=sparse(description, name), **settings)
+    else:
+        synapse = Dense(weights=description[f"{name}_weight"], **settings)
+    if rest:
+        synapse.a_buff.init = held
+    return synapse
 
 
-def _rest(description, shape):
-    """What is on its way to the neurons at the start: a current that cancels their bias until the first input comes."""
-    units = len(description["bias_mant"])
-    held = -description["held"]
-    if shape == (units,):
-        return held
-    wait = description["input_delay"].reshape(units, 1)
-    return np.where(np.arange(shape[1]) <= wait, held[:, None], 0)
+def sparse(description, name):
+    """A sparse matrix of a description."""
+    parts = [description[f"{name}_{part}"] for part in ("data", "indices", "indptr")]
+    return csr_matrix(tuple(parts), tuple(description[f"{name}_shape"].tolist()))
 
 
 def _neurons(description):
