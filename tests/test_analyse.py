@@ -11,6 +11,7 @@ import soundfile
 from conftest import tones
 
 from snn_codec.cli import main
+from snn_codec.codec import Codec
 from snn_codec.storage import h5, spk
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +110,9 @@ def test_the_offset_moves_the_notes(tmp_path, capsys):
         (["no-such.wav"], "no such file"),
         (["a.wav", "--midi", "other.mid", "--readout"], "MAESTRO layout"),
         (["a.wav", "--midi", "a.wav"], "is not a MIDI file"),
-        (["a.wav", "--midi", "other.mid", "--half-width", "128"], "0 to 127"),
+        (["a.wav", "--midi", "other.mid", "--half-width", "6"], "is now --half-width-ms"),
+        (["a.wav", "--midi", "other.mid", "--half-width-ms", "3000"], "less than the largest lag"),
+        (["a.wav", "--midi", "other.mid", "--rows", "note"], "have no frequencies"),
         (["a.wav", "--midi", "other.mid", "--pages", "-1"], "0 or more"),
         (["a.wav", "--midi", "other.mid", "--offset-ms", "nan"], "in milliseconds"),
     ],
@@ -125,8 +128,6 @@ def test_what_cannot_be_used_gets_one_sentence(checkpoint, tmp_path, capsys, mon
 def test_no_recording_is_encoded_before_every_midi_was_looked_at(
     corpus, checkpoint, tmp_path, capsys, monkeypatch
 ):
-    from snn_codec.codec import Codec
-
     monkeypatch.setattr(Codec, "encode_blocks", lambda *arguments, **options: pytest.fail("encoded"))
     late = "--offset-ms", "-60000"
     table, text = corpus / "corpus.csv", (corpus / "corpus.csv").read_text()
@@ -155,19 +156,46 @@ def test_event_files_whose_notes_lie_elsewhere_are_named(checkpoint, codec, tmp_
     assert status == 2 and "a.spk: none of the 195 notes" in err
 
 
-def test_event_files_are_of_one_model(checkpoint, codec, tmp_path, capsys):
+def test_event_files_of_several_models_have_a_column_each(checkpoint, codec, tmp_path, capsys):
+    """Each is read by the model that made it, shipped ones without being asked for; the others by fingerprint."""
+    score(tmp_path / "a.mid")
+    sound, free = tones(20.0), Codec.load("free")
+    for name, one in (("small", codec), ("free", free)):
+        (tmp_path / name).mkdir()
+        spk.write(tmp_path / name / "a.spk", one.encode(sound, 22050))
+    files = (tmp_path / "small" / "a.spk", tmp_path / "free" / "a.spk", "--midi", tmp_path / "a.mid")
+    status, out, err = run(capsys, *files, "-o", tmp_path / "r", "--json")
+    models = json.loads(out)["models"]
+    assert (status, err) == (0, "") and [one["model"] for one in models] == ["free", codec.fingerprint]
+    assert {path.name for path in (tmp_path / "r").glob("*.html")} >= {
+        "a-free.html", f"a-{codec.fingerprint}.html"
+    }  # fmt: skip
+    status, out, _ = run(capsys, *files, "-o", tmp_path / "r2", "--model", checkpoint, "--json")
+    assert [one["model"] for one in json.loads(out)["models"]] == ["small", "free"]
+    assert '"name": "decoded"' in (tmp_path / "r2" / "a-free.html").read_text(encoding="utf-8")
+
+
+def test_event_files_of_a_model_that_is_not_here(checkpoint, codec, tmp_path, capsys):
     score(tmp_path / "a.mid")
     spk.write(tmp_path / "a.spk", codec.encode(tones(2.0), 22050))
-    status, _, err = run(
-        capsys,
-        tmp_path / "a.spk",
-        "-o",
-        tmp_path / "r",
-        "--model",
-        checkpoint,
-        ROOT / "data/checkpoints/free",
-    )
-    assert status == 2 and "of one model" in err
     status, out, _ = run(capsys, tmp_path / "a.spk", "-o", tmp_path / "r", "--model", "free", "--json")
     assert status == 0 and json.loads(out)["models"][0]["model"] == codec.fingerprint
     assert '"sounds": []' in (tmp_path / "r" / "a.html").read_text(encoding="utf-8")
+
+
+def test_wide_is_taken_by_its_notes(tmp_path, capsys):
+    """38 400 units, in the semitones that they stand for, at two levels."""
+    soundfile.write(tmp_path / "a.wav", tones(20.0), 22050)
+    score(tmp_path / "a.mid")
+    options = "--model", "wide@4", "wide@20", "-o", tmp_path / "r", "--json"
+    status, out, err = run(capsys, tmp_path / "a.wav", *options)
+    dense, few = json.loads(out)["models"]
+    assert (status, err) == (0, "") and (dense["model"], few["model"]) == ("wide@4", "wide@20")
+    assert dense["units"] == 38_400 and dense["rows"] == "note" and dense["n_rows"] < 110
+    assert (dense["half_width"], dense["half_width_ms"]) == (1, 150)
+    assert dense["events_per_second"] > 2 * few["events_per_second"]
+    text = (tmp_path / "r" / "a-wide@4.html").read_text(encoding="utf-8")
+    assert "A4 band" in text and len(text) < 3e6
+    options = "--model", "wide@4", "-o", tmp_path / "s", "--rows", "unit"
+    status, _, err = run(capsys, tmp_path / "a.wav", *options)
+    assert status == 2 and "38400 units are too many" in err

@@ -29,7 +29,7 @@ def near(events, onsets, half_width):
 def test_moments_of_shifts_are_those_of_every_eighth_shift():
     events, onsets = bursty(3, 640, 0), raster(4, 640, 0.03, 1)
     found = nulls.shifts(events, onsets, 3)
-    every = np.array([near(np.roll(events, turn, 1), onsets, 3) for turn in range(0, 640, nulls.STRIDE)])
+    every = np.array([near(np.roll(events, turn, 1), onsets, 3) for turn in range(0, 640, nulls._stride(3))])
     np.testing.assert_array_equal(found.observed, every[0])
     np.testing.assert_allclose(found.mean, events.mean(1)[:, None] * 7 * onsets.sum(1), rtol=1e-12)
     np.testing.assert_allclose(found.variance, ((every - found.mean) ** 2).mean(0), rtol=1e-4)

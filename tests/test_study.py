@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from rasters import matrix, raster
 
-from snn_codec.analysis import figures, notes, results
+from snn_codec.analysis import correlation, figures, notes, results
 from snn_codec.analysis.notes import Score
+from snn_codec.analysis.rows import rows_of
 from snn_codec.analysis.study import study
+from snn_codec.analysis.times import Times
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 
@@ -107,6 +109,61 @@ def test_silent_units_and_short_recordings(tmp_path):
     assert figures.best_pairs(found) == []
 
 
+def test_units_of_one_note_answer_together():
+    """Each of a key's units fires at a quarter of its onsets, so that only all four together show it."""
+    parts = []
+    for seed in range(4):
+        name, events, score = recording(seed, units=5)
+        dealt = np.random.default_rng(seed).integers(4, size=events.events.shape)
+        spread = np.stack([events.events & (dealt == part) for part in range(4)], 1).reshape(20, -1)
+        parts.append((name, matrix(spread, loudness=False), score))
+    hertz = np.repeat(440 * 2 ** ((np.arange(61, 66) - 69) / 12), 4) * np.tile([0.99, 1, 1, 1.01], 5)
+    together = rows_of(hertz, 20)
+    found, alone = study(parts, rows=together), study(parts)
+    assert [together.name(row) for row in (0, 4)] == ["C♯4 band", "F4 band"]
+    whole = study(recording(seed, units=5) for seed in range(4))
+    np.testing.assert_array_equal(found.counts, whole.counts)
+    assert np.nanmax(found.jitter.z()) > 1.5 * np.nanmax(alone.jitter.z())
+    assert found.events == alone.events == whole.events
+
+
+def test_rows_are_measured_in_parts(studies, monkeypatch):
+    monkeypatch.setattr("snn_codec.analysis.study.TOGETHER", 5)
+    parted = study((recording(seed) for seed in range(4)), "tied")
+    np.testing.assert_array_equal(parted.counts, studies[0].counts)
+    np.testing.assert_allclose(parted.jitter.q(), studies[0].jitter.q())
+    np.testing.assert_allclose(parted.tuning.velocity, studies[0].tuning.velocity)
+    for one, other in zip(parted.parts, studies[0].parts, strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_spans_are_milliseconds_whatever_the_hop():
+    """The same events on a grid four times as coarse: windows and lags last as long."""
+    fine, coarse = Times().on(22050 / 512), Times().on(22050 / 2048)
+    assert fine == (6, 128, 43) and coarse == (1, 32, 11)
+    assert correlation.chance(*coarse[:2]) == pytest.approx(correlation.chance(*fine[:2]), rel=0.1)
+    with pytest.raises(UserError, match="holds all lags"):
+        Times(1999, 2000).on(1000 / 1999)
+    with pytest.raises(UserError, match="less than the largest lag"):
+        Times(3000, 3000)
+
+
+def test_what_a_unit_needs_is_what_shows_it(studies):
+    """A planted unit shows with the onsets that a small part of the recordings says it needs, and not with half."""
+    tied, free = studies
+    short = study([recording(0)], "short")
+    for unit in range(5):
+        assert short.needed.key[unit] == 40 + unit
+        assert short.needed.onsets[unit] < 2 * short.onsets[40 + unit]
+        assert "onsets of" in short.needed.words(unit, short.seconds, "E4")
+    least = min(free.needed.onsets[free.needed.key >= 0] / free.needed.seen[free.needed.key >= 0])
+    assert least > 1 and free.summary()["minutes_needed"] == pytest.approx(least * free.seconds / 60)
+    assert tied.summary()["minutes_needed"] < tied.seconds / 60
+    silent = matrix(np.zeros((3, 300), bool), loudness=False)
+    nothing = study([("a", silent, recording(0)[2])], "silent").needed
+    assert nothing.key.tolist() == [-1] * 3 and "no key" in nothing.words(0, 1.0, "")
+
+
 def test_what_does_not_belong_together_is_refused():
     one, other = recording(0), recording(1)
     changed = matrix(other[1].events, loudness=False, fingerprint="f" * 16)
@@ -118,10 +175,13 @@ def test_what_does_not_belong_together_is_refused():
 
 
 def test_models_of_too_many_units_are_refused():
-    """Cross-spectra of 38 400 units with 88 keys would take 26 GB."""
+    """What is kept of 38 400 units with 88 keys would take 26 GB; of their semitones it is little."""
     name, _, score = recording(0)
     events = EventMatrix.from_indices(
         np.array([3]), np.array([5]), 38_400, sample_rate=22050, hop=512, n_samples=512 * STEPS
     )
     with pytest.raises(UserError, match="r0: its 38400 units are too many"):
         study([(name, events, score)])
+    grouped = rows_of(np.geomspace(30, 4000, 38_400), 38_400)
+    found = study([(name, events, score)], rows=grouped).summary()
+    assert (found["units"], found["rows"], found["n_rows"]) == (38_400, "note", 85)

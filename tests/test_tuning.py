@@ -24,7 +24,7 @@ def tuned(events, grid):
     sums, dependence = Correlation(len(events)), Dependence(len(events))
     sums.add(events, grid.onsets())
     dependence.add(events, grid)
-    return tuning(sums.counts(), nulls.jitter(events, grid.onsets()), dependence)
+    return tuning(sums.counts(), nulls.jitter(events, grid.onsets()), dependence.correlations())
 
 
 def answers(grid, kept, delay, share=1.0, seed=1):

@@ -11,51 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from snn_codec import audio, checkpoints, corpus, plots
-from snn_codec.analysis import figures, notes, readout, report, results
-from snn_codec.analysis.correlation import HALF_WIDTH, LAGS
+from snn_codec import audio, plots
+from snn_codec.analysis import figures, notes, readout, report, results, rows
+from snn_codec.analysis.items import Column, Item, columns, find, has_table
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.readout import Example
+from snn_codec.analysis.rows import Rows
 from snn_codec.analysis.study import Study, study
+from snn_codec.analysis.times import PAPER, Times
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import below, check_writable, make_folder, replacing, without_nan
+from snn_codec.files import check_writable, make_folder, replacing, without_nan
+from snn_codec.settings import Model as Settings
 from snn_codec.stats import bootstrap
-from snn_codec.storage import event_files, h5
 
+MEL_BANDS = 80  # of the readout that others are compared with, or as many as there are units
 LONGEST_PAGE = 600  # seconds; a page holds its sound, so it shows the beginning of what is longer
-
-
-@dataclass(frozen=True)
-class Item:
-    """One recording: a file of sound, or an event file and the name in it; and its MIDI."""
-
-    path: Path
-    midi: Path | None
-    name: str
-
-    @property
-    def is_sound(self) -> bool:
-        return self.path.suffix.lower() not in event_files.SUFFIXES
-
-    def events(self, codec: Codec) -> EventMatrix:
-        """Read, or encoded."""
-        if self.is_sound:
-            return codec.encode_blocks(audio.read_blocks(self.path), audio.info(self.path).sample_rate)
-        made_here = event_files.fingerprint(self.path, self.event_name) == codec.fingerprint
-        model = codec.entropy_model if made_here else checkpoints.shipped_entropy_model
-        return event_files.read(self.path, self.event_name, entropy_model=model)
-
-    @property
-    def event_name(self) -> str | None:
-        """Which one of an event file that may hold several."""
-        return None if event_files.is_bitstream(self.path) else self.name
-
-    def sound(self, sample_rate: int) -> np.ndarray:
-        """The recording at this rate."""
-        rate = audio.info(self.path).sample_rate
-        return np.concatenate(list(audio.resampled(audio.read_blocks(self.path), rate, sample_rate)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +37,8 @@ class Options:
     Attributes:
         midi: Files, or folders of them; without, MIDI stands beside each recording or in the folder's table.
         split: Of a folder in the MAESTRO layout.
-        half_width: Steps to both sides of an onset that count as near it.
+        times: What counts as near an onset, and the largest lag, in milliseconds.
+        rows: What to take together of models whose units have frequencies (`snn_codec.analysis.rows`).
         offset_ms: How much later the sound is than its MIDI.
         pages: Interactive pages to write, of the first recordings, for each model.
         readout: Train a linear readout on the folder's training split; score it on `split`.
@@ -78,7 +51,8 @@ class Options:
 
     midi: Sequence[Path] = ()
     split: str = "validation"
-    half_width: int = HALF_WIDTH
+    times: Times = PAPER
+    rows: str | None = None
     offset_ms: float = 0.0
     pages: int = 1
     readout: bool = False
@@ -86,8 +60,8 @@ class Options:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.half_width < LAGS:
-            raise UserError(f"the half width must be 0 to {LAGS - 1} steps, not {self.half_width}")
+        if self.rows not in (None, *rows.KINDS):
+            raise UserError(f"rows must be one of {', '.join(rows.KINDS)}, not {self.rows}")
         if not abs(self.offset_ms) < 1e9:
             raise UserError(f"the offset must be in milliseconds, not {self.offset_ms}")
         if self.pages < 0:
@@ -102,7 +76,7 @@ class Options:
 def analyse(
     inputs: Sequence[Path],
     output: Path,
-    codecs: Sequence[tuple[str, Codec]],
+    codecs: Sequence[tuple[str, Codec, float | None]],
     options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, object]:
@@ -111,40 +85,49 @@ def analyse(
     Args:
         inputs: Recordings, event files, folders of them, or one folder in the MAESTRO layout.
         output: Folder for `summary.json`, `figure5.png`, `units.csv`, `pairs.csv`, `results.h5` and pages.
-        codecs: Names and models; event files take one, and are named after their own if that is another.
+        codecs: Names, models, and levels to encode at. Event files are read by the one that made them; those of
+            other models have a column each, named by their fingerprint.
 
     Raises:
         UserError: An input cannot be read or has no MIDI, an extra is missing, or the output exists.
     """
     items = ready(inputs, options)
-    if len(codecs) > 1 and not all(item.is_sound for item in items):
-        raise UserError("event files are of one model; give recordings to compare several")
-    if not items[0].is_sound:
-        made_by = items[0].events(codecs[0][1]).fingerprint
-        if made_by != codecs[0][1].fingerprint:
-            codecs = [(made_by or "unknown", codecs[0][1])]
-    pages = _files(output, items, codecs, options)
-    studies = []
-    for number, (name, codec) in enumerate(codecs):
-        recordings = ((item.name, item.events(codec), options.score(item)) for item in items)
-        share = partial(_share, progress, number * len(items), len(codecs) * len(items))
-        studies.append(study(recordings, name, half_width=options.half_width, progress=share))
+    models = columns(items, codecs)
+    if options.rows not in (None, "unit") and all(model.hertz is None for model in models):
+        raise UserError(f"units of these models have no frequencies; rows must be unit, not {options.rows}")
+    taken = [_rows(model, options) for model in models]
+    pages = _files(output, models, options)
+    total = sum(len(model.items) for model in models)
+    studies: list[Study] = []
+    for model, grouped in zip(models, taken, strict=True):
+        recordings = ((item.name, model.events(item), options.score(item)) for item in model.items)
+        share = partial(_share, progress, sum(len(one.recordings) for one in studies), total)
+        studies.append(study(recordings, model.name, rows=grouped, times=options.times, progress=share))
     summary: dict[str, object] = {"models": [one.summary() for one in studies]}
     if options.readout:
         learned = find(inputs, options.midi, "train")
-        summary["onset_readout"] = _readouts(learned, items, codecs, options)
+        summary["onset_readout"] = _readouts(learned, models, options)
     summary = without_nan(summary)
-    examples = [(items[0].events(codec), options.score(items[0])) for _, codec in codecs]
-    figures.figure5(output / "figure5.png", studies, examples, force=options.force)
+    examples = [(model.events(model.items[0]), options.score(model.items[0])) for model in models]
+    hertz = [model.hertz for model in models]
+    figures.figure5(output / "figure5.png", studies, examples, hertz, force=options.force)
     results.write_units(output / "units.csv", studies, force=options.force)
     results.write_pairs(output / "pairs.csv", studies, force=options.force)
     if options.save:
         results.save(output / "results.h5", studies, force=options.force)
     for (item, number), path in pages.items():
-        _page(path, studies[number], item, codecs[number][1], options)
+        _page(path, studies[number], item, models[number], options)
     with replacing(output / "summary.json", force=options.force) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _rows(model: Column, options: Options) -> Rows:
+    """What to take together; event files of a model that is not here have units without frequencies."""
+    if model.codec is None:
+        return rows.every_unit(model.events(model.items[0]).n_units, model.items[0].name)
+    kind = options.rows if model.hertz is not None else None
+    return rows.rows_of(model.hertz, model.codec.settings.units, kind)
 
 
 def ready(inputs: Sequence[Path], options: Options) -> list[Item]:
@@ -156,7 +139,7 @@ def ready(inputs: Sequence[Path], options: Options) -> list[Item]:
     plots.pyplot()
     if options.readout:
         readout.transcription()
-        if options.split == "train" or len(inputs) != 1 or not _has_table(inputs[0]):
+        if options.split == "train" or len(inputs) != 1 or not has_table(inputs[0]):
             raise UserError("a readout needs one folder in the MAESTRO layout, and another split than train")
         learned = find(inputs, options.midi, "train")
         if len(learned) < 2:
@@ -169,16 +152,6 @@ def ready(inputs: Sequence[Path], options: Options) -> list[Item]:
     return items
 
 
-def model_of(items: Sequence[Item]) -> str:
-    """The shipped model that made the event files, or the default one."""
-    made = (
-        checkpoints.shipped(event_files.fingerprint(item.path, item.event_name))
-        for item in items
-        if not item.is_sound
-    )
-    return next((name for name in made if name), checkpoints.DEFAULT)
-
-
 def _check_midi(items: Sequence[Item], options: Options) -> None:
     """All of them, because one that cannot be read would be found after the recordings before it were encoded."""
     for item in items:
@@ -188,16 +161,15 @@ def _check_midi(items: Sequence[Item], options: Options) -> None:
             score.check_overlap(str(item.path), sound.samples / sound.sample_rate)
 
 
-def _files(
-    output: Path, items: Sequence[Item], codecs: Sequence[tuple[str, Codec]], options: Options
-) -> dict[tuple[Item, int], Path]:
+def _files(output: Path, models: Sequence[Column], options: Options) -> dict[tuple[Item, int], Path]:
     """Make the folder, see that all files can be written, and give those of the pages by recording and model."""
     make_folder(output)
     pages = {}
-    for item in items[: options.pages]:
-        for number, (name, _) in enumerate(codecs):
+    for number, model in enumerate(models):
+        for item in model.items[: options.pages]:
             stem = Path(item.name).stem
-            pages[item, number] = output / (f"{stem}-{name}.html" if len(codecs) > 1 else f"{stem}.html")
+            name = f"{stem}-{model.name}.html" if len(models) > 1 else f"{stem}.html"
+            pages[item, number] = output / name
     if len(set(pages.values())) < len(pages):
         raise UserError("two recordings have the same name; ask for fewer --pages")
     names = ["summary.json", "figure5.png", "units.csv", "pairs.csv", *["results.h5"] * options.save]
@@ -230,97 +202,60 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"onset F1 of a linear readout from {name}: {words(found['f1'], 3)}"
 
 
-def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]:
-    """All recordings with their MIDI, found by name; in the MAESTRO layout by the table.
-
-    Raises:
-        UserError: Something is missing; the message says of which recording.
-    """
-    scores = [
-        path for given in midi for path in (below(given, corpus.MIDI_SUFFIXES) if given.is_dir() else [given])
-    ]
-    items: list[Item] = []
-    for given in inputs:
-        if _has_table(given) and not scores:
-            items += [Item(*recording) for recording in corpus.recordings(given, split)]
-            continue
-        files = below(given, (*audio.SUFFIXES, *event_files.SUFFIXES)) if given.is_dir() else [given]
-        for path in files:
-            if not path.is_file():
-                raise UserError(f"{path}: no such file")
-            names = h5.names(path) if path.suffix.lower() == ".h5" else [path.name]
-            items += [Item(path, None, name) for name in names]
-    if not items:
-        raise UserError(f"{', '.join(map(str, inputs))}: no recordings in there")
-    if len(items) == len(scores) == 1:
-        return [Item(items[0].path, scores[0], items[0].name)]
-    return [item if item.midi else _with_midi(item, scores) for item in items]
-
-
-def _has_table(given: Path) -> bool:
-    return given.is_dir() and corpus.table(given) is not None
-
-
-def _with_midi(item: Item, scores: Sequence[Path]) -> Item:
-    stem = Path(item.name).stem
-    beside = [item.path.with_name(stem + suffix) for suffix in corpus.MIDI_SUFFIXES]
-    for path in scores or beside:
-        if path.stem == stem and path.is_file():
-            return Item(item.path, path, item.name)
-    where = "among those given" if scores else "beside it"
-    raise UserError(f"{item.path}: no MIDI named {stem} {where}; give it with --midi")
-
-
-def _page(path: Path, one: Study, item: Item, codec: Codec, options: Options) -> None:
-    events = item.events(codec)
+def _page(path: Path, one: Study, item: Item, model: Column, options: Options) -> None:
+    events = model.events(item)
     sounds = {}
     if item.is_sound:
         sounds["original"] = item.sound(events.sample_rate)
-    if events.fingerprint == codec.fingerprint:
-        sounds["decoded"] = codec.decode(events)
+    if model.codec is not None:
+        sounds["decoded"] = model.codec.decode(events)
     title = item.name
     steps = int(LONGEST_PAGE * events.step_rate)
     if events.n_steps > steps:
         title += f" (the first {LONGEST_PAGE // 60} of {events.duration / 60:.0f} minutes)"
         events = EventMatrix(
-            events.events[:, :steps], events.sample_rate, events.hop, steps * events.hop, events.fingerprint
+            events.window(0, steps), events.sample_rate, events.hop, steps * events.hop, events.fingerprint
         )
     sounds = {name: sound[: events.n_samples] for name, sound in sounds.items()}
     report.write(path, one, events, options.score(item), sounds, title=title, force=options.force)
 
 
 def _readouts(
-    learned: Sequence[Item],
-    items: Sequence[Item],
-    codecs: Sequence[tuple[str, Codec]],
-    options: Options,
+    learned: Sequence[Item], models: Sequence[Column], options: Options
 ) -> dict[str, dict[str, object]]:
     """F1 at 50 ms from each model's events, and from a mel spectrogram on the grid of the first."""
-    settings = codecs[0][1].settings
 
-    def of_events(item: Item, codec: Codec) -> Example:
-        events = item.events(codec)
-        return Example(events.events, options.score(item), events.sample_rate, events.hop)
+    def of_events(item: Item, model: Column) -> Example:
+        events = model.events(item)
+        features = events.events
+        if model.hertz is not None:
+            features = rows.rows_of(model.hertz, events.n_units, "bin").counts(events)
+        return Example(features, options.score(item), events.sample_rate, events.hop)
 
-    def of_mel(item: Item) -> Example:
+    def of_mel(item: Item, settings: Settings, bands: int) -> Example:
         sound = item.sound(settings.sample_rate)
-        features = readout.mel(sound, settings.sample_rate, settings.hop, settings.units)
+        features = readout.mel(sound, settings.sample_rate, settings.hop, bands)
         return Example(features, options.score(item), settings.sample_rate, settings.hop)
 
-    def scored(make: Callable[[Item], Example]) -> dict[str, object]:
+    def scored(make: Callable[[Item], Example], items: Sequence[Item]) -> dict[str, object]:
         trained = readout.fit([partial(make, item) for item in learned])
-        rows = readout.evaluate(trained, [partial(make, item) for item in items])
+        each = readout.evaluate(trained, [partial(make, item) for item in items])
         found = {
-            name: bootstrap(np.array([row[name] for row in rows]), range(len(rows)))
+            name: bootstrap(np.array([row[name] for row in each]), range(len(each)))
             for name in ("precision", "recall", "f1")
         }
         return {
             **{name: [value["mean"], value["low"], value["high"]] for name, value in found.items()},
             "threshold": trained.threshold,
             "penalty": trained.penalty,
-            "recordings": len(rows),
+            "recordings": len(each),
             "trained_on": len(learned),
         }
 
-    found = {name: scored(partial(of_events, codec=codec)) for name, codec in codecs}
-    return found | {f"mel, {settings.units} bands": scored(of_mel)}
+    found = {model.name: scored(partial(of_events, model=model), model.items) for model in models}
+    first = models[0]
+    assert first.codec is not None  # a readout takes a folder of sound
+    settings = first.codec.settings
+    bands = min(settings.units, MEL_BANDS)
+    of_first = partial(of_mel, settings=settings, bands=bands)
+    return found | {f"mel, {bands} bands": scored(of_first, first.items)}

@@ -20,7 +20,7 @@ LAGS = 128  # the paper's: half a clip to each side
 HALF_WIDTH = (
     6  # 13 of 257 lags, chance 0.0506; the paper's text also says |tau| < 5, which is 4, chance 0.0350
 )
-BLOCK = 768  # steps of a block; with the lags on both sides a transform of 1024
+BLOCK = 6  # times the lags are the steps of a block; with those of both sides a transform of 1024 for 128
 BATCH = 64  # blocks transformed at once
 
 
@@ -36,7 +36,8 @@ class Correlation:
     def __init__(self, units: int, keys: int = 88, lags: int = LAGS):
         self.lags, self.recordings = lags, 0
         self.onsets = np.zeros(keys, np.int64)
-        self._size = fft.next_fast_len(BLOCK + 2 * lags, real=True)
+        self._block = BLOCK * max(lags, 16)
+        self._size = fft.next_fast_len(self._block + 2 * lags, real=True)
         self._sum = np.zeros((self._size // 2 + 1, units, keys), np.complex128)
 
     def add(self, events: np.ndarray, onsets: np.ndarray) -> None:
@@ -50,12 +51,12 @@ class Correlation:
         onsets = interior(onsets, self.lags)
         self.onsets += onsets.sum(1)
         self.recordings += 1
-        starts = np.arange(0, events.shape[1], BLOCK)
+        starts = np.arange(0, events.shape[1], self._block)
         for first in range(0, len(starts), BATCH):
             some = starts[first : first + BATCH]
             # the events around each block of onsets; circular wrap falls outside of the lags kept
-            fired = fft.rfft(_blocks(events, some - self.lags, BLOCK + 2 * self.lags), self._size)
-            played = fft.rfft(_blocks(onsets, some, BLOCK), self._size)
+            fired = fft.rfft(_blocks(events, some - self.lags, self._block + 2 * self.lags), self._size)
+            played = fft.rfft(_blocks(onsets, some, self._block), self._size)
             self._sum += fired.conj().transpose(2, 0, 1) @ played.transpose(2, 1, 0)
 
     def counts(self) -> np.ndarray:

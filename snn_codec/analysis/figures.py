@@ -23,13 +23,15 @@ def figure5(
     path: str | os.PathLike,
     studies: Sequence[Study],
     examples: Sequence[tuple[EventMatrix, Score]],
+    hertz: Sequence[np.ndarray | None] | None = None,
     *,
     force: bool = False,
 ) -> None:
     """Draw A: raster over piano roll; B: cross-correlations of the best pairs; C: prominence and one unit's tuning.
 
-    A column a model; the recording of panel A is `examples`, one for each study. Scales are shared, so that
-    columns can be compared: prominence is drawn corrected for chance, correlations as a ratio to their mean.
+    A column a model; the recording of panel A is `examples`, one for each study, with the frequencies of its units in
+    `hertz` if they have any. Scales are shared, so that columns can be compared: prominence is drawn corrected for
+    chance, correlations as a ratio to their mean.
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -55,12 +57,12 @@ def figure5(
         top = max([np.nanpercentile(np.abs(values), 99.5) for values in tested if len(values)], default=0.01)
         for column, (study, (events, score)) in enumerate(zip(studies, examples, strict=True)):
             raster, roll, curves, matrix, tuned = axes[:, column]
-            _raster_and_roll(raster, roll, events, score)
-            raster.set_title(f"{study.model}, {study.events / study.steps * study.step_rate:.0f} events/s")
-            _curves(curves, study)
+            _raster_and_roll(raster, roll, events, score, hertz[column] if hertz else None)
+            raster.set_title(f"{study.model}, {study.events / study.seconds:.0f} events/s")
+            _curves(curves, study, 2 if study.rows.hertz is not None else 4)
             image = _matrix(matrix, study, max(top, 1e-6))
             _tuned(tuned, study)
-        label = f"prominence, 0 is chance\n(grey: fewer than {nulls.FEWEST} onsets)"
+        label = f"prominence, 0 is chance\n(grey: fewer than {nulls.FEWEST} onsets, or silent)"
         figure.colorbar(image, ax=axes[3, :], label=label, aspect=30, pad=0.01)
         for row in (2, 4):
             low = min(axis.get_ylim()[0] for axis in axes[row])
@@ -87,21 +89,25 @@ def best_pairs(study: Study, number: int = CURVES) -> list[tuple[int, int]]:
     return [(int(unit), int(keys[unit])) for unit in order[:number] if some[unit]]
 
 
-def _raster_and_roll(raster, roll, events: EventMatrix, score: Score) -> None:
+def _raster_and_roll(raster, roll, events: EventMatrix, score: Score, hertz: np.ndarray | None) -> None:
     played = score.notes()
     start = max(float(played.onset[0]) - 0.5, 0.0)
     stop = min(start + SECONDS, events.duration)
-    plots._raster(raster, events, start, stop)
+    lowest, highest = plots._keys_in_view(played, start, stop)
+    if hertz is None:
+        plots._raster(raster, events, start, stop)
+    else:
+        plots._raster_by_frequency(raster, events, hertz, start, stop)
+        raster.set_ylim(plots._hertz(lowest), max(plots._hertz(highest), 4000))
     plots._roll(roll, played)
-    shown = (played.onset < stop) & (played.offset > start)
-    roll.set_ylim(played.pitch[shown].min() - 3, played.pitch[shown].max() + 3)
+    roll.set_ylim(lowest, highest)
     for axis in (raster, roll):
         axis.set_xlim(start, stop)
     raster.set_xticklabels([])
     roll.set_xlabel("time (s)")
 
 
-def _curves(axis, study: Study) -> None:
+def _curves(axis, study: Study, columns: int) -> None:
     lags = study.counts.shape[-1] // 2
     time = np.arange(-lags, lags + 1) / study.step_rate
     axis.axvspan(*(np.array([-1, 1]) * (study.half_width + 0.5) / study.step_rate), color="#e8ecf0", lw=0)
@@ -109,18 +115,21 @@ def _curves(axis, study: Study) -> None:
     pairs = best_pairs(study)
     for unit, key in pairs:
         curve = study.counts[unit, key]
-        axis.plot(time, curve / max(curve.mean(), 1e-9), lw=1, label=f"unit {unit}, {notes.name(key)}")
+        axis.plot(
+            time, curve / max(curve.mean(), 1e-9), lw=1, label=f"{study.rows.name(unit)}, {notes.name(key)}"
+        )
     axis.set_xlabel("lag (s); positive: the event comes before the note")
     axis.set_ylabel("C / mean C")
     axis.set_xlim(time[0], time[-1])
     if pairs:
-        axis.set_ylim(top=axis.get_ylim()[1] * 1.2)  # room for the legend
-        axis.legend(frameon=False, fontsize=7, ncols=4, loc="upper center")
+        axis.set_ylim(top=axis.get_ylim()[1] * (1.6 - 0.1 * columns))  # room for the legend
+        axis.legend(frameon=False, fontsize=7, ncols=columns, loc="upper center")
 
 
 def _matrix(axis, study: Study, top: float):  # noqa: ANN202
     shown = np.where(study.jitter.tested, study.corrected, np.nan)
-    order = np.argsort(study.tuning.best, kind="stable")
+    by_frequency = study.rows.hertz is not None
+    order = np.arange(len(shown)) if by_frequency else np.argsort(study.tuning.best, kind="stable")
     image = axis.imshow(
         np.ma.masked_invalid(shown[order]),
         aspect="auto",
@@ -133,7 +142,11 @@ def _matrix(axis, study: Study, top: float):  # noqa: ANN202
     )
     axis.set_facecolor("#e3e6ea")
     _octaves(axis)
-    axis.set_ylabel("units, lowest best note first")
+    what = {"unit": "units", "bin": "bins", "note": "semitones"}[study.rows.kind]
+    if study.rows.kind == "note":
+        at = np.flatnonzero((study.rows.keys + notes.LOWEST) % 12 == 0)
+        axis.set_yticks(at, [notes.name(int(study.rows.keys[place])) for place in at])
+    axis.set_ylabel(f"{what}, lowest frequency first" if by_frequency else "units, lowest best note first")
     return image
 
 
@@ -151,7 +164,7 @@ def _tuned(axis, study: Study) -> None:
     axis.bar(np.arange(notes.KEYS) + notes.LOWEST, values, color=colours, width=0.85)
     axis.axhline(0, color=plots.INK, lw=0.6)
     fifth = ", the fifth above it in pink" if values[away == FIFTH].any() else ""
-    axis.set_title(f"unit {unit}: {notes.name(best)[:-1]} in red{fifth}", fontsize=8, loc="left")
+    axis.set_title(f"{study.rows.name(unit)}: {notes.name(best)[:-1]} in red{fifth}", fontsize=8, loc="left")
 
 
 def _octaves(axis) -> None:

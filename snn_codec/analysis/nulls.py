@@ -14,6 +14,7 @@ distribution with these three moments, because counts of rare events are too ske
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -23,7 +24,6 @@ from snn_codec.analysis.correlation import HALF_WIDTH
 
 JITTER = 43
 STRETCH = 1 << 14  # steps turned round at once; 6.3 minutes, which bounds memory
-STRIDE = 8  # every eighth shift: the statistic hardly changes in less than its window of 13
 FEWEST = 20  # onsets: with fewer the three moments do not describe the tail
 
 
@@ -46,6 +46,12 @@ class Null:
     def __sub__(self, other: Null) -> Null:
         """Without a part that had been added."""
         return Null(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(Null)))
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Null]) -> Null:
+        """Nulls of different units and the same onsets as one."""
+        arrays = ([getattr(part, f.name) for part in parts] for f in fields(cls) if f.name != "onsets")
+        return cls(*map(np.concatenate, arrays), onsets=parts[0].onsets)
 
     @property
     def tested(self) -> np.ndarray:
@@ -96,12 +102,18 @@ def shifts(events: np.ndarray, onsets: np.ndarray, half_width: int = HALF_WIDTH)
     return total
 
 
+def _stride(half_width: int) -> int:
+    """Of shifts, 1 to 64: every eighth for a window of 13 steps, in less than which the statistic hardly changes."""
+    return 1 << min(max((2 * half_width + 1) * 8 // 13, 1).bit_length() - 1, 6)
+
+
 def _turned(events: np.ndarray, onsets: np.ndarray, half_width: int) -> Null:
     near = _window(onsets, half_width, "wrap")
     mean = np.outer(events.mean(1), near.sum(1))
-    fired = _phases(events - events.mean(1, keepdims=True))
-    played = _phases(near - near.mean(1, keepdims=True))
-    size = events.shape[1] // STRIDE
+    stride = _stride(half_width)
+    fired = _phases(events - events.mean(1, keepdims=True), stride)
+    played = _phases(near - near.mean(1, keepdims=True), stride)
+    size = events.shape[1] // stride
     observed, variance, third = (np.empty(mean.shape) for _ in range(3))
     for unit in range(len(events)):
         spectrum = np.einsum("rf,krf->kf", fired[unit].conj(), played)
@@ -112,10 +124,10 @@ def _turned(events: np.ndarray, onsets: np.ndarray, half_width: int) -> Null:
     return Null(observed, mean, variance, third, onsets.sum(1))
 
 
-def _phases(series: np.ndarray) -> np.ndarray:
-    """Spectra of every `STRIDE`-th step from each phase: complex64 `[rows, STRIDE, frequencies]`."""
+def _phases(series: np.ndarray, stride: int) -> np.ndarray:
+    """Spectra of every `stride`-th step from each phase: complex64 `[rows, stride, frequencies]`."""
     rows, steps = series.shape
-    parts = series.reshape(rows, steps // STRIDE, STRIDE).transpose(0, 2, 1)
+    parts = series.reshape(rows, steps // stride, stride).transpose(0, 2, 1)
     return fft.rfft(parts.astype(np.float32))
 
 

@@ -20,6 +20,7 @@ from scipy import fft
 
 from snn_codec.analysis import notes
 from snn_codec.analysis.notes import Score
+from snn_codec.analysis.rows import Rows
 from snn_codec.analysis.study import Study
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
@@ -56,6 +57,7 @@ def write(
 def _data(
     study: Study, events: EventMatrix, score: Score, sounds: Mapping[str, np.ndarray], title: str
 ) -> dict[str, object]:
+    rows, shown = study.rows, study.rows.merged(events)
     score = score.within(events.n_steps, events.sample_rate, events.hop)
     played, grid = score.notes(), score.on(events)
     duration = events.n_steps * events.hop / events.sample_rate
@@ -70,13 +72,17 @@ def _data(
         "title": title or study.model,
         "facts": f"model {study.model}: {events.n_units} units, {events.events_per_second:.0f} events a second, "
         f"{len(grid.onset)} notes",
-        "units": events.n_units,
+        "units": shown.n_units,
+        "row": "band" if rows.hertz is not None else "unit",
+        "row_names": [rows.name(row) for row in range(rows.number)],
+        "row_ticks": _ticks(rows),
         "steps": events.n_steps,
         "step_rate": events.step_rate,
         "duration": duration,
         "half_width": study.half_width,
         "key_names": [notes.name(key) for key in range(notes.KEYS)],
-        "events": _base64(np.packbits(events.events, axis=1)),
+        "events": _base64(np.packbits(shown.events, axis=1)),
+        "shades": None if rows.kind == "unit" else _base64(_shades(rows.counts(events))),
         "notes": {
             "onset": np.round(played.onset, 5).tolist(),
             "offset": np.round(played.offset, 5).tolist(),
@@ -101,11 +107,35 @@ def _data(
         "selective": _base64((np.nan_to_num(study.jitter.q(), nan=1) <= 0.05).astype(np.uint8)),
         "tuning": {
             "best": tuned.best.tolist(),
-            "rate": [float(value) for value in events.unit_counts() / events.duration],
+            "rate": [float(value) for value in shown.unit_counts() / events.duration],
+            "needs": [_needs(study, row) for row in range(rows.number)],
             **columns,
         },
         "summary": _summary(study),
     }
+
+
+def _shades(counts: np.ndarray) -> np.ndarray:
+    """From 0, no event, to 255, 32 units or more that fire at once: uint8."""
+    return np.where(counts > 0, np.clip(40 + 43 * np.log2(np.maximum(counts, 1)), 0, 255), 0).astype(np.uint8)
+
+
+def _ticks(rows: Rows) -> list[int]:
+    """Rows to name beside the raster: every octave's C of notes, or evenly spaced ones."""
+    if rows.kind == "note":
+        return [int(row) for row in np.flatnonzero((rows.keys + notes.LOWEST) % 12 == 0)]
+    each = 20 if rows.number > 30 else 5
+    return list(range(0, rows.number, each * max(rows.number // 200, 1)))
+
+
+def _needs(study: Study, row: int) -> str:
+    """For which keys a row is selective; or how much data it would take to say so."""
+    keys = np.flatnonzero(study.jitter.selective()[row])
+    if len(keys):
+        some = ", ".join(notes.name(int(key)) for key in keys[:6])
+        return f"selective for {some}" + (f" and {len(keys) - 6} more" if len(keys) > 6 else "")
+    key = int(study.needed.key[row])
+    return f"not selective: {study.needed.words(row, study.seconds, notes.name(key) if key >= 0 else '')}"
 
 
 def _summary(study: Study) -> list[tuple[str, str]]:
@@ -123,7 +153,10 @@ def _summary(study: Study) -> list[tuple[str, str]]:
         ("events per cell", f"{found['density']:.3f}"),
         ("prominence: chance, mean", f"{found['chance']:.4f}, {found['mean_prominence']:.4f}"),
         ("largest prominence", interval("max_prominence", 3)),
-        ("note-selective units", interval("selective_units", 0)),
+        (
+            f"note-selective {'bands' if study.rows.hertz is not None else 'units'}",
+            interval("selective_units", 0),
+        ),
     ]
 
 

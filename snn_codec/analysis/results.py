@@ -70,9 +70,14 @@ def _units(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
             yield {
                 "model": study.model,
                 "unit": unit,
+                "name": study.rows.name(unit),
+                "hertz": "" if study.rows.hertz is None else f"{study.rows.hertz[unit]:.5g}",
+                "events_per_second": f"{study.fired[unit] / study.seconds:.5g}",
                 "best_note": notes.name(best) if best >= 0 else "",
                 "best_midi": best + notes.LOWEST if best >= 0 else "",
                 "selective_keys": int(selective[unit].sum()),
+                "needed_note": notes.name(study.needed.key[unit]) if study.needed.key[unit] >= 0 else "",
+                "needed_onsets": f"{study.needed.onsets[unit]:.0f}",
                 **{
                     name: f"{values[unit]:.5g}"
                     for name, values in study.tuning._asdict().items()

@@ -1,49 +1,62 @@
-"""All measures of one model over a set of recordings, with intervals; recordings are taken one after the other."""
+"""All measures of one model over a set of recordings, with intervals.
+
+Recordings are taken one after the other, and rows `TOGETHER` at a time, so that memory depends on neither the number of
+recordings nor, but for the results, on that of rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from snn_codec.analysis import correlation, notes, nulls
 from snn_codec.analysis.correlation import Correlation
+from snn_codec.analysis.needed import Needed, needed
 from snn_codec.analysis.notes import KEYS, Grid, Score
 from snn_codec.analysis.nulls import Null
+from snn_codec.analysis.rows import Rows, every_unit
+from snn_codec.analysis.times import PAPER, Steps, Times
 from snn_codec.analysis.tuning import Dependence, Tuning, tuning
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.stats import jackknife
 
 GROUPS = 20  # of recordings, left out one after the other for the intervals; bounds memory
-MAX_UNITS = 4096  # of which cross-spectra with 88 keys take 3 GB
+TOGETHER = 128  # rows measured at once, which bounds memory for models of many
 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What was found; arrays are `[units, 88]` unless said.
+    """What was found; arrays are `[rows, 88]` unless said.
 
     Attributes:
         model: A name for it, and `fingerprint` of its checkpoint.
+        rows: What a row is: a unit, or the units of one bin or note.
         recordings: Their names; `lags`, for each, the lag found in the data (steps) and how clear it is.
-        steps, events: Sums over recordings; `step_rate` is steps per second.
-        counts: Eq. 9, int64 `[units, 88, lags]`; `onsets` int64 `[88]`, those that went in.
+        steps, events: Sums over recordings, events of all units; `step_rate` is steps per second.
+        times: The spans asked for; `half_width`, steps to both sides of an onset that count as near.
+        fired: int64 `[rows]`, steps at which a row fired.
+        counts: Eq. 9, int64 `[rows, 88, lags]`; `onsets` int64 `[88]`, those that went in.
         prominence: As the paper's; `corrected` for chance.
         shifts, jitter: The two null models.
-        tuning: Of each unit.
+        tuning: Of each row.
         parts: For groups of recordings, the jitter null and the events near onsets and at all lags.
     """
 
     model: str
     fingerprint: str
+    rows: Rows
     recordings: list[str]
     lags: list[tuple[int, float]]
     steps: int
     events: int
     step_rate: float
-    half_width: int
+    times: Times
+    fired: np.ndarray
     counts: np.ndarray
     onsets: np.ndarray
     shifts: Null
@@ -52,12 +65,30 @@ class Study:
     parts: list[tuple[Null, np.ndarray, np.ndarray]]
 
     @property
+    def half_width(self) -> int:
+        return self.times.on(self.step_rate).half_width
+
+    @property
+    def seconds(self) -> float:
+        return self.steps / self.step_rate
+
+    @cached_property
+    def needed(self) -> Needed:
+        """How many onsets each row's selectivity needs (`snn_codec.analysis.needed`)."""
+        return needed(self.jitter)
+
+    @property
     def prominence(self) -> np.ndarray:
         return correlation.prominence(self.counts, self.half_width)
 
     @property
     def chance(self) -> float:
         return correlation.chance(self.half_width, self.counts.shape[-1] // 2)
+
+    def _minutes(self) -> np.ndarray:
+        """Minutes of such music that it takes for rows to be found selective, those of which that can be told."""
+        minutes = self.seconds / 60 * self.needed.onsets / self.needed.seen
+        return minutes[np.isfinite(minutes)]
 
     @property
     def corrected(self) -> np.ndarray:
@@ -91,94 +122,138 @@ class Study:
             "model": self.model,
             "fingerprint": self.fingerprint,
             "recordings": len(self.recordings),
-            "seconds": self.steps / self.step_rate,
-            "units": len(self.counts),
-            "density": self.events / (self.steps * len(self.counts)),
+            "seconds": self.seconds,
+            "units": len(self.rows.of),
+            "rows": self.rows.kind,
+            "n_rows": self.rows.number,
+            "density": self.events / (self.steps * len(self.rows.of)),
+            "events_per_second": self.events / self.seconds,
             "onsets": int(self.onsets.sum()),
             "half_width": self.half_width,
+            "half_width_ms": self.times.half_width_ms,
+            "lags_ms": self.times.lags_ms,
             "chance": self.chance,
             "mean_prominence": float(values.mean()) if len(values) else float("nan"),
             "max_prominence": peak,
             "tested_pairs": int(tested.sum()),
+            "tested_keys": int(tested.any(0).sum()),
+            "minutes_needed": float(np.min(self._minutes(), initial=np.inf)),
             "selective_pairs": jackknife(pairs, whole, self.parts),
             "selective_units": jackknife(units, whole, self.parts),
             "selective_units_shift_null": int(self.shifts.selective().any(1).sum()),
             "median_selectivity_index": float(np.median(index)) if len(index) else float("nan"),
-            "median_lag_steps": float(np.median([lag for lag, _ in self.lags])),
+            "median_lag_steps": (lag := float(np.median([lag for lag, _ in self.lags]))),
+            "median_lag_ms": lag / self.step_rate * 1000,
         }
+
+
+class _Part:
+    """Sums over recordings for some of the rows.
+
+    Attributes:
+        groups: For groups of recordings, the jitter null and the events near onsets and at all lags.
+    """
+
+    def __init__(self, rows: slice, steps: Steps):
+        self.rows, self.steps = rows, steps
+        self.counts: np.ndarray | None = None
+        self.shifts: Null | None = None
+        self.dependence = Dependence(rows.stop - rows.start, steps.half_width)
+        self.groups: list[tuple[Null, np.ndarray, np.ndarray]] = []
+        self.recordings = 0
+
+    def add(self, events: np.ndarray, grid: Grid, played: np.ndarray) -> np.ndarray:
+        """Add a recording: bool `[rows, T]`, notes, and their onsets bool `[88, T]`; how many onsets went in."""
+        width = self.steps.half_width
+        sums = Correlation(len(events), lags=self.steps.lags)
+        sums.add(events, played)
+        found = sums.counts()
+        self.counts = found if self.counts is None else self.counts + found
+        null = nulls.shifts(events, played, width)
+        self.shifts = null if self.shifts is None else self.shifts + null
+        self.dependence.add(events, grid)
+        jitter = nulls.jitter(events, played, width, self.steps.second)
+        group = (jitter, correlation.around_zero(found, width), found.sum(-1))
+        if len(self.groups) < GROUPS:
+            self.groups.append(group)
+        else:
+            place = self.recordings % GROUPS
+            self.groups[place] = tuple(a + b for a, b in zip(self.groups[place], group, strict=True))
+        self.recordings += 1
+        return sums.onsets
 
 
 def study(
     recordings: Iterable[tuple[str, EventMatrix, Score]],
     model: str = "",
     *,
-    half_width: int = correlation.HALF_WIDTH,
+    rows: Rows | None = None,
+    times: Times = PAPER,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Study:
     """Measure a model: for each recording a name, its events and its notes.
 
+    Args:
+        rows: Units to take together (`snn_codec.analysis.rows`); without, each by itself.
+
     Raises:
-        UserError: No recordings, or of different models or grids.
+        UserError: No recordings, of different models or grids, or too many units.
+
+    Example:
+        >>> grouped = rows_of(codec.settings.unit_hertz(), codec.settings.units)
+        >>> study([("bach", codec.encode(sound, rate), notes.read("bach.mid"))], "wide", rows=grouped).summary()
     """
-    names, lags, steps, events, first = [], [], 0, 0, None
-    parts: list[tuple] = []
-    counts = np.zeros(0)
-    onsets, turned = np.zeros(KEYS, np.int64), None
+    names, lags, n_steps, events = [], [], 0, 0
+    first: EventMatrix | None = None
+    onsets, fired = np.zeros(KEYS, np.int64), np.zeros(0, np.int64)
+    parts: list[_Part] = []
     for number, (name, matrix, score) in enumerate(recordings):
         if first is None:
-            first = matrix
-            if matrix.n_units > MAX_UNITS:
-                raise UserError(
-                    f"{name}: its {matrix.n_units} units are too many to set against every key at every lag (at most "
-                    f"{MAX_UNITS} are analysed); take a model with fewer, or read the events by EventMatrix.indices()"
-                )
-            dependence = Dependence(matrix.n_units, half_width)
+            first, steps = matrix, times.on(matrix.step_rate)
+            rows = every_unit(matrix.n_units, name) if rows is None else rows
+            fired = np.zeros(rows.number, np.int64)
+            edges = [*range(0, rows.number, TOGETHER), rows.number]
+            parts = [_Part(slice(*each), steps) for each in zip(edges, edges[1:], strict=False)]
+        assert rows is not None
         _check_alike(name, first, matrix)
         score.check_overlap(name, matrix.duration)
-        grid: Grid = score.on(matrix)
-        played = grid.onsets()
-        sums = Correlation(matrix.n_units)
-        sums.add(matrix.events, played)
-        found = sums.counts()
-        counts, onsets = (counts + found if number else found), onsets + sums.onsets
-        null = nulls.shifts(matrix.events, played, half_width)
-        turned = null if turned is None else turned + null
-        dependence.add(matrix.events, grid)
-        part = (
-            nulls.jitter(matrix.events, played, half_width),
-            correlation.around_zero(found, half_width),
-            found.sum(-1),
-        )
-        if number < GROUPS:
-            parts.append(part)
-        else:
-            place = number % GROUPS
-            parts[place] = tuple(a + b for a, b in zip(parts[place], part, strict=True))
+        grid, merged = score.on(matrix), rows.merged(matrix)
+        played, dense = grid.onsets(), merged.events
+        counted = [part.add(dense[part.rows], grid, played) for part in parts]
+        onsets, fired = onsets + counted[0], fired + merged.unit_counts()
         names.append(name)
-        lags.append(notes.lag(matrix, grid))
-        steps, events = steps + matrix.n_steps, events + matrix.n_events
+        lags.append(notes.lag(merged, grid, reach=steps.second))
+        n_steps, events = n_steps + matrix.n_steps, events + matrix.n_events
         progress(number + 1)
-    if first is None or turned is None:
+    if first is None or rows is None:
         raise UserError("there are no recordings to analyse; give at least one")
-    jittered = parts[0][0]
-    for null, *_ in parts[1:]:
-        jittered = jittered + null
-    return Study(
-        model,
-        first.fingerprint,
-        names,
-        lags,
-        steps,
-        events,
-        first.step_rate,
-        half_width,
-        counts,
-        onsets,
-        turned,
-        jittered,
-        tuning(counts, jittered, dependence, half_width),
-        parts,
-    )
+    found = _joined(parts, steps)
+    whole = (model, first.fingerprint, rows, names, lags, n_steps, events, first.step_rate, times, fired)
+    return Study(*whole, onsets=onsets, **found)
+
+
+def _joined(parts: Sequence[_Part], steps: Steps) -> dict[str, Any]:
+    """The measures of all rows, by the names that `Study` has for them."""
+    groups = [
+        (
+            Null.stacked([null for null, _, _ in some]),
+            np.concatenate([near for _, near, _ in some]),
+            np.concatenate([total for _, _, total in some]),
+        )
+        for some in zip(*(part.groups for part in parts), strict=True)
+    ]
+    jitter = groups[0][0]
+    for null, *_ in groups[1:]:
+        jitter = jitter + null
+    counts = np.concatenate([part.counts for part in parts])
+    dependent = np.concatenate([part.dependence.correlations() for part in parts], 1)
+    return {
+        "counts": counts,
+        "shifts": Null.stacked([part.shifts for part in parts]),
+        "jitter": jitter,
+        "tuning": tuning(counts, jitter, dependent, steps.half_width, steps.second),
+        "parts": groups,
+    }
 
 
 def _check_alike(name: str, first: EventMatrix, other: EventMatrix) -> None:

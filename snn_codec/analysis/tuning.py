@@ -15,7 +15,7 @@ from snn_codec.analysis.notes import KEYS, Grid
 from snn_codec.analysis.nulls import Null
 
 OCTAVE, FIFTH = 12, 7
-LATEST = 43  # steps within which a latency is sought: one second
+LATEST = 43  # steps within which a latency is sought: one second of the paper's
 
 
 class Tuning(NamedTuple):
@@ -75,13 +75,20 @@ class Dependence:
         return np.where(varies, bx / np.sqrt(np.where(varies, np.outer(xx, bb), 1)), np.nan)
 
 
-def tuning(counts: np.ndarray, null: Null, dependence: Dependence, half_width: int = HALF_WIDTH) -> Tuning:
+def tuning(
+    counts: np.ndarray,
+    null: Null,
+    dependent: np.ndarray,
+    half_width: int = HALF_WIDTH,
+    latest: int = LATEST,
+) -> Tuning:
     """The tuning of all units.
 
     Args:
         counts: Of `Correlation`, `[units, 88, lags]`.
         null: The jitter null of the same recordings.
-        dependence: Of the same recordings.
+        dependent: `Dependence.correlations` of the same recordings.
+        latest: Steps from an onset within which a latency is sought.
     """
     z, tested = null.z(), null.tested
     some = tested.any(1)
@@ -89,11 +96,11 @@ def tuning(counts: np.ndarray, null: Null, dependence: Dependence, half_width: i
     rows, middle = np.arange(len(z)), counts.shape[-1] // 2
     onsets = np.maximum(null.onsets, 1)
     response = ((null.observed - null.mean) / onsets)[rows, best]
-    reach = min(LATEST, middle)
+    reach = min(latest, middle)
     around = counts[rows, best][:, middle - reach : middle + reach + 1]
     latency = np.where(around.any(1), reach - around.argmax(1), np.nan)  # positive lags of Eq. 9 come before
     rates = null.observed / (onsets * (2 * half_width + 1))
-    velocity, pedal = dependence.correlations()
+    velocity, pedal = dependent
     found = (
         np.where(some, values, np.nan)
         for values in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--model", nargs="+",
-        help="shipped models or checkpoint folders, side by side (default: free, or what made the event files)",
+        help="shipped models or checkpoint folders, with @LEVEL or without, side by side (default: free, or what made "
+        "the event files)",
     )  # fmt: skip
     parser.add_argument(
         "--split", default="validation", help="train, validation or test (default validation)"
     )
     parser.add_argument(
-        "--half-width", type=int, default=6, metavar="STEPS",
-        help="steps to both sides of an onset that count as near it (default 6)",
+        "--half-width-ms", type=float, default=150.0, metavar="MS",
+        help="what counts as near an onset, to both sides (default 150, 6 steps of 512 samples)",
+    )  # fmt: skip
+    parser.add_argument("--half-width", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--lags-ms", type=float, default=2972.0, metavar="MS",
+        help="largest lag of the cross-correlations (default 2972, the paper's 128 steps of 512 samples)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rows", choices=("unit", "bin", "note"),
+        help="what to take together of models whose units have frequencies, as wide (default note)",
     )  # fmt: skip
     parser.add_argument(
         "--offset-ms", type=float, default=0.0, help="how much later the sound is than the MIDI (default 0)"
@@ -59,16 +70,20 @@ def run(options: argparse.Namespace) -> int:
     for path in options.inputs:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
+    if options.half_width is not None:
+        raise UserError("--half-width (steps) is now --half-width-ms; 6 steps of 512 samples are 150 ms")
     for model in options.model or ():
-        checkpoints.find(model)
+        checkpoints.find(_at_level(model)[0])
 
-    from snn_codec.analysis.command import Options, analyse, lines, model_of, ready
-    from snn_codec.loading import load
+    from snn_codec.analysis.command import Options, analyse, lines, ready
+    from snn_codec.analysis.items import models_of, shipped_models
+    from snn_codec.analysis.times import Times
 
     wanted = Options(
         midi=options.midi,
         split=options.split,
-        half_width=options.half_width,
+        times=Times(options.half_width_ms, options.lags_ms),
+        rows=options.rows,
         offset_ms=options.offset_ms,
         pages=options.pages,
         readout=options.readout,
@@ -76,12 +91,38 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
     )
     items = ready(options.inputs, wanted)  # which refuses before models are loaded
-    codecs: list[tuple[str, Any]] = []
-    for model in options.model or [model_of(items)]:
-        name = Path(model).name
-        name = f"{name}-{len(codecs) + 1}" if name in dict(codecs) else name
-        codecs.append((name, load(model, options.device)))
+    codecs = _loaded(options.model or models_of(items), options.device)
+    loaded = {codec.fingerprint for _, codec, _ in codecs}
+    codecs += _loaded(
+        shipped_models([item for item in items if item.fingerprint not in loaded]), options.device
+    )
     with progress.bar("analysing", 1) as advance:
         found = analyse(options.inputs, options.output, codecs, wanted, advance)
     print(json.dumps(found) if options.json else "\n".join([*lines(found), f"report in {options.output}"]))
     return 0
+
+
+def _at_level(model: str) -> tuple[str, float | None]:
+    """Name and level of `MODEL@LEVEL`."""
+    name, at, level = model.rpartition("@")
+    if not at or Path(model).is_dir():
+        return model, None
+    try:
+        return name, float(level)
+    except ValueError:
+        raise UserError(f"{model}: after @ must come a level, as in wide@4") from None
+
+
+def _loaded(models: Sequence[str], device: str) -> list[tuple[str, Any, float | None]]:
+    from snn_codec.loading import load
+
+    codecs: list[tuple[str, Any, float | None]] = []
+    for model in models:
+        place, level = _at_level(model)
+        name = Path(place).name + ("" if level is None else f"@{level:g}")
+        name = f"{name}-{len(codecs) + 1}" if any(name == other for other, _, _ in codecs) else name
+        codec = load(place, device)
+        if level is not None:
+            codec.prompts(level)  # which refuses a level that there is not
+        codecs.append((name, codec, level))
+    return codecs
