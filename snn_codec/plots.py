@@ -34,6 +34,11 @@ def pyplot():
     return plt
 
 
+def style(size: float) -> dict[str, object]:
+    """matplotlib's settings of all our figures, with a font of this size in points."""
+    return {"font.size": size} | dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color"), INK)
+
+
 def log_scale(axis, ticks: Sequence[float]) -> None:
     """A logarithmic x-axis with these ticks, written as they are, those that are in view."""
     from matplotlib.ticker import FixedLocator, NullLocator

@@ -116,6 +116,18 @@ def test_imports_go_one_way():
                 assert layer(rest.split(".")[0]) <= layer(part), f"{file} imports {name}"
 
 
+def sources():
+    """All Python files of the repository, with what is parsed of them."""
+    folders = ("snn_codec", "hardware", "experiments", "examples", "data", "tools", "tests")
+    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(files) > 100
+    return files
+
+
+def test_a_file_can_be_held_in_the_head():
+    assert [file for file in sources() if len(file.read_text(encoding="utf-8").splitlines()) > 500] == []
+
+
 def test_a_checkout_has_its_own_subpackages_wherever_python_runs(tmp_path):
     code = "import snn_codec.hardware.layer as a, snn_codec.pretrained as b; print(a.__file__, *b.__path__)"
     result = subprocess.run(

@@ -37,13 +37,7 @@ def figure5(
         UserError: matplotlib is missing, or the file cannot be written.
     """
     plt = plots.pyplot()
-    style = {
-        "font.size": 8,
-        "axes.edgecolor": plots.INK,
-        "axes.labelcolor": plots.INK,
-        "text.color": plots.INK,
-    }
-    with plt.rc_context(style):
+    with plt.rc_context(plots.style(8)):
         figure, axes = plt.subplots(
             5,
             len(studies),

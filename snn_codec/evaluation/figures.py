@@ -68,13 +68,7 @@ def rate_distortion(
     groups: dict[str, list[_Point]] = {}
     for point in points:
         groups.setdefault(family(point.model), []).append(point)
-    style = {
-        "font.size": 9,
-        "axes.edgecolor": plots.INK,
-        "axes.labelcolor": plots.INK,
-        "text.color": plots.INK,
-    }
-    with plt.rc_context(style):
+    with plt.rc_context(plots.style(9)):
         figure, axis = plt.subplots(figsize=(7.6, 4.4), layout="constrained")
         ours = others = 0
         for name, members in groups.items():

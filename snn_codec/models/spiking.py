@@ -22,10 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec.errors import UserError
-from snn_codec.models.surrogates import SpikeFunction, check_name, spike_function
+from snn_codec.models.surrogates import SpikeFunction, check_name, for_search, spike_function
 from snn_codec.settings import Spiking
-
-SEARCH_SLOPE = 3.0  # of the fast sigmoid in a search, whatever the model was trained with
 
 
 class LazySurrogate:
@@ -119,12 +117,8 @@ class SpikingBottleneck(nn.Module):
 
     def search_step(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, with the surrogate gradient of a search: (reconstruction, spikes `[batch, unit, step]`)."""
-        trained = self.neuron.spike_grad
-        self.neuron.spike_grad = spike_function("fast_sigmoid", SEARCH_SLOPE)
-        try:
+        with for_search(self.neuron):
             spikes = self.encode(features)
-        finally:
-            self.neuron.spike_grad = trained
         return self.decode(spikes), spikes
 
     def lateral_weight(self) -> Tensor:

@@ -19,17 +19,20 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 import torch
 from snntorch import surrogate
-from torch import Tensor
+from torch import Tensor, nn
 
 from snn_codec.errors import UserError
 
 SpikeFunction = Callable[[Tensor], Tensor]
+
+SEARCH_SLOPE = 3.0  # of the fast sigmoid in a search, whatever the model was trained with
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,17 @@ def spike_function(name: str, slope: float) -> SpikeFunction:
             Heaviside step with a gradient.
     """
     return _own(name) if is_own(name) else _find(name).make(slope)
+
+
+@contextmanager
+def for_search(neuron: nn.Module) -> Iterator[None]:
+    """Give a neuron of snntorch the surrogate gradient of a search (`snn_codec.search`) for a while."""
+    trained = neuron.spike_grad
+    neuron.spike_grad = spike_function("fast_sigmoid", SEARCH_SLOPE)
+    try:
+        yield
+    finally:
+        neuron.spike_grad = trained
 
 
 def derivative(spec: str) -> str:

@@ -22,10 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import settings as config
-from snn_codec.models.surrogates import spike_function
+from snn_codec.models.surrogates import for_search, spike_function
 from snn_codec.thermometer import Layout, levels
 
-SEARCH_SLOPE = 3.0  # of the fast sigmoid in a search, whatever the model was trained with
 FIRST = 0.66  # the first threshold, in steps: between two levels the higher one costs more bits, so less is rounded up
 OFFSET = 0.53  # and the others
 
@@ -131,12 +130,8 @@ class Thermometer(nn.Module):
 
     def search_step(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, with the surrogate gradient of a search: (read-out, events `[batch, unit, step]`)."""
-        trained = self.neuron.spike_grad
-        self.neuron.spike_grad = spike_function("fast_sigmoid", SEARCH_SLOPE)
-        try:
+        with for_search(self.neuron):
             spikes = self.encode(features)
-        finally:
-            self.neuron.spike_grad = trained
         return self.decode(spikes), spikes
 
     def norm(self) -> tuple[Tensor, Tensor]:

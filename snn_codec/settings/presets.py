@@ -152,25 +152,11 @@ PRESETS: dict[str, Config] = {
         ),
     ),
     "paper-diffusion": Config(
-        training=Training(
-            steps=500_000,
-            batch=32,
-            seconds=2**17 / 22050,
-            learning_rate=1e-4,
-            betas=(0.95, 0.99),
-            weight_decay=1e-3,
-        ),
+        training=_GPU,
         phase=Diffusion(),
     ),
     "paper-gan": Config(
-        training=Training(
-            steps=500_000,
-            batch=32,
-            seconds=2**17 / 22050,
-            learning_rate=1e-4,
-            betas=(0.5, 0.9),
-            weight_decay=1e-3,
-        ),
+        training=dataclasses.replace(_GPU, betas=(0.5, 0.9)),
         phase=Gan(
             start=0,
             enough=0.0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
@@ -200,15 +201,20 @@ def convert(
         return [output]
     if kind is None:
         raise UserError(f"{output}: is a folder; say which kind of files with one of {', '.join(KINDS)}")
+    return _write_each(output, kind, every(), entropy_model=entropy_model, compress=compress, force=force)
+
+
+def _write_each(
+    folder: Path, kind: str, items: Iterable[tuple[str, EventMatrix]], **options: Any
+) -> list[Path]:
+    """Write a file a recording, with the options of `write`; the files."""
     written: list[Path] = []
-    for found, events in every():
-        target = output / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
+    for found, events in items:
+        target = folder / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
         if target in written:
             raise UserError(f"{target}: two recordings would become this file; rename one of them")
         try:
-            write(
-                target, kind, [(found, events)], entropy_model=entropy_model, compress=compress, force=force
-            )
+            write(target, kind, [(found, events)], **options)
         except UserError as error:
             if not written:
                 raise

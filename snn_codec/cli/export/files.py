@@ -1,0 +1,44 @@
+"""What `export netx` and `export nir` share: the network's file, and beside it the features of a recording."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from snn_codec.cli.common import add_force, add_model, check_spiking
+from snn_codec.cli.simulate import add_level
+from snn_codec.files import check_writable
+
+
+class Files(NamedTuple):
+    """The network to write; the recording, or None; and the features of it to write."""
+
+    network: Path
+    recording: Path | None
+    features: Path
+
+
+def add_options(parser: argparse.ArgumentParser, suffix: str) -> None:
+    """The options; the features have this suffix."""
+    what = f"also write the features of this audio file, to OUTPUT with {suffix}"
+    parser.add_argument("recording", type=Path, nargs="?", help=what)
+    parser.add_argument("--recording", type=Path, metavar="FILE", dest="same_recording", help="the same")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
+    add_model(parser)
+    add_level(parser)
+    add_force(parser)
+
+
+def checked(options: argparse.Namespace, suffix: str) -> Files:
+    """The files, where nothing stands in the way of writing them.
+
+    Raises:
+        UserError: One to write exists (without `--force`), or the model has no spiking neurons.
+    """
+    recording = options.recording or options.same_recording
+    files = Files(options.output, recording, options.output.with_suffix(suffix))
+    for path in (files.network, files.features) if recording else (files.network,):
+        check_writable(path, force=options.force)
+    check_spiking(options.model)
+    return files
