@@ -67,6 +67,9 @@ def main() -> int:
         "--bandwidth", type=float, default=3, choices=[1.5, 3, 6, 12, 24], help="EnCodec's, in kbps (3)"
     )
     parser.add_argument("--quick", action="store_true", help="20 s, and recordings of minutes for hours")
+    parser.add_argument(
+        "--hours", type=float, nargs="+", help="lengths of the recordings (0.5 1 3, or minutes if --quick)"
+    )
     options = parser.parse_args()
     if not 1 <= options.seconds <= 3600:
         parser.error(f"--seconds must be 1 to 3600, not {options.seconds}")
@@ -77,7 +80,7 @@ def main() -> int:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             arguments = options.model, seconds, options.bandwidth, 2 if options.quick else 4
             pool.submit(report_speed, *arguments).result()
-        report_length(options.model, QUICK_HOURS if options.quick else HOURS)
+        report_length(options.model, tuple(options.hours or (QUICK_HOURS if options.quick else HOURS)))
     except UserError as error:
         return fatal(error)
     return 0

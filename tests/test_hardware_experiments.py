@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from test_experiments import ROOT, run
+from scripts import ROOT, run
 
 from snn_codec.cli import main
 
