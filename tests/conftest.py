@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
+from contextlib import suppress
 from importlib.util import find_spec
 
 # Before anything reads it, and for the processes that tests start: tests run side by side, a core each.
@@ -62,6 +64,16 @@ def tones(seconds: float, sample_rate: int = 22050, seed: int = 0) -> np.ndarray
         for harmonic in range(1, 5):
             note += 0.1 * np.sin(2 * np.pi * pitch * harmonic * time) / harmonic**2 * np.exp(-4 * time)
     return audio.astype(np.float32)
+
+
+@pytest.fixture
+def own_port(monkeypatch):
+    """Ranks that the test launches meet at a free port below those that the system hands out to anybody."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            monkeypatch.setenv("MASTER_PORT", str(port))
+            return
 
 
 @pytest.fixture(scope="session")

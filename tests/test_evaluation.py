@@ -79,6 +79,7 @@ def test_onsets_are_counted_from_each_clips_start(codec, corpus):
     assert all(np.isnan(row["onset_si_snr"]) for row in evaluate(codec, [path]))
 
 
+@pytest.mark.usefixtures("own_port")
 def test_workers_and_ranks_give_the_rows_of_one_process(checkpoint, corpus, tmp_path, capsys):
     common = ["--data", str(corpus), "--model", str(checkpoint)]
     assert run(*common, "--json", tmp_path / "one.json", "--csv", tmp_path / "one.csv") == 0
@@ -97,6 +98,7 @@ def test_workers_and_ranks_give_the_rows_of_one_process(checkpoint, corpus, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_port")
 def test_the_first_rank_names_a_bad_recording_of_another(checkpoint, tmp_path):
     for number in range(2):
         soundfile.write(tmp_path / f"{number}.wav", tones(6.5, seed=number), 22050)
