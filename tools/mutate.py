@@ -1,40 +1,48 @@
 """Change one operator or constant at a time and see whether the module's own tests notice.
 
-    python tools/mutate.py snn_codec/costs.py snn_codec/levels.py [--count 20] [--seed 0] [--tests tests/test_x.py ...]
+    python tools/mutate.py [snn_codec/costs.py hardware/fold.py] [--count 20] [--seed 0] [--tests tests/test_x.py ...]
 
-Works on a copy of the tree in a temporary folder. A module's tests are tests/test_NAME.py unless --tests names others.
-Prints the changes that no test noticed, and how many were noticed. The same seed makes the same changes.
+Works on a copy of the tree in a temporary folder, on Linux or macOS. A module's tests are tests/test_NAME.py, or those
+of TESTS below, unless --tests names others. Prints the changes that no test noticed, and how many were noticed. The
+same seed makes the same changes.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import copy
+import compileall
+import multiprocessing
 import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = (
-    ".git",
-    ".venv*",
-    ".cache",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-    "*.egg-info",
-    "out",
-    "runs",
-    "build",
+# Each test run is a fork of a process that has imported these: they take longer than the tests of a module.
+_BEGUN = multiprocessing.get_context("forkserver")
+_BEGUN.set_forkserver_preload(
+    ["hypothesis", "numpy", "pytest", "scipy.signal", "scipy.stats", "soundfile", "soxr", "torch"]
 )
+LEFT_OUT = (
+    ".git", ".venv*", ".cache", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "out", "runs", "build"
+)  # fmt: skip
+# Whose tests have another name, and the modules that are changed if none is named.
+TESTS = {
+    "snn_codec/midi.py": ["tests/test_midi.py", "tests/test_other_peoples_midi.py"],
+    "snn_codec/analysis/notes.py": ["tests/test_analysis_notes.py"],
+    "snn_codec/listening/statistics.py": ["tests/test_listening_analysis.py"],
+    "snn_codec/storage/entropy_model/base.py": ["tests/test_entropy_model.py"],
+}
+NAMED_ALIKE = ("audio", "costs", "events", "levels", "loudness")
+MODULES = [*(f"snn_codec/{name}.py" for name in NAMED_ALIKE), "hardware/quantise.py", *TESTS]
 
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -105,77 +113,93 @@ def _changes(node: ast.AST) -> list[Callable[[ast.AST], ast.AST]]:
     return []
 
 
-def mutations(module: Path, source: str) -> list[Mutation]:
-    """All changes of one operator or constant of a module."""
-    found = []
-    for number, node in enumerate(sites(ast.parse(source))):
-        for which in range(len(_changes(node))):
-            tree = ast.parse(source)
-            target = next(site for place, site in enumerate(sites(tree)) if place == number)
-            before = copy.deepcopy(target)
-            _changes(target)[which](target)
-            found.append(
-                Mutation(
-                    module,
-                    getattr(target, "lineno", 0),
-                    ast.unparse(before),
-                    ast.unparse(target),
-                    ast.unparse(tree),
-                )
-            )
-    return found
+def places(source: str) -> list[tuple[int, int]]:
+    """All changes of one operator or constant: the number of the site, and which of its changes."""
+    found = enumerate(sites(ast.parse(source)))
+    return [(number, which) for number, node in found for which in range(len(_changes(node)))]
+
+
+def mutation(module: Path, source: str, number: int, which: int) -> Mutation:
+    """One of `places`, carried out."""
+    tree = ast.parse(source)
+    target = next(site for place, site in enumerate(sites(tree)) if place == number)
+    before = ast.unparse(target)
+    _changes(target)[which](target)
+    return Mutation(module, getattr(target, "lineno", 0), before, ast.unparse(target), ast.unparse(tree))
 
 
 def noticed(tree: Path, tests: Sequence[str], timeout: float | None) -> bool:
     """Whether the tests fail in this copy of the tree; so long that they hang counts as well."""
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_DATABASE_FILE": os.devnull}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]
+    process = _BEGUN.Process(target=_tested, args=(tree, list(tests)))
+    process.start()
     try:
-        found = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return True
-    return found.returncode != 0
+        process.join(timeout)
+    finally:
+        if process.exitcode is None:
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a group
+            process.join()
+    return process.exitcode != 0
+
+
+def _tested(tree: Path, tests: list[str]) -> None:
+    """Ends a process that has only imported other people's packages, with the exit status of the tests."""
+    os.setsid()
+    with open(os.devnull, "r+") as nothing:
+        for number in range(3):
+            os.dup2(nothing.fileno(), number)
+    os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tree)}  # for what the tests start
+    sys.dont_write_bytecode = True
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    import pytest
+
+    status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests])
+    os._exit(int(status))
 
 
 def run(root: Path, modules: Sequence[Path], tests: Sequence[str], count: int, seed: int) -> int:
-    """Print what survives of `count` changes of these modules; the exit status is 1 if something does."""
-    candidates = [
-        each for module in modules for each in mutations(module, (root / module).read_text("utf-8"))
-    ]
-    chosen = random.Random(seed).sample(candidates, min(count, len(candidates)))
-    chosen.sort(key=lambda mutation: (mutation.module, mutation.line))
+    """Print what survives of `count` changes of each of these modules; the exit status is 1 if something does."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    tried = survivors = possible = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(root, tree, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
-        limits, survivors = {}, []
-        for mutation in chosen:
-            own = list(tests) or [f"tests/test_{mutation.module.stem}.py"]
-            if mutation.module not in limits:
-                began = time.monotonic()
-                if noticed(tree, own, None):
-                    print(f"{mutation.module}: {' '.join(own)} fail as it is", file=sys.stderr)
-                    return 2
-                limits[mutation.module] = 30 + 10 * (time.monotonic() - began)
-            original = (tree / mutation.module).read_bytes()
-            (tree / mutation.module).write_text(mutation.source, "utf-8")
-            if not noticed(tree, own, limits[mutation.module]):
-                survivors.append(mutation)
-                print(mutation, flush=True)
-            (tree / mutation.module).write_bytes(original)
-    print(f"noticed: {len(chosen) - len(survivors)} of {len(chosen)} (of {len(candidates)} possible changes)")
+        compileall.compile_dir(tree, quiet=2)
+        for module in modules:
+            own = list(tests) or TESTS.get(str(module), [f"tests/test_{module.stem}.py"])
+            began = time.monotonic()
+            if noticed(tree, own, None):
+                print(f"{module}: {' '.join(own)} fail as it is", file=sys.stderr)
+                return 2
+            limit = 30 + 10 * (time.monotonic() - began)
+            source = (root / module).read_text("utf-8")
+            candidates = places(source)
+            chosen = random.Random(seed).sample(candidates, min(count, len(candidates)))
+            possible, tried = possible + len(candidates), tried + len(chosen)
+            for place in sorted(chosen):
+                change = mutation(module, source, *place)
+                Path(cache_from_source(str(tree / module))).unlink(missing_ok=True)
+                (tree / module).write_text(change.source, "utf-8")
+                if not noticed(tree, own, limit):
+                    survivors += 1
+                    print(change, flush=True)
+            shutil.copy2(root / module, tree / module)
+    print(f"noticed: {tried - survivors} of {tried} (of {possible} possible changes)")
     return 1 if survivors else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("modules", nargs="+", type=Path, help="files, relative to the repository")
+    parser.add_argument(
+        "modules", nargs="*", default=MODULES, help="files, relative to the repository (ten of them)"
+    )
     parser.add_argument(
         "--tests", nargs="+", default=[], help="test files or ids (tests/test_NAME.py of each module)"
     )
-    parser.add_argument("--count", type=int, default=20, help="changes tried (20)")
+    parser.add_argument("--count", type=int, default=20, help="changes tried of each module (20)")
     parser.add_argument("--seed", type=int, default=0, help="chooses them (0)")
     options = parser.parse_args(arguments)
-    return run(ROOT, options.modules, options.tests, options.count, options.seed)
+    return run(ROOT, list(map(Path, options.modules)), options.tests, options.count, options.seed)
 
 
 if __name__ == "__main__":
