@@ -18,7 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.hardware.features import full_scale
+from snn_codec.hardware.fold import encoder_matrix, fold
 from snn_codec.hardware.integers import IntegerLayer, Synapse
 from snn_codec.hardware.layer import Layer
 from snn_codec.hardware.matrices import nonzero_columns
@@ -59,18 +62,47 @@ class IntegerTransform:
 
 @dataclass(frozen=True, eq=False)
 class IntegerEncoder:
-    """Audio to events in integers: a transform, then neurons."""
+    """Audio to events in integers: a transform, then neurons.
+
+    Attributes:
+        before: The frame of a step begins so many samples before the step.
+        peak: The sample of normalised audio that becomes the largest integer.
+    """
 
     transform: IntegerTransform
     neurons: IntegerLayer
+    before: int = 0
+    peak: float = PEAK
+
+    def frames(self, audio: np.ndarray, hop: int) -> np.ndarray:
+        """Normalised audio `[samples]` -> frames of 16-bit audio, `[frame, steps]`."""
+        return frames(audio, self.transform.synapses[0].weight.shape[1], hop, self.before, self.peak)
 
     def spikes(self, audio: np.ndarray) -> np.ndarray:
         """Frames of 16-bit audio `[frame, steps]` -> spikes, bool `[N, steps]`."""
         return self.neurons.spikes(self.transform.graded(audio))
 
 
+def encoder_of(codec: Codec, level: float | None = None, *, weight_bits: int = 8) -> IntegerEncoder:
+    """The encoder of a codec in integers, from normalised audio to its events.
+
+    Raises:
+        UserError: The codec's encoder is no matrix, there is no such level, or as `integer_encoder`.
+    """
+    matrix, before = encoder_matrix(codec, level)
+    layer = fold(codec.bottleneck)
+    peaks = np.broadcast_to(full_scale(codec, layer), len(matrix))
+    return integer_encoder(matrix, layer, peaks, weight_bits=weight_bits, before=before)
+
+
 def integer_encoder(
-    matrix: np.ndarray, layer: Layer, peaks: np.ndarray, *, weight_bits: int = 8, peak: float = PEAK
+    matrix: np.ndarray,
+    layer: Layer,
+    peaks: np.ndarray,
+    *,
+    weight_bits: int = 8,
+    peak: float = PEAK,
+    before: int = 0,
 ) -> IntegerEncoder:
     """An encoder in integers.
 
@@ -79,7 +111,7 @@ def integer_encoder(
         layer: The neurons behind it, stateless and of one group.
         peaks: How large each feature gets, `[width]`; what is beyond is clipped.
         weight_bits: Of the neurons' weights.
-        peak: The sample that becomes the largest integer, as in `frames`.
+        peak, before: As in `frames`.
 
     Raises:
         UserError: The neurons are leaky or in groups, or a matrix or peak cannot be held in these integers.
@@ -90,7 +122,7 @@ def integer_encoder(
         )
     transform = _transform(peak * np.asarray(matrix, np.float64), np.asarray(peaks, np.float64))
     neurons = quantise(layer, transform.scale * FULL_SCALE, weight_bits=weight_bits)
-    return IntegerEncoder(transform, neurons)
+    return IntegerEncoder(transform, neurons, before, peak)
 
 
 def _transform(matrix: np.ndarray, peaks: np.ndarray) -> IntegerTransform:
@@ -122,9 +154,9 @@ def _transform(matrix: np.ndarray, peaks: np.ndarray) -> IntegerTransform:
 
 
 def split(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """16-bit integers q as (h, l) with q = 256 h + l, both int64 in -128 to 127."""
-    high = (audio.astype(np.int64) + 128) >> 8
-    return high, audio - 256 * high
+    """16-bit integers q as (h, l) with q = 256 h + l, both int16, h in -128 to 128 and l in -128 to 127."""
+    high = (audio.astype(np.int32) + 128) >> 8
+    return high.astype(np.int16), (audio - 256 * high).astype(np.int16)
 
 
 def frames(audio: np.ndarray, frame: int, hop: int, before: int, peak: float = PEAK) -> np.ndarray:

@@ -39,6 +39,27 @@ def encode_with_features(
     return events, outputs
 
 
+def encode_with_audio(
+    codec: Codec,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    progress: Callable[[float], None] = lambda seconds: None,
+    *,
+    level: float | None = None,
+) -> tuple[EventMatrix, np.ndarray]:
+    """A recording's events, and the normalised audio they were made of: float32 `[samples]`, whole steps."""
+    windows: list[np.ndarray] = []
+    hook = codec.encoder.register_forward_pre_hook(
+        lambda module, arguments: windows.append(arguments[0][0].float().cpu().numpy().copy())
+    )
+    try:
+        events = codec.encode_blocks(blocks, sample_rate, level=level, progress=progress)
+    finally:
+        hook.remove()
+    kept = [slice(steps.start * events.hop, steps.stop * events.hop) for steps in kept_steps(codec, events)]
+    return events, np.concatenate([audio[part] for audio, part in zip(windows, kept, strict=True)])
+
+
 def kept_steps(codec: Codec, events: EventMatrix) -> list[slice]:
     """Which steps of each window of the codec's grid are its own; the others are its margins."""
     steps = events.chunk_steps

@@ -69,7 +69,7 @@ def encoder_matrix(codec: Codec, level: float | None = None) -> tuple[np.ndarray
     """
     if not getattr(codec.encoder, "is_linear", False) or len(codec.before.layers):
         raise UserError(
-            "this model's encoder is a network, not a matrix; only its bottleneck runs on hardware"
+            "this model's encoder is a network, not a matrix; only its bottleneck runs on hardware (wide's is a matrix)"
         )
     hop = codec.settings.hop
     middle, samples = 2, 5 * hop

@@ -8,8 +8,8 @@ from test_mdct import tones
 
 from snn_codec import loudness
 from snn_codec.errors import UserError
-from snn_codec.hardware.encoder import PEAK, frames, integer_encoder
-from snn_codec.hardware.features import encode_with_features, full_scale
+from snn_codec.hardware.encoder import PEAK, encoder_of, frames
+from snn_codec.hardware.features import encode_with_audio, encode_with_features, full_scale
 from snn_codec.hardware.fold import decoder_matrix, encoder_matrix, fold
 from snn_codec.hardware.quantise import quantise
 
@@ -60,9 +60,18 @@ def test_the_encoder_is_a_matrix_whose_events_are_those_of_the_codec(case):
     audio = frames(tones(20000) / gain, matrix.shape[1], events.hop, before)
     exact = matrix @ (audio * PEAK / 32767)
     np.testing.assert_allclose(exact[:, 1:-1], features[:, 1:-1], atol=2e-3)
-    layer = fold(codec.bottleneck)
-    encoder = integer_encoder(matrix, layer, full_scale(codec, layer))
+    encoder = encoder_of(codec, level=4)
+    np.testing.assert_array_equal(encoder.frames(tones(20000) / gain, events.hop), audio)
     assert f1(encoder.spikes(audio)[:, 1:-1], events.events[:, 1:-1]) > 0.995
+
+
+def test_the_audio_that_the_encoder_gets_is_that_of_the_codec(case):
+    codec, events, _ = case
+    same, sound = encode_with_audio(codec, [tones(20000)[:7000], tones(20000)[7000:]], 22050, level=4)
+    gain = loudness.gain(events.loudness, events.chunk_steps * events.hop, 0, events.n_samples)
+    assert same == events and sound.shape == (events.n_steps * events.hop,)
+    np.testing.assert_allclose(sound[: events.n_samples], tones(20000) / gain, rtol=1e-6)
+    assert not sound[events.n_samples :].any()
 
 
 def test_a_level_scales_the_matrix(case):

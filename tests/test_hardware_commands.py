@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import settled, small_model, tones
+from test_mdct import codec as mdct_codec
+from test_mdct import tones as mdct_tones
 
+from snn_codec import audio
 from snn_codec import settings as config
 from snn_codec.cli.main import main, parser
 from snn_codec.codec import Codec
@@ -83,6 +86,29 @@ def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, m
     assert re.search(r"dense macs +\d+", out) and "0.0000 % clipped" in out
     assert cli("decode", tmp_path / "a.h5", "--model", folder)[0] == 2  # a.wav is the recording
     assert cli("decode", tmp_path / "a.h5", "--model", folder, "-o", tmp_path / "b.wav")[0] == 0
+
+
+def test_the_encoder_is_simulated_too(cli, tmp_path, plain):
+    lapped = mdct_codec()
+    lapped.save(tmp_path / "lapped")
+    soundfile.write(tmp_path / "a.wav", mdct_tones(40000), 22050)
+    shared = ("simulate", tmp_path / "a.wav", "-o", tmp_path / "a.h5", "--encoder")
+    status, out, err = cli(
+        *shared, "--model", tmp_path / "lapped", "--backend", "integer", "--level", 3, "--report"
+    )
+    assert status == 0, err
+    assert float(re.search(r"([\d.]+) % of \d+ cells", out)[1]) > 99.5 and "transform macs" in out
+    found = h5.read(tmp_path / "a.h5")
+    assert found == lapped.encode(*audio.read(tmp_path / "a.wav"), level=3).replace(events=found.events)
+    for arguments, reason in (
+        (("--model", plain), "its encoder is a network"),
+        (("--backend", "lava-float"), "--encoder: runs in integers"),
+        (("--net", tmp_path / "a.net"), "--encoder: a --net holds the bottleneck alone"),
+        (("--input-bits", 8), "--encoder: its features have 16 bits"),
+    ):
+        backend = () if "--backend" in arguments else ("--backend", "integer")
+        status, _, err = cli(*shared, *backend, *arguments, "--force")
+        assert status == 2 and reason in err.replace("this model's", "its"), err
 
 
 @pytest.mark.parametrize("backend", ["integer", LAVA[0]])

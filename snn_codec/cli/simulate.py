@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True,
         help=".spk or .h5 file, or a folder for several inputs",
     )  # fmt: skip
-    add_model(parser, None, "default free; mu-sparse with --level")
+    add_model(parser, None, "default free; mu-sparse with --level; wide with --encoder")
     add_level(parser)
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="(default lava-fixed)")
     parser.add_argument(
         "--net", type=Path,
         help="a file of `export netx` to make the network from (default: made from the model)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--encoder", action="store_true",
+        help="the encoder on hardware, too: audio goes in, in 16 bits (wide)",
     )  # fmt: skip
     add_input_bits(parser)
     parser.add_argument(
@@ -70,7 +74,7 @@ def add_level(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
-    from snn_codec import audio, checkpoints
+    from snn_codec import audio
     from snn_codec.hardware.simulate import lava_python
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
@@ -79,7 +83,9 @@ def run(options: argparse.Namespace) -> int:
         check_writable(options.output, force=options.force)
     if options.net is not None and options.backend == "lava-float":
         raise UserError("--net: holds integers; simulate it with lava-fixed or integer")
-    name = options.model or ("mu-sparse" if options.level is not None else checkpoints.DEFAULT)
+    if options.encoder:
+        _check_encoder(options)
+    name = options.model or _default(options)
     check_spiking(name)
     python = lava_python(options.lava_python) if options.backend != "integer" else None
     files = batch.Batch(
@@ -87,10 +93,27 @@ def run(options: argparse.Namespace) -> int:
         workers=options.workers, as_json=options.json,
     )  # fmt: skip
     simulation = _Simulation(
-        name, kind, options.backend, options.net, options.input_bits, options.weight_bits, python,
+        name, kind, options.backend, options.net, options.encoder, options.input_bits, options.weight_bits, python,
         options.timeout, options.level, options.report, options.force, files.alone,
     )  # fmt: skip
     return batch.run(files, simulation, began)
+
+
+def _default(options: argparse.Namespace) -> str:
+    from snn_codec import checkpoints
+
+    if options.encoder:
+        return "wide"
+    return "mu-sparse" if options.level is not None else checkpoints.DEFAULT
+
+
+def _check_encoder(options: argparse.Namespace) -> None:
+    if options.backend == "lava-float":
+        raise UserError("--encoder: runs in integers; simulate it with lava-fixed or integer")
+    if options.net is not None:
+        raise UserError("--encoder: a --net holds the bottleneck alone; leave one of the two out")
+    if options.input_bits != 16:
+        raise UserError("--encoder: its features have 16 bits; leave out --input-bits")
 
 
 @dataclass(frozen=True)
@@ -101,6 +124,7 @@ class _Simulation:
     kind: str
     backend: str
     net: Path | None
+    encoder: bool
     input_bits: int
     weight_bits: int
     python: str | None
@@ -119,10 +143,13 @@ class _Simulation:
         audio.info(job.file)
 
     def load(self, model: str, device: str) -> tuple[Any, Any]:
-        """The codec, and its bottleneck in integers."""
+        """The codec, and its bottleneck or encoder in integers."""
+        from snn_codec.hardware.encoder import encoder_of
         from snn_codec.loading import load
 
         codec = load(model, device)
+        if self.encoder:
+            return codec, encoder_of(codec, self.level, weight_bits=self.weight_bits)
         bits = {"input_bits": self.input_bits, "weight_bits": self.weight_bits}
         return codec, integers_of(codec, self.net, **bits)
 
@@ -133,7 +160,7 @@ class _Simulation:
         from snn_codec.storage import event_files
 
         floats, integers = codec
-        events, runs = encoded(floats, job.file, self.level, shown=self.shows_progress)
+        events, runs = self._inputs(floats, integers, job.file)
         began = time.perf_counter()
         parts = self._spikes(floats, integers, runs)
         took = time.perf_counter() - began
@@ -151,12 +178,21 @@ class _Simulation:
             remarks += _report(floats, integers, runs, events.step_rate)
         return {"seconds": events.duration, "events": found.n_events, "same_cells": same, "remarks": remarks}
 
+    def _inputs(self, codec: Any, integers: Any, file: Path) -> tuple[Any, list[Any]]:
+        """A recording's events as torch makes them, and what the hardware gets: features, or frames of audio."""
+        if not self.encoder:
+            return encoded(codec, file, self.level, shown=self.shows_progress)
+        from snn_codec.hardware.features import encode_with_audio
+
+        events, sound = _followed(encode_with_audio, codec, file, self.level, self.shows_progress)
+        return events, [integers.frames(sound, events.hop)]
+
     def _spikes(self, codec: Any, integers: Any, runs: Sequence[Any]) -> list[Any]:
-        """The spikes of each run of features."""
+        """The spikes of each run."""
         from snn_codec.hardware.fold import fold
         from snn_codec.hardware.simulate import in_lava
 
-        graded = [integers.graded(run) for run in runs]
+        graded = runs if self.encoder else [integers.graded(run) for run in runs]
         if self.backend == "integer":
             return [integers.spikes(run) for run in graded]
         floating = self.backend == "lava-float"
@@ -172,21 +208,31 @@ def _report(codec: Any, integers: Any, runs: Sequence[Any], step_rate: float) ->
     """What the network computes in a second of audio."""
     import numpy as np
 
+    from snn_codec.hardware.encoder import FULL_SCALE, IntegerEncoder, encoder_operations
     from snn_codec.hardware.fold import decoder_matrix
     from snn_codec.hardware.operations import operations
 
+    decoder = decoder_matrix(codec.bottleneck)
+    if isinstance(integers, IntegerEncoder):
+        (frames,) = runs
+        full = np.mean(np.abs(frames) == FULL_SCALE)
+        counts = encoder_operations(integers, frames, frames.shape[1] / step_rate, decoder)
+        return [f"audio: 16 bits, {100 * full:.4f} % at full scale", *_per_second(counts)]
     graded = [integers.graded(run) for run in runs]
     full_scale = np.reshape(integers.scale, (-1, 1)) * integers.largest_input
     clipped = np.mean([np.mean(np.abs(run) > full_scale) for run in runs])
     seconds = sum(run.shape[1] for run in runs) / step_rate  # with the margins of each chunk
     spikes = np.concatenate([integers.spikes(run) for run in graded], 1)
-    decoder = decoder_matrix(codec.bottleneck)
     counts = operations(integers, np.concatenate(graded, 1), spikes, seconds, decoder)
     return [
         f"graded input: {integers.input_bits} bits, {100 * clipped:.4f} % clipped",
-        "per second of audio, by the integers:",
-        *(f"  {name.replace('_', ' '):28} {count:12.0f}" for name, count in counts.items()),
+        *_per_second(counts),
     ]
+
+
+def _per_second(counts: dict[str, float]) -> list[str]:
+    lines = (f"  {name.replace('_', ' '):28} {count:12.0f}" for name, count in counts.items())
+    return ["per second of audio, by the integers:", *lines]
 
 
 def integers_of(codec: Any, net: Path | None = None, **settings: Any) -> Any:
@@ -215,9 +261,17 @@ def encoded(
     codec: Any, path: Path, level: float | None = None, *, shown: bool = True
 ) -> tuple[Any, list[Any]]:
     """A recording's events, and the features that the bottleneck got."""
-    from snn_codec import audio
     from snn_codec.hardware.features import encode_with_features
+
+    return _followed(encode_with_features, codec, path, level, shown)
+
+
+def _followed(
+    encode: Callable[..., Any], codec: Any, path: Path, level: float | None, shown: bool
+) -> tuple[Any, Any]:
+    """What `encode` makes of a recording, with a bar."""
+    from snn_codec import audio
 
     length = audio.info(path)
     with progress.bar(path.name, length.samples / length.sample_rate, shown=shown) as advance:
-        return encode_with_features(codec, audio.read_blocks(path), length.sample_rate, advance, level=level)
+        return encode(codec, audio.read_blocks(path), length.sample_rate, advance, level=level)
