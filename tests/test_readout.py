@@ -64,12 +64,30 @@ def test_unrelated_events_score_at_chance():
 
 
 def test_late_events_do_not_fit_into_the_tolerance():
-    """What stands more than CONTEXT steps away cannot be seen."""
+    """What stands more than CONTEXT, 5 steps, away cannot be seen."""
     pytest.importorskip("mir_eval")
-    late = readout.CONTEXT + 8  # later than a fifth of a second, so into other notes
+    late = 5 + 8  # later than a fifth of a second, so into other notes
     trained = readout.fit([partial(example, seed, late) for seed in range(6)])
     (row,) = readout.evaluate(trained, [partial(example, 12, late)])
     assert row["f1"] < 0.4
+
+
+def test_a_coarse_grid_is_read_as_well():
+    """Steps of 93 ms: a window of two of them to both sides, onsets in their own step only, found in its middle."""
+    pytest.importorskip("mir_eval")
+    hop = 4 * HOP
+
+    def coarse(seed):
+        notes = score(seed)
+        grid = notes.grid(STEPS // 4, RATE, hop)
+        events = np.zeros((12, STEPS // 4), np.float32)
+        events[grid.key - 39, np.minimum(grid.onset + 2, STEPS // 4 - 1)] = 3.0
+        return Example(events, notes, RATE, hop)
+
+    assert readout._windows(coarse(0)).shape == (STEPS // 4, 12 * 5 + 1)
+    trained = readout.fit([partial(coarse, seed) for seed in range(6)])
+    (row,) = readout.evaluate(trained, [partial(coarse, 10)])
+    assert row["f1"] > 0.9
 
 
 def test_ridge_solves_its_equations():
@@ -77,7 +95,7 @@ def test_ridge_solves_its_equations():
     one = example(3)
     square, cross, wanted = sums = readout._sums(one)
     weights = readout._solved(sums, 0.1)
-    rows = readout._windows(one.features).astype(float)
+    rows = readout._windows(one).astype(float)
     assert rows.shape == (STEPS, 15 * 11 + 1) and np.allclose(rows.T @ rows, square)
     spread = rows[:, :-1].std(0) * np.sqrt(0.1 * STEPS)
     spread = np.maximum(spread, np.sqrt(0.1 * 1e-6 * STEPS))

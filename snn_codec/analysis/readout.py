@@ -1,6 +1,6 @@
 """How much of the score one linear layer reads from the events: onsets of 88 keys, scored with mir_eval.
 
-For each step the features of a short window (`CONTEXT` steps to both sides) predict by ridge regression which keys
+For each step the features of a short window (`CONTEXT` seconds to both sides) predict by ridge regression which keys
 start there; local maxima above one threshold are notes. The penalty and the threshold are chosen on every fifth
 recording of the training set, then the weights are fitted to all of it. A found note is right if its key is, and
 its onset within 50 ms (mir_eval's `transcription`, offsets ignored). The same readout from a mel spectrogram, with
@@ -11,6 +11,7 @@ mir_eval comes with the extra `analysis`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -22,11 +23,12 @@ from snn_codec.errors import UserError
 from snn_codec.events import steps_for
 from snn_codec.metrics import mel_filters
 
-CONTEXT = 5
+CONTEXT = 0.116  # seconds, in whole steps: 5 of the paper's
 TOLERANCE = 0.05  # seconds
+APART = 0.046  # seconds, in whole steps: a maximum is the largest so far around
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised features, a step
 THRESHOLDS = tuple(np.round(np.geomspace(0.05, 0.6, 12), 3))
-TARGET = (0.5, 1.0, 0.5)  # an onset near the border of two steps is in both
+TARGET = (0.5, 1.0, 0.5)  # an onset near the border of two steps is in both, if both are within the tolerance
 HELD_OUT = 5
 
 
@@ -37,6 +39,10 @@ class Example(NamedTuple):
     score: Score
     sample_rate: int
     hop: int
+
+    def steps(self, seconds: float) -> float:
+        """So many seconds in steps."""
+        return seconds * self.sample_rate / self.hop
 
 
 Examples = Sequence[
@@ -51,13 +57,13 @@ class Readout(NamedTuple):
     threshold: float
     penalty: float
 
-    def __call__(self, features: np.ndarray) -> np.ndarray:
+    def __call__(self, example: Example) -> np.ndarray:
         """How likely each key starts at each step: float32 `[88, T]`, 1 for sure."""
-        return (_windows(features) @ self.weights).T
+        return (_windows(example) @ self.weights).T
 
     def notes(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         """Onsets in seconds and MIDI numbers of the notes found."""
-        return _picked(self(example.features), self.threshold, example)
+        return _picked(self(example), self.threshold, example)
 
 
 def fit(examples: Examples) -> Readout:
@@ -77,7 +83,7 @@ def fit(examples: Examples) -> Readout:
     penalty = min(PENALTIES, key=lambda each: _squared_error(solutions[each], held))
     trial, scores = Readout(solutions[penalty], 0.0, penalty), []
     for example in (load() for load in held_out):
-        likely = trial(example.features)
+        likely = trial(example)
         scores.append([_score(example, *_picked(likely, each, example))[2] for each in THRESHOLDS])
     threshold = THRESHOLDS[int(np.argmax(np.mean(scores, 0)))]
     return Readout(_solved(total, penalty), float(threshold), penalty)
@@ -112,19 +118,22 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     return np.maximum(decibels / 80 + 1, 0).astype(np.float32)
 
 
-def _windows(features: np.ndarray) -> np.ndarray:
-    """float32 `[T, features x (2 CONTEXT + 1) + 1]`, zeros beyond the ends, ones in the last column."""
-    padded = np.pad(features.astype(np.float32), ((0, 0), (CONTEXT, CONTEXT)))
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * CONTEXT + 1, axis=1)
+def _windows(example: Example) -> np.ndarray:
+    """float32 `[T, features x window + 1]`, zeros beyond the ends, ones in the last column."""
+    features, steps = example.features, math.ceil(example.steps(CONTEXT))
+    padded = np.pad(features.astype(np.float32), ((0, 0), (steps, steps)))
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * steps + 1, axis=1)
     rows = around.transpose(1, 0, 2).reshape(features.shape[1], -1)
     return np.hstack([rows, np.ones((len(rows), 1), np.float32)])
 
 
 def _sums(example: Example) -> list[np.ndarray]:
     """What ridge regression needs of a recording: X'X, X'Y, and the sum of Y^2."""
-    rows = _windows(example.features)
+    rows = _windows(example)
     grid = example.score.grid(len(rows), example.sample_rate, example.hop)
-    wanted = ndimage.convolve1d(grid.onsets().astype(np.float32), TARGET, axis=1, mode="constant")
+    wanted = grid.onsets().astype(np.float32)
+    if example.steps(TOLERANCE) >= 2:
+        wanted = ndimage.convolve1d(wanted, TARGET, axis=1, mode="constant")
     wanted = np.minimum(wanted, 1).T
     return [(rows.T @ rows).astype(float), (rows.T @ wanted).astype(float), np.square(wanted).sum(0, float)]
 
@@ -152,7 +161,8 @@ def _squared_error(weights: np.ndarray, sums: list[np.ndarray]) -> float:
 
 
 def _picked(likely: np.ndarray, threshold: float, example: Example) -> tuple[np.ndarray, np.ndarray]:
-    peaks = (likely >= threshold) & (likely == ndimage.maximum_filter1d(likely, 5, axis=1))
+    around = 2 * max(round(example.steps(APART)), 1) + 1
+    peaks = (likely >= threshold) & (likely == ndimage.maximum_filter1d(likely, around, axis=1))
     steps, keys = np.nonzero(peaks.T)
     return (steps + 0.5) * example.hop / example.sample_rate, keys + LOWEST
 
