@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_codec import perceptual
+from snn_codec import attacks, perceptual
 from snn_codec.errors import UserError
 
 WINDOWS = (256, 512, 1024, 2048)  # samples, of the STFT distance
@@ -174,6 +174,11 @@ class Clip(NamedTuple):
     density: float = float("nan")
     events_per_second: float = float("nan")
 
+    @property
+    def attacks(self) -> np.ndarray:
+        """Onsets in seconds: of the notes, or, without MIDI, found in the original (`attacks.energy_onsets`)."""
+        return self.onsets if len(self.onsets) else attacks.energy_onsets(self.original, self.sample_rate)
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -226,6 +231,21 @@ MEASURES: dict[str, Measure] = {
         "Zimtohrli", "MOS", 2, "higher",
         lambda clip: perceptual.zimtohrli(clip.decoded, clip.original, clip.sample_rate),
         perceptual.zimtohrli_api,
+    ),
+    "attack_si_snr": Measure(
+        "SI-SNR around attacks", "dB", 2, "higher",
+        lambda clip: onset_si_snr(clip.decoded, clip.original, clip.attacks, clip.sample_rate),
+        lambda: None,
+    ),
+    "pre_echo": Measure(
+        "pre-echo below the attack", "dB", 1, "lower",
+        lambda clip: attacks.pre_echo(clip.decoded, clip.original, clip.attacks, clip.sample_rate),
+        lambda: None,
+    ),
+    "pre_echo_own": Measure(
+        "error before attacks", "dB of the sound there", 1, "lower",
+        lambda clip: attacks.pre_echo(clip.decoded, clip.original, clip.attacks, clip.sample_rate, own=True),
+        lambda: None,
     ),
 }  # fmt: skip
 

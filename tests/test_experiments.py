@@ -139,6 +139,19 @@ def test_band_snr(checkpoint, music):
     assert len(ratio) == 12 and ratio[1::2] == ["dB"] * 6
 
 
+def test_attacks(checkpoint, music, tmp_path):
+    pytest.importorskip("matplotlib")
+    options = ("--clips", "2", "--split", "train", "--output", tmp_path / "a.png")
+    result = run("attacks.py", music, "--model", checkpoint, "mdct:3", *options)
+    assert result.returncode == 0, result.stderr
+    ours, textbook = (line.split("|")[1:-1] for line in result.stdout.splitlines()[2:])
+    assert len(ours) == len(textbook) == 6 and textbook[0].strip() == "`mdct:3`"
+    assert float(textbook[2].split()[0]) > float(
+        ours[2].split()[0]
+    )  # SI-SNR: the small model was hardly trained
+    assert (tmp_path / "a.png").stat().st_size > 5000
+
+
 def test_the_storage_costs(tmp_path):
     pytest.importorskip("matplotlib")
     result = run("storage_costs.py", "--output", tmp_path / "new" / "a.png", "--matrices", "1")

@@ -26,6 +26,7 @@ ELSEWHERE = (
 # A module may import from its own layer and from those above it in this list.
 LAYERS = [
     {
+        "attacks",
         "audio",
         "cells",
         "chunks",

@@ -81,7 +81,8 @@ def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument("--clips", type=int, help="at most this many clips, evenly spread (default: all)")
     parser.add_argument(
         "--perceptual", default="", metavar="NAMES",
-        help="also measure visqol, zimtohrli, or both with a comma between (default: neither)",
+        help="also measure some of visqol, zimtohrli, attack_si_snr, pre_echo and pre_echo_own, with commas between "
+        "(default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--perceptual-clips", type=int, default=50, metavar="N",
