@@ -2,9 +2,9 @@
 
     python experiments/objectives.py --curve rate=a.json,b.json,c.json --curve Eq.7=d.json,e.json,f.json
 
-The files are those of `snn-codec evaluate --json`, of one data set, one for each strength of the pressure. A curve
+The files are those of `snn-codec evaluate --json`, of one data set, one for each strength of the sparsity loss. A curve
 is straight between its points over the logarithm of the rate. Intervals are of the bootstrap over recordings, with
-both curves made anew from each resampling.
+both curves computed again for each resampling.
 """
 
 from __future__ import annotations

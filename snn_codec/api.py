@@ -20,9 +20,10 @@ PathLike = str | os.PathLike[str]
 
 
 def read_audio(path: PathLike, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.float32], int]:
-    """The samples [start, stop) of a file and its sample rate in Hz; all of them by default.
+    """Read the samples [start, stop) of an audio file, all of them by default.
 
-    Channels are mixed down to their mean: float32 `[samples]`.
+    Returns:
+        float32 `[samples]`, full scale at 1, the mean of all channels; and the sample rate in Hz.
 
     Raises:
         UserError: The file is missing, cut off, or not audio.
@@ -36,10 +37,20 @@ def read_audio(path: PathLike, start: int = 0, stop: int | None = None) -> tuple
 def write_audio(
     path: PathLike, samples: NDArray[np.floating], sample_rate: int, *, force: bool = False
 ) -> None:
-    """Write float `[samples]`, full scale at 1, as 16-bit audio in the format of the suffix; what is beyond is clipped.
+    """Write a 16-bit audio file in the format of the suffix.
+
+    Args:
+        path: The file, e.g. `.wav` or `.flac`.
+        samples: float `[samples]`, full scale at 1; values beyond are clipped.
+        sample_rate: In Hz.
+        force: Replace a file that exists.
 
     Raises:
-        UserError: The file exists (without `force`), cannot be written, or its suffix is no format.
+        UserError: The file exists (without `force`) or cannot be written, the suffix stands for no format, or the
+            samples are not finite.
+
+    Example:
+        >>> write_audio("tone.wav", np.sin(np.arange(22050) / 10), 22050)  # doctest: +SKIP
     """
     audio.write(path, [samples], sample_rate, force=force)
 
@@ -51,13 +62,13 @@ def write_events(
     entropy_model: EntropyModel | None = None,
     force: bool = False,
 ) -> None:
-    """Write one recording, or several by name, in the format of the suffix.
+    """Write the events of one recording, or of several by name, in the format of the suffix.
 
     Args:
         path: `.spk` for the fewest bytes (one recording), `.h5` for spike trains, or `.csv`, `.npz`, `.nwb`.
         events: One recording, which gets the file's name, or a mapping from names to recordings.
-        entropy_model: Makes `.spk` files smaller. By default that of the shipped model with the events' fingerprint;
-            events of other models are coded without one, unless `codec.entropy_model` is given.
+        entropy_model: The entropy model for `.spk` files, as `codec.entropy_model`. By default that of the shipped
+            model with the events' fingerprint; events of other models are coded without one.
         force: Replace a file that exists.
 
     Raises:
@@ -77,12 +88,13 @@ def write_events(
 def read_events(
     path: PathLike, recording: str | None = None, *, entropy_model: EntropyModel | None = None
 ) -> EventMatrix:
-    """The events of a `.spk` or `.h5` file.
+    """Read the events of one recording from a `.spk` or `.h5` file.
 
     Args:
-        path: The file; its first bytes say what it is.
-        recording: Which one of an `.h5` file that holds several; `SpikeTrains(path)` is a mapping of all.
-        entropy_model: That of the model which made a `.spk` file; by default looked up among the shipped models.
+        path: The file; its kind is known by its first bytes.
+        recording: The recording's name, for an `.h5` file that holds several (`SpikeTrains(path)` reads all of them).
+        entropy_model: The entropy model that a `.spk` file was written with; by default looked up among the shipped
+            models.
 
     Raises:
         UserError: The file is missing, damaged, holds several recordings, or needs the entropy model of another model.

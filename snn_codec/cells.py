@@ -136,7 +136,7 @@ def sparse_bytes(n_units: int, n_steps: int, n_events: int) -> int:
 
 
 def blocks(n_units: int, n_steps: int) -> Iterator[tuple[int, int]]:
-    """First and last step (not included) of parts of a matrix that bound the memory of whoever goes through it."""
+    """First and last step (not included) of parts of a matrix that keep memory bounded when iterating over it."""
     size = max(1, BLOCK_CELLS // n_units)
     for start in range(0, n_steps, size):
         yield start, min(start + size, n_steps)

@@ -37,19 +37,26 @@ class Spikes(NamedTuple):
 
 
 class Codec(Network):
-    """A network with what is needed to code whole recordings with it.
+    """The codec: a network (encoder, bottleneck, decoder), applied to recordings of any length.
+
+    `Codec.load` gives a trained one; the constructor, random weights.
 
     Args:
-        model: Which parts, their sizes, and the grid that they share.
+        model: The settings of the three parts, and of the grid of steps and chunks that they share.
 
     Attributes:
         entropy_model: The entropy model of this checkpoint's events (`snn_codec.storage.entropy_model`), which makes
             bitstreams shorter; None if none was trained.
-        active_decoder: The decoder to decode with instead of its own (`snn_codec.decoders`), if any.
-        decoders: Names of those in its checkpoint.
+        active_decoder: A further decoder (`snn_codec.decoders`) that replaces the codec's own; None if there is none.
+        decoders: Names of all decoders in the checkpoint.
 
     Raises:
-        UserError: Settings that contradict each other.
+        UserError: The settings contradict each other.
+
+    Example:
+        >>> codec = Codec.load("free")  # doctest: +SKIP
+        >>> events = codec.encode(*read_audio("bach.flac"))  # doctest: +SKIP
+        >>> sound = codec.decode(events)  # doctest: +SKIP
     """
 
     def __init__(self, model: Model):
@@ -67,20 +74,28 @@ class Codec(Network):
         batch_size: int = 1,
         search: int = 0,
     ) -> EventMatrix:
-        """Audio as events.
+        """Encode audio as events.
 
         Args:
             audio: float `[samples]`, or `[samples, channels]`, whose mean is coded.
-            sample_rate: Of `audio`, in Hz; other rates than the codec's are resampled.
-            level: The sparsity level of a model that has levels (mu-SPARSE), in eighths from 0, the
-                most events, to `levels` - 1; or codes of each chunk's level as `EventMatrix.levels` has
-                them. A quarter of the way up if not given.
-            batch_size: Chunks computed at once; more than one pays on a GPU.
-            search: Steps of the search for better events (`snn_codec.search`); 0 takes the encoder's. A search has
-                one chunk at a time.
+            sample_rate: Of `audio`, in Hz; audio at another rate than the codec's is resampled.
+            level: The sparsity level, for a model that has levels: from 0, the most events, to `levels` - 1, in
+                eighths; or the code of each chunk's level, as in `EventMatrix.levels`. Default: a quarter of the way
+                up.
+            batch_size: Chunks computed at once; useful on a GPU.
+            search: Optimiser steps per chunk of a search for better events (`snn_codec.search`), one chunk at a time;
+                0 takes the encoder's events.
+
+        Returns:
+            The events, `[units, ceil(samples / hop)]` at the codec's rate.
 
         Raises:
-            UserError: No samples, not float, more than two dimensions, or not finite; no such level; no such search.
+            UserError: The audio is empty, not float, not finite or has more than two dimensions; the model has no such
+                level, or nothing to search in.
+
+        Example:
+            >>> codec.encode(np.zeros(22050, np.float32), 22050)  # doctest: +SKIP
+            EventMatrix(80 units x 44 steps, 1757 events, 1.000 s)
         """
         return self.encode_blocks(
             [np.asarray(audio)], sample_rate, level=level, batch_size=batch_size, search=search
@@ -96,9 +111,15 @@ class Codec(Network):
         search: int = 0,
         progress: Callable[[float], None] = lambda seconds: None,
     ) -> EventMatrix:
-        """As `encode`, for audio that arrives in blocks of any lengths; memory is bounded but for the events.
+        """Encode audio that arrives in blocks of any lengths: the same events as `encode`, with bounded memory.
 
-        `progress` is called with the seconds of audio done.
+        Args:
+            blocks: float `[samples]` or `[samples, channels]` each.
+            sample_rate: As in `encode`, as are `level`, `batch_size` and `search`.
+            progress: Called after each chunk with the seconds of audio that are encoded.
+
+        Raises:
+            UserError: As `encode`.
         """
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         grid, prompts = Grid.of(self.settings), self.prompts(level)
@@ -124,15 +145,15 @@ class Codec(Network):
         )
 
     def prompts(self, level: float | np.ndarray | None) -> Prompts:
-        """What to prompt each chunk with.
+        """The level of each chunk, as `encode` takes it.
 
         Raises:
-            UserError: Not a level of this model.
+            UserError: The model has no such level.
         """
         return Prompts(self.settings.levels, level)
 
     def membranes(self, audio: np.ndarray, sample_rate: int) -> np.ndarray:
-        """What the neurons compare with zero: float32 `[units, steps]`; `encode` gives where it is positive.
+        """Membranes minus threshold, float32 `[units, steps]`; `encode` gives an event where one is positive.
 
         Raises:
             UserError: As `encode`, or the bottleneck has no neurons.
@@ -167,15 +188,22 @@ class Codec(Network):
             done += len(batch)
 
     def decode(self, events: EventMatrix) -> np.ndarray:
-        """Events as audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.
+        """Decode events to audio: float32 `[events.n_samples]` at `events.sample_rate`, mono.
 
         Raises:
-            UserError: The events are not this codec's.
+            UserError: The events were made by another model.
+
+        Example:
+            >>> sound = codec.decode(read_events("bach.spk"))  # doctest: +SKIP
         """
         return np.concatenate(list(self.decode_blocks(events)))
 
     def decode_blocks(self, events: EventMatrix) -> Iterator[np.ndarray]:
-        """As `decode`, chunk by chunk: float32 blocks of up to a chunk's steps, in bounded memory."""
+        """Decode chunk by chunk: float32 `[samples]` blocks of a chunk each, in bounded memory.
+
+        Raises:
+            UserError: As `decode`.
+        """
         self._check(events)
         grid, tail = Grid.of(self.settings), np.zeros(0, np.float32)
         hop = grid.hop
@@ -223,21 +251,25 @@ class Codec(Network):
             )
 
     def spikes(self, audio: Tensor, *, level: float | Tensor | None = None) -> Spikes:
-        """A batch of audio as events, differentiable, on the audio's device.
+        """Encode a batch of audio, differentiably, on the audio's device.
 
-        Gradients go through the surrogate of the neurons and the networks; loudness, which is measured and quantised
-        chunk by chunk as in `encode`, has none. All steps are computed at once, so memory grows with the length.
+        Gradients pass the networks and the surrogate gradient of the neurons. Loudness is measured and quantised chunk
+        by chunk as in `encode`, and has no gradient. All steps are computed at once, so memory grows with the length.
 
         Args:
-            audio: float `[batch, samples]`, or `[batch, channel, samples]`, whose mean is coded, at the codec's rate.
-            level: Of a model that has levels: one, or `[batch]`; a quarter of the way up if not given.
+            audio: float `[batch, samples]` or `[batch, channel, samples]` at the codec's rate; the mean of the channels
+                is coded.
+            level: The level, for a model that has levels: one, or `[batch]`. Default: a quarter of the way up.
+
+        Returns:
+            Spikes, float32 0 or 1 `[batch, unit, step]`, and loudness, uint8 `[batch, chunk]`.
 
         Raises:
-            UserError: Another shape, or no such level.
+            UserError: The audio has another shape or type, or the model no such level.
 
         Example:
-            spikes, loudness = codec.spikes(audio)
-            sound = codec.audio(spikes, loudness, samples=audio.shape[-1])
+            >>> spikes, loudness = codec.spikes(audio)  # doctest: +SKIP
+            >>> sound = codec.audio(spikes, loudness, samples=audio.shape[-1])  # doctest: +SKIP
         """
         mono = audio.mean(1) if audio.ndim == 3 else audio
         if mono.ndim != 2 or not mono.numel() or not mono.is_floating_point():
@@ -267,16 +299,19 @@ class Codec(Network):
         level: float | Tensor | None = None,
         samples: int | None = None,
     ) -> Tensor:
-        """What `spikes` gives as audio, `[batch, 1, samples]`, differentiable, on the spikes' device.
+        """Decode what `spikes` returned, differentiably, on the spikes' device.
 
         Args:
-            spikes: `[batch, unit, step]`.
+            spikes: float `[batch, unit, step]`.
             loudness: uint8 `[batch, chunk]`.
             level: As in `spikes`.
-            samples: How many there were; all of the steps' if not given.
+            samples: Length of the audio; default: all samples of the steps.
+
+        Returns:
+            float `[batch, 1, samples]` at the codec's rate.
 
         Raises:
-            UserError: Shapes that do not fit, or no such level.
+            UserError: The shapes do not fit together, or the model has no such level.
         """
         grid = Grid.of(self.settings)
         steps = spikes.shape[-1] if spikes.ndim == 3 else 0
@@ -301,14 +336,19 @@ class Codec(Network):
         return self.level_tensor(np.stack(codes))
 
     def save(self, path: str | Path, *, weights: Weights = "float32", force: bool = False) -> None:
-        """Write the checkpoint (`snn_codec.checkpoints`), without further decoders, to the folder `path`.
+        """Write a checkpoint folder (`snn_codec.checkpoints`), without further decoders.
 
-        With other `weights` than float32, matrices are rounded to float16, or to 8-bit integers with a scale for
-        each row, and what only training needs is left out; the model that is loaded again is that rounded one, with
-        another fingerprint.
+        Args:
+            path: The folder; made if it does not exist.
+            weights: "float32"; or "float16" or "int8" (8-bit integers with a scale a row), which round matrices and
+                leave out what only training needs. A rounded model has another fingerprint.
+            force: Replace files that exist.
 
         Raises:
             UserError: The files exist (without `force`) or cannot be written.
+
+        Example:
+            >>> codec.save("my-model")  # doctest: +SKIP
         """
         Checkpoint(Path(path)).save_codec(
             self.settings, self.state_dict(), self.entropy_model, weights=weights, force=force
@@ -323,12 +363,20 @@ class Codec(Network):
         decoder: str = PLAIN,
         sampling: decoders.Sampling | None = None,
     ) -> Codec:
-        """The codec in the checkpoint folder `name`, or the shipped one of that name, ready to use.
+        """Load a codec, in evaluation mode.
 
-        `decoder` is the one to decode with, one of `codec.decoders`; `sampling` says how, if it samples.
+        Args:
+            name: A shipped model (`free`, `mu-sparse`, `rvq`, `sparse`, `wide`) or a checkpoint folder.
+            device: What to compute on, as PyTorch names it.
+            decoder: The decoder to decode with, one of `codec.decoders`.
+            sampling: Sampler steps, seed and guidance, for decoders that sample.
 
         Raises:
-            UserError: No such checkpoint, no such decoder in it, a damaged one, or no such device.
+            UserError: There is no such checkpoint, decoder or device, or a file is damaged.
+
+        Example:
+            >>> Codec.load("free", decoder="gan").decoders  # doctest: +SKIP
+            ('plain', 'gan', 'flow')
         """
         checkpoint = Checkpoint.find(name)
         codec = cls(checkpoint.settings)

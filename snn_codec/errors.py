@@ -1,8 +1,16 @@
-"""The one error a user is meant to read."""
+"""The error for whatever a user can mend."""
 
 
 class UserError(ValueError):
-    """What was given cannot be used; the message names it, says what is wrong and what to do.
+    """An input cannot be used. The message names it, says what is wrong and what to do.
 
     The command line prints it as one line and exits with status 2.
+
+    Example:
+        >>> from snn_codec import UserError, read_audio
+        >>> try:
+        ...     read_audio("missing.wav")
+        ... except UserError as error:
+        ...     print(error)
+        missing.wav: no such file
     """

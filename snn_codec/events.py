@@ -228,7 +228,7 @@ class EventMatrix:
 
     @property
     def events(self) -> NDArray[np.bool_]:
-        """All events as a dense matrix: bool `[N units, T steps]`, read-only; made anew if held as a list."""
+        """All events as a dense matrix: bool `[N units, T steps]`, read-only; computed on each access from a list."""
         return self.window(0, self.n_steps)
 
     def window(self, start: int, stop: int) -> NDArray[np.bool_]:

@@ -1,9 +1,9 @@
-"""Compression levels of mu-SPARSE ("prompts"): how few events a chunk shall have, one byte a chunk.
+"""Sparsity levels of mu-SPARSE and `wide` ("prompts" in the paper): one byte a chunk sets how few events it has.
 
 A level is a number from 0 (the most events) to `levels` - 1, in eighths. Departs: the paper's levels are integers;
 eighths, between whose embeddings the model interpolates, let a rate be met within a few per cent.
 
-The code 255 is level 0 in a chunk that was to have a quality that no level reaches.
+The code 255 marks a chunk in which no level reaches the quality that was asked for; it is coded at level 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def numbers(codes: np.ndarray) -> np.ndarray:
 
 
 def valid(codes: np.ndarray, levels: int) -> bool:
-    """Whether all codes, uint8, are of a model with so many levels."""
+    """Whether all codes, uint8, are levels of a model with `levels` of them."""
     return bool(np.all((codes <= (levels - 1) * LEVEL_PARTS) | (codes == UNREACHED)))
 
 

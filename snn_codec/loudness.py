@@ -17,7 +17,7 @@ STEP_DB = 1
 def measure(audio: np.ndarray, hop: int) -> int:
     """The loudness code of one chunk: its loudest step's RMS in dB re 1, rounded to 1 dB, plus 160, as 0..255.
 
-    `audio` is float `[samples]`; a last step that is not full counts as if filled up with zeros.
+    `audio` is float `[samples]`; a partial last step is padded with zeros.
     """
     samples = np.zeros(-(-len(audio) // hop) * hop)
     samples[: len(audio)] = audio

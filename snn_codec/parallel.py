@@ -2,7 +2,7 @@
 
 Ranks are started by Lightning Fabric, as in training: rank k of n takes every n-th job from the k-th on, and
 rank 0 gets the results of all. Each rank may have workers of its own. What comes out is the same, in the same
-order, however the jobs are spread.
+order, however the jobs are distributed.
 
 Workers and ranks end with the process that started them, however it ends, and leave nothing half written.
 """
@@ -66,7 +66,7 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Parallelism:
-    """Over what jobs are spread: `workers` processes for each of `devices` ranks on each of `nodes` machines.
+    """How jobs are distributed: `workers` processes for each of `devices` ranks on each of `nodes` machines.
 
     Raises:
         UserError: A number below one.
@@ -276,4 +276,6 @@ class _Worker:
         finally:
             cls.busy = False
             if cls.stopped:
-                os._exit(1)  # what was half written is removed; whoever would take the result may be gone
+                os._exit(
+                    1
+                )  # half-written files are removed; the process that wanted the result may have ended

@@ -139,9 +139,9 @@ def rasters(
         UserError: matplotlib is missing, there are no models, or the file cannot be written.
 
     Example:
-        >>> codec = Codec.load("wide")
-        >>> one = plots.Raster("wide", codec.encode(sound, rate), codec.settings.unit_hertz())
-        >>> plots.rasters("rasters.png", [one], notes=midi.read("bach.mid"), seconds=(0, 10))
+        >>> codec = Codec.load("wide")  # doctest: +SKIP
+        >>> one = plots.Raster("wide", codec.encode(sound, rate), codec.settings.unit_hertz())  # doctest: +SKIP
+        >>> plots.rasters("rasters.png", [one], notes=midi.read("bach.mid"))  # doctest: +SKIP
     """
     if not models:
         raise UserError("there are no rasters to draw; give at least one")

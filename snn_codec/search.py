@@ -9,8 +9,8 @@ the decoder and the surrogate gradients of the neurons H:
 R is what the events cost: bits by the checkpoint's entropy model, linearised at the encoder's events H(x_0) (by how
 often each unit fires, if there is no entropy model). The best events on the way are kept, so that they are never worse
 than the encoder's by this measure. The codes of a residual vector quantiser are passed straight through; there, the
-price has no gradient and only judges. Level 0, of a model with levels, asks for the most events, so that bits have no
-price there; they have all of it from level 8 on.
+price has no gradient and only ranks candidates. In a model with levels, the price grows linearly from 0 at level 0,
+which has the most events, to all of it at level 8.
 
 Chunks are searched in order, on one thread: the events of the chunk before are fixed, those of the chunk after are
 as the encoder has them. So the events do not depend on blocks, batches or threads.
@@ -74,7 +74,7 @@ class Search:
         """The events of one chunk.
 
         Args:
-            window: The chunk and its context (`snn_codec.chunks`).
+            window: The chunk and its margins (`snn_codec.chunks`).
             codes: Of the levels of the chunks before, of and after the window's, uint8 `[3]`; `[0]` without levels.
             past: Events of the chunk before, `[unit, step]`; without steps if there is none.
 

@@ -1,7 +1,7 @@
 """Events as sequences of integers, for language models: packed steps, or unit and time-shift tokens.
 
 Packed steps (`integers`): integer g of a step is its units `bits` g to `bits` g + `bits` - 1, most significant bit
-first; the last one is filled up with zeros. 80 units at 10 bits are 8 integers below 1024: for a residual vector
+first; the last one is padded with zeros. 80 units at 10 bits are 8 integers below 1024: for a residual vector
 quantiser of 8 codebooks, their indices.
 
 Tokens: u < N is an event of unit u at the current step; N + s - 1 moves on by s steps, 1 <= s <= max_shift, as MIDI

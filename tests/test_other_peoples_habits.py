@@ -187,8 +187,8 @@ def test_a_channel_is_chosen_and_a_bad_mix_is_said(cli, sound, tmp_path):
 def test_what_is_there_of_a_recording_is_taken_if_asked(cli, sound, tmp_path):
     (tmp_path / "b.wav").write_bytes(sound.read_bytes()[: 44 + 22050])
     status, _, err = cli("encode", tmp_path / "b.wav")
-    assert status == 2 and "is cut off" in err and "--take-what-is-there" in err
-    status, _, err = cli("encode", tmp_path / "b.wav", "--take-what-is-there")
+    assert status == 2 and "is cut off" in err and "--allow-incomplete" in err
+    status, _, err = cli("encode", tmp_path / "b.wav", "--allow-incomplete")
     assert status == 0 and "took what is there" in err
     assert spk.read(tmp_path / "b.spk").n_samples == 11025
 

@@ -4,7 +4,7 @@ The arguments are file descriptors. LAYER is an .npz of `snn_codec.hardware.desc
 of each run from rest. INPUT has a row of `width` numbers for each step of all runs; before a transform, a row of
 `frame` numbers, for each run those of h and then those of l (`snn_codec.hardware.encoder`). OUTPUT gets a row of packed
 spikes for each step, the first `latency` rows of a run being those before its first input. Lines of JSON on
-stdout tell what has been done, or what went wrong. When stdin ends, whoever started this is gone, and all
+stdout tell what has been done, or what went wrong. When stdin ends, the process that started this has ended, and all
 processes end. Nothing of `snn_codec` needs to be installed here.
 """
 

@@ -200,8 +200,8 @@ def study(
         UserError: No recordings, of different models or grids, or too many units.
 
     Example:
-        >>> grouped = rows_of(codec.settings.unit_hertz(), codec.settings.units)
-        >>> study([("bach", codec.encode(sound, rate), notes.read("bach.mid"))], "wide", rows=grouped).summary()
+        >>> grouped = rows_of(codec.settings.unit_hertz(), codec.settings.units)  # doctest: +SKIP
+        >>> study([("bach", codec.encode(sound, rate), notes.read("bach.mid"))], "wide", rows=grouped)  # doctest: +SKIP
     """
     names, lags, n_steps, events = [], [], 0, 0
     first: EventMatrix | None = None

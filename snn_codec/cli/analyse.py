@@ -49,10 +49,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what to take together of models whose units have frequencies, as wide (default note)",
     )  # fmt: skip
     parser.add_argument(
-        "--offset-ms", type=float, default=0.0, help="how much later the sound is than the MIDI (default 0)"
+        "--offset-ms", type=float, default=0.0, help="delay of the sound after the MIDI (default 0)"
     )
     parser.add_argument(
-        "--pages", type=int, default=1, help="recordings to write interactive pages of (default 1)"
+        "--pages",
+        type=int,
+        default=1,
+        help="number of recordings to write an interactive page for (default 1)",
     )
     parser.add_argument(
         "--readout", action="store_true", help="train a linear readout of note onsets from the events"

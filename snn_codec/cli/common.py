@@ -57,7 +57,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_parallelism(parser: argparse.ArgumentParser) -> None:
-    """Options that spread the work over processes, devices and machines."""
+    """Options that distribute the work over processes, devices and machines."""
     parser.add_argument(
         "--workers", type=int, default=1, help="processes for each device, one thread each (default 1)"
     )
@@ -78,15 +78,15 @@ def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         "--split",
         help="train, validation or test (default validation in the MAESTRO layout, else the whole folder)",
     )
-    parser.add_argument("--clips", type=int, help="at most this many clips, evenly spread (default: all)")
+    parser.add_argument("--clips", type=int, help="at most this many clips, evenly spaced (default: all)")
     parser.add_argument(
         "--perceptual", default="", metavar="NAMES",
-        help="also measure some of visqol, zimtohrli, attack_si_snr, pre_echo and pre_echo_own, with commas between "
+        help="perceptual measures to add, separated by commas: visqol, zimtohrli, attack_si_snr, pre_echo, pre_echo_own "
         "(default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--perceptual-clips", type=int, default=50, metavar="N",
-        help="clips to measure those on, evenly spread (default 50)",
+        help="clips on which to compute them, evenly spaced (default 50)",
     )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--neurons", default="stateless", metavar="KIND:BETA[:THRESHOLD],...",
-        help="neurons, each with every surrogate, as in stateless,leaky:0.5,zero:0.9,subtract:0.9; "
-        "reset none, to zero, or by subtracting the threshold (default stateless)",
+        help="neurons to combine with every surrogate, as in stateless,leaky:0.5,zero:0.9,subtract:0.9; "
+        "leaky: no reset; zero, subtract: reset to zero, by the threshold (default stateless)",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
     parser.add_argument(
@@ -52,9 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         metavar="NAME[:PARAMETER][@NEURON]",
-        help="what the others are tested against (default: ours)",
+        help="the choice that others are tested against (default: ours)",
     )
-    parser.add_argument("--retry", action="store_true", help="run those that failed once more")
+    parser.add_argument("--retry", action="store_true", help="rerun failed runs")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -60,8 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="which channel of a stereo recording to encode: their mean or one of them (default mix)",
     )  # fmt: skip
     parser.add_argument(
-        "--take-what-is-there", action="store_true",
-        help="encode recordings that are cut off or damaged up to there (default: refuse them)",
+        "--allow-incomplete", action="store_true",
+        help="encode a truncated or damaged recording up to the damage (default: refuse it)",
     )  # fmt: skip
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument(
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     encoding = _Encoding(
         name, kind, options.batch_size, options.search, options.level, options.kbps, options.min_si_snr,
-        options.channel, options.take_what_is_there, options.force, files.alone,
+        options.channel, options.allow_incomplete, options.force, files.alone,
     )  # fmt: skip
     return batch.run(files, encoding, began)
 
@@ -206,7 +206,7 @@ class _Encoding:
 
 
 def _with_option(error: UserError) -> UserError:
-    return UserError(f"{error}, or give --take-what-is-there")
+    return UserError(f"{error}, or give --allow-incomplete")
 
 
 def _to_stdout(events: Any, entropy_model: Any) -> int:

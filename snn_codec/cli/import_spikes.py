@@ -18,12 +18,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--like", type=Path, required=True, metavar="FEATURES",
-        help="the features that `export netx` or `export nir` wrote of the recording",
+        help="the recording's features, written by `export netx` or `export nir`",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, help=".spk or .h5 file")
     parser.add_argument(
         "--late", type=int, default=0, metavar="STEPS",
-        help="leave out so many steps at the beginning, which are before the first input (default 0)",
+        help="drop this many steps at the start, which precede the first input (default 0)",
     )  # fmt: skip
     add_force(parser)
 

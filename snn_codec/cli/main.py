@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fatal(error)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has had enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         _forget_stdout()
         return 141
     except OSError as error:  # of our own files, those that write them say it

@@ -21,17 +21,24 @@ BACKENDS = ("lava-fixed", "lava-float", "integer")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="RECORDING", help="files, or folders of them")
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="RECORDING", help="audio files or folders of them"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True,
         help=".spk or .h5 file, or a folder for several inputs",
     )  # fmt: skip
     add_model(parser, None, "default free; mu-sparse with --level; wide with --encoder")
     add_level(parser)
-    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="(default lava-fixed)")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help="Lava in fixed or floating point, or the same integers without Lava (default lava-fixed)",
+    )
     parser.add_argument(
         "--net", type=Path,
-        help="a file of `export netx` to make the network from (default: made from the model)",
+        help="build the network from this file of `export netx` (default: from the model)",
     )  # fmt: skip
     parser.add_argument(
         "--encoder", action="store_true",
@@ -39,14 +46,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_input_bits(parser)
     parser.add_argument(
-        "--weight-bits", type=int, default=8, help="2 to 15; above 8, two synapses a weight (default 8)"
+        "--weight-bits",
+        type=int,
+        default=8,
+        help="bits of a weight, 2 to 15; more than 8 take two synapses (default 8)",
     )
     parser.add_argument(
         "--lava-python", metavar="PROGRAM", help="the Python 3.10 that has Lava (default: that of .venv-lava)"
     )
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS",
-        help="stop the simulation of a recording after this (default: far more than it needs)",
+        help="time limit per recording (default: well above the expected time)",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=int, default=1, help="recordings simulated at the same time (default 1)"

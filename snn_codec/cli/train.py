@@ -55,12 +55,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that read data (default 1)")
     parser.add_argument(
-        "--threads", type=int, help="threads of each process (default: as many as cores that are free)"
+        "--threads", type=int, help="threads of each process (default: the number of free cores)"
     )
     parser.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard's event files as well as log.csv"
     )
-    add_force(parser, "a run folder that exists, or with --resume go on with recordings that have changed")
+    add_force(parser, "an existing run; with --resume, accept recordings that have changed")
 
 
 class _ListSettings(argparse.Action):

@@ -17,11 +17,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("model", help="a checkpoint folder; the entropy model is written into it")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of recordings")
-    parser.add_argument("--hours", type=float, default=10, help="train on at most so many hours (default 10)")
+    parser.add_argument(
+        "--hours", type=float, default=10, help="hours of audio to train on, at most (default 10)"
+    )
     parser.add_argument("--steps", type=int, default=6000, help="optimiser steps (default 6000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all that is random (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     add_device(parser)
-    add_force(parser, "the entropy model that is there")
+    add_force(parser, "an existing entropy model")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from snn_codec.parallel import Ranks
 def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str, Any] | None:
     """The evaluation of a coder: the one kept in `folder`, or a new one, which then is kept.
 
-    A kept one counts only for the same weights, recordings, clips and measures, so that whoever was interrupted
+    A kept one counts only for the same weights, recordings, clips and measures, so that a run that was interrupted
     goes on at the coder where it was. None on ranks other than the first.
 
     Raises:

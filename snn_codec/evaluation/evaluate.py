@@ -26,9 +26,9 @@ class Selection:
     """Which clips are measured, and on which of them the slow measures are taken.
 
     Attributes:
-        clips: At most so many, evenly spread over all clips of all recordings; None for all of them.
+        clips: Number of clips at most, evenly spaced over all clips of all recordings; None for all.
         perceptual: Names of measures that are taken on request.
-        perceptual_clips: At most so many of the measured ones, evenly spread, for those.
+        perceptual_clips: Number of these clips at most on which to compute the perceptual measures, evenly spaced.
 
     Raises:
         UserError: A number below one.
@@ -45,7 +45,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Job:
-    """One recording: the numbers of its clips to measure, and of those to measure as it were by ear."""
+    """One recording: indices of its clips to measure, and of those with perceptual measures."""
 
     path: Path
     midi: Path | None

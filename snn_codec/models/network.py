@@ -5,7 +5,7 @@
 `snn_codec.settings.Model` says which parts there are. The settings of a part may declare what it needs beyond that:
 
 - `takes_level = True`: its network is called with `level=`, `[batch, 1]` or `[batch, step]` (so are `encode`, `decode`
-  and `search_step` of a bottleneck), and does with the level what it likes, as scaling the steps of its quantiser. Then
+  and `search_step` of a bottleneck), and applies it itself, e.g. by scaling the steps of its quantiser. Then
   `before` and `after` have no embedding of levels.
 - `takes_spikes = True`, of a decoder: its network is given the events `[batch, unit, step]` in place of features.
 """

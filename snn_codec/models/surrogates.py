@@ -216,7 +216,7 @@ def spike_function(name: str, slope: float) -> SpikeFunction:
 
 @contextmanager
 def for_search(neuron: nn.Module) -> Iterator[None]:
-    """Give a neuron of snntorch the surrogate gradient of a search (`snn_codec.search`) for a while."""
+    """Give a neuron of snntorch the surrogate gradient of a search (`snn_codec.search`) within a `with` block."""
     trained = neuron.spike_grad
     neuron.spike_grad = spike_function("fast_sigmoid", SEARCH_SLOPE)
     try:

@@ -23,7 +23,7 @@ class ModelPart(Part):
     """What encoders, bottlenecks and decoders have in common.
 
     Attributes:
-        takes_level: The network is called with `level=`, and does with the level what it likes; then there is no
+        takes_level: The network is called with `level=` and applies the level itself; then there is no
             embedding of levels beside the bottleneck (`snn_codec.models.network`).
     """
 

@@ -39,7 +39,7 @@ class Loss(Settings):
 
 @dataclass(frozen=True)
 class Sparsity(Settings):
-    """Pressure towards few events (`training.sparsity`): none, unless `goal` is set.
+    """Sparsity loss (`training.sparsity`): none, unless `goal` is set.
 
     `theta` is the target, in bits per cell, of the paper's formats (`storage`, Eq. 7) or of the entropy coder
     (`rate`); with `fill` the entropy coder should need at least as much, so that a dense model's events do not say
@@ -88,7 +88,7 @@ class Training(Settings):
     validation_clips: int = setting(34, "clips that a validation measures, at most", least=1)
     checkpoint_minutes: float = setting(3.0, "between states to resume from", least=0)
     loss: Loss = setting(Loss(), "weights of the loss")
-    sparsity: Sparsity = setting(Sparsity(), "pressure towards few events")
+    sparsity: Sparsity = setting(Sparsity(), "sparsity loss")
     augmentation: Augmentation = setting(Augmentation(), "variation of the crops")
 
 

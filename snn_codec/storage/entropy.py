@@ -1,17 +1,19 @@
-"""The fifth format: a range coder and what it expects of each cell.
+"""The fifth format: a range coder, and the probability models that it codes with.
 
-A probability model says, cell by cell, how likely an event is, from the cells before it; the coder
-(`constriction`) spends -log2 of the probability of what happens. Reader and writer must compute the very same
-probabilities, so all of this is integer arithmetic, and a probability is one of k / 65536. Cells go step by
-step, and by unit within a step.
+A model gives the probability p of an event in each cell, from the cells before it; the range coder (`constriction`)
+spends -log2 p bits on an event and -log2 (1 - p) on a cell without one. Encoder and decoder must compute the same
+probabilities, so the models use integer arithmetic, and p is k / 65536. Cells are coded step by step, and by unit
+within a step.
 
-    counted     every cell is as likely as the events still to come among the cells still to come, so that any
-                matrix of K events costs log2 C(N T, K) (`snn_codec.costs.floor_bits`)
-    adaptive    learns, within the matrix, each unit's rate, and how much likelier than its rate a unit fires
-                after what it did in the last steps and after how many units fired in the last one
-    learned     an integer network that ships with a checkpoint (`snn_codec.storage.entropy_model`)
+    counted     p = events left / cells left, so that a matrix of K events costs log2 C(N T, K)
+                (`snn_codec.costs.floor_bits`)
+    adaptive    p from the rate of each unit, its own last 3 steps and the number of units that fired in the last step,
+                all estimated from the cells coded so far
+    learned     p from an integer network that ships with a checkpoint (`snn_codec.storage.entropy_model`)
 
-`counted` and `adaptive` need no checkpoint; the number of events K stands before them.
+`counted` and `adaptive` need no checkpoint; the number of events K is stored in front of their code.
+
+Departs: the paper has the four formats of `snn_codec.storage.formats` only.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ else:
 Numbers: TypeAlias = Any  # an integer or an array of integers; what is computed from them is the same
 Bernoulli = constriction.stream.model.Bernoulli
 
-ONE = 1 << 16  # a probability of one; what is coded with stays inside 1..ONE - 1
+ONE = 1 << 16  # a probability of one; those that are coded with are 1 to ONE - 1
 
-# Prior strengths, in cells: so long a unit, and a context, counts as being like all others.
+# Prior strengths, in cells: how much the rate common to all weighs against that of a unit, and of a context.
 UNIT_PRIOR = 64
 CONTEXT_PRIOR = 64
 HISTORY = 3  # of a unit's own last steps that are told apart
@@ -47,29 +49,38 @@ class EntropyError(ValueError):
 
 
 def encode_cells(cells: np.ndarray, probabilities: np.ndarray) -> bytes:
-    """Code of bool `[n]`, each an event with probability `probabilities / 65536`, within a byte of the ideal."""
+    """Range-code bool `[n]`, each True with probability `probabilities / 65536` (int `[n]`, 1 to 65535).
+
+    The code is at most a byte longer than `ideal_bits`.
+
+    Example:
+        >>> cells = np.array([True, False, False])
+        >>> code = encode_cells(cells, np.full(3, 20_000))
+        >>> decode_cells(decoder(code), np.full(3, 20_000)).tolist()
+        [True, False, False]
+    """
     encoder = RangeEncoder()
     encoder.encode(cells.astype(np.int32), _CELLS, (probabilities / ONE).astype(np.float32))
     return shortest(encoder)
 
 
 def ideal_bits(cells: np.ndarray, probabilities: np.ndarray) -> float:
-    """Bits that no coder can beat with these probabilities: the sum of -log2 of what happened."""
+    """The ideal code length in bits: the sum of -log2 of the probability of each cell's value."""
     happened = np.where(cells, probabilities, ONE - probabilities)
     return float(np.log2(ONE / happened).sum())
 
 
 def decoder(data: bytes) -> RangeDecoder:
-    """A range decoder of `encode_cells`."""
+    """A range decoder for the bytes of `encode_cells`."""
     words = data + bytes(-len(data) % 4 + 8)
     return RangeDecoder(np.frombuffer(words, ">u4").astype(np.uint32))
 
 
 def decode_cells(source: RangeDecoder, probabilities: np.ndarray) -> np.ndarray:
-    """The next cells of a code, bool as `probabilities`.
+    """Decode the next cells, bool of the shape of `probabilities` (int, in 1/65536).
 
     Raises:
-        EntropyError: No encoder makes such a code.
+        EntropyError: The bytes are not the code of any cells.
     """
     try:
         return source.decode(_CELLS, (probabilities / ONE).astype(np.float32)).astype(bool)
@@ -78,16 +89,16 @@ def decode_cells(source: RangeDecoder, probabilities: np.ndarray) -> np.ndarray:
 
 
 def encode_counted(events: np.ndarray) -> bytes:
-    """A bool matrix `[units, steps]` by the `counted` model; the reader must know K."""
+    """Code a bool matrix `[units, steps]` by the `counted` model; the decoder must be given K."""
     cells, probabilities = _counted(events)
     return encode_cells(cells, probabilities)
 
 
 def decode_counted(data: bytes, units: int, steps: int, n_events: int) -> np.ndarray:
-    """The bool matrix `[units, steps]` of `n_events` events that `encode_counted` made `data` of.
+    """Decode `encode_counted`: bool `[units, steps]` with `n_events` events.
 
     Raises:
-        EntropyError: There is none.
+        EntropyError: `data` is not the code of such a matrix.
     """
     source = decoder(data)
     events = np.zeros((steps, units), bool)
@@ -107,15 +118,15 @@ def decode_counted(data: bytes, units: int, steps: int, n_events: int) -> np.nda
 
 
 def encode_adaptive(events: np.ndarray) -> bytes:
-    """A bool matrix `[units, steps]` by the `adaptive` model; the reader must know K."""
+    """Code a bool matrix `[units, steps]` by the `adaptive` model; the decoder must be given K."""
     return encode_cells(events.T.ravel(), _adaptive_probabilities(events).ravel())
 
 
 def decode_adaptive(data: bytes, units: int, steps: int, n_events: int) -> np.ndarray:
-    """The bool matrix `[units, steps]` of `n_events` events that `encode_adaptive` made `data` of.
+    """Decode `encode_adaptive`: bool `[units, steps]` with `n_events` events.
 
     Raises:
-        EntropyError: There is none.
+        EntropyError: `data` is not the code of such a matrix.
     """
     source = decoder(data)
     events = np.zeros((steps, units), bool)
@@ -129,7 +140,7 @@ def decode_adaptive(data: bytes, units: int, steps: int, n_events: int) -> np.nd
 
 
 def bits(events: np.ndarray) -> dict[str, float]:
-    """Ideal bits of a bool matrix `[units, steps]` by `counted` and `adaptive`, without the number of events."""
+    """Ideal code length in bits of a bool matrix `[units, steps]`, by model; without that of K."""
     cells = events.T.ravel()
     return {
         "counted": ideal_bits(*_counted(events)),

@@ -6,7 +6,7 @@
     csv       one row an event: recording, unit, step, seconds
     npz       arrays `unit` and `step` of the events, `indptr` and the other columns by recording
 
-An event's time is the middle of its step, so that whoever rounds down to steps gets the step back.
+An event's time is the middle of its step, so that rounding down to steps gives the step back.
 """
 
 from __future__ import annotations

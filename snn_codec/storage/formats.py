@@ -5,8 +5,8 @@
     compressed_time   N - 1 pointers, then the steps of every unit's events
     compressed_unit   T - 1 pointers, then the units of every step's events
 
-Numbers have the fixed widths of `snn_codec.costs`, most significant bit first; pointer i says how many events
-come before list i + 1; lists ascend. The last byte is filled up with zeros, and a reader that knows N, T and K
+Numbers have the fixed widths of `snn_codec.costs`, most significant bit first. Pointer i is the number of events
+before list i + 1; lists are in ascending order. The last byte is padded with zeros. A decoder is given N, T and K, and
 accepts exactly one packing of a matrix.
 
 Departs: a pointer has ceil(log2(K + 1)) bits, where the paper counts ceil(log2 K), which cannot tell 0 from K
@@ -23,11 +23,16 @@ FORMATS = ("dense", "coordinate", "compressed_time", "compressed_unit")
 
 
 class FormatError(ValueError):
-    """Packed bytes that no matrix of the given shape and number of events packs to."""
+    """Bytes that are not the packing of a matrix of the given shape and number of events."""
 
 
 def packed_bits(units: int, steps: int, events: int) -> dict[str, int]:
-    """Bits of `pack` by format: `costs.all_bits` with pointers that can be read back."""
+    """Size of `pack` in bits, by format: `costs.all_bits` with decodable pointers.
+
+    Example:
+        >>> packed_bits(80, 256, 1000)["dense"]
+        20480
+    """
     pointer = pointer_bits(events)
     return {
         "dense": dense_bits(units, steps),
@@ -44,22 +49,27 @@ def best(units: int, steps: int, events: int) -> str:
 
 
 def pack(events: np.ndarray, format: str) -> bytes:
-    """A bool matrix `[units, steps]` as `packed_bits` bits, rounded up to a byte.
+    """Pack a bool matrix `[units, steps]` into `packed_bits` bits, rounded up to a byte.
 
-    The reader must know the shape and the number of events.
+    The shape and the number of events are not in the bytes.
 
     Raises:
-        KeyError: Not one of `FORMATS`.
+        KeyError: `format` is not one of `FORMATS`.
+
+    Example:
+        >>> events = np.eye(3, dtype=bool)
+        >>> bool((unpack(pack(events, "coordinate"), "coordinate", 3, 3, 3) == events).all())
+        True
     """
     return np.packbits(_PACK[format](events)).tobytes()
 
 
 def unpack(data: bytes, format: str, units: int, steps: int, n_events: int) -> np.ndarray:
-    """The bool matrix `[units, steps]` of `n_events` events that `pack` made `data` of.
+    """Unpack `pack`: bool `[units, steps]` with `n_events` events.
 
     Raises:
-        FormatError: No such matrix exists.
-        KeyError: Not one of `FORMATS`.
+        FormatError: `data` is not the packing of such a matrix.
+        KeyError: `format` is not one of `FORMATS`.
     """
     if not 0 <= n_events <= units * steps:
         raise FormatError(f"{n_events} events do not fit into {units} x {steps} cells")
@@ -68,7 +78,7 @@ def unpack(data: bytes, format: str, units: int, steps: int, n_events: int) -> n
         raise FormatError(f"{format} of {n_events} events is {-(-length // 8)} bytes, not {len(data)}")
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     if bits[length:].any():
-        raise FormatError("the last byte is not filled up with zeros")
+        raise FormatError("the last byte is not padded with zeros")
     return _UNPACK[format](bits[:length], units, steps, n_events)
 
 

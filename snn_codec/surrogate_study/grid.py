@@ -181,8 +181,8 @@ def _base(preset: str, setting: str, steps: int, changes: Sequence[str]) -> conf
         f"training.validate_every={max(1, steps // VALIDATIONS)}",
         f"training.validation_clips={CLIPS}",
     ]
-    pressure = config.PRESETS["cpu-sparse"].training.sparsity if setting == "sparse" else config.Sparsity()
-    given += [f"training.sparsity.{key}={value}" for key, value in config.to_dict(pressure).items()]
+    sparsity = config.PRESETS["cpu-sparse"].training.sparsity if setting == "sparse" else config.Sparsity()
+    given += [f"training.sparsity.{key}={value}" for key, value in config.to_dict(sparsity).items()]
     for change in changes:
         key = change.partition("=")[0]
         if key in VARIED or key == "training.steps":

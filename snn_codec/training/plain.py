@@ -1,4 +1,4 @@
-"""The first phase: encoder, bottleneck and decoder together, with the paper's pressure towards few events."""
+"""The first phase: encoder, bottleneck and decoder together, with the paper's sparsity loss."""
 
 from __future__ import annotations
 

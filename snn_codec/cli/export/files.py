@@ -23,7 +23,9 @@ def add_options(parser: argparse.ArgumentParser, suffix: str) -> None:
     """The options; the features have this suffix."""
     what = f"also write the features of this audio file, to OUTPUT with {suffix}"
     parser.add_argument("recording", type=Path, nargs="?", help=what)
-    parser.add_argument("--recording", type=Path, metavar="FILE", dest="same_recording", help="the same")
+    parser.add_argument(
+        "--recording", type=Path, metavar="FILE", dest="same_recording", help="the same as RECORDING"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
     add_model(parser)
     add_level(parser)

@@ -11,7 +11,7 @@ HELP = "Serve a test to listeners, on this machine only."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("test", type=Path, metavar="TEST", help="folder made by build")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes any that is free (default 8000)")
+    parser.add_argument("--port", type=int, default=8000, help="port; 0 picks a free one (default 8000)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -46,18 +46,22 @@ def names(path: str | os.PathLike) -> list[str]:
 
 
 class SpikeTrains(Mapping[str, EventMatrix]):
-    """Lazy reader of a file: a mapping from name to `EventMatrix`, in the file's order.
+    """Read an `.h5` file lazily: a mapping from recording name to `EventMatrix`, in the file's order.
 
-    Opening checks the seal, about a second a gigabyte, and reads the metadata; events are read on access.
-    Pickling keeps the path, and a forked or spawned worker opens the file for itself, without checking the seal
-    of an unchanged file again.
+    Opening verifies the file's checksum (its seal; about a second per gigabyte) and reads the metadata. Events are read
+    on access. A pickled reader holds the path only: each worker process opens the file for itself, and does not verify
+    an unchanged file again.
 
     Args:
         path: A file, or a seekable binary file object (which cannot be pickled).
-        sealed: Check the seal. Without it, a damaged file can crash the process (`check_content` tells).
+        sealed: Verify the seal. Without it, a damaged file can crash the process; call `check_content` first.
 
     Raises:
-        UserError: The file is missing, damaged, or no spike trains of this package; also on later access.
+        UserError: The file is missing, damaged, or of another kind; also on later access.
+
+    Example:
+        >>> with SpikeTrains("corpus.h5") as trains:  # doctest: +SKIP
+        ...     first_second = trains.window("prelude", 0, 43)  # bool [units, 43 steps]
     """
 
     def __init__(self, path: str | os.PathLike | BinaryIO, *, sealed: bool = True) -> None:
