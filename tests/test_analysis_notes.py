@@ -174,3 +174,31 @@ def test_bad_files_are_named(tmp_path):
         notes.read(write(tmp_path / "a.mid", [pedal(1, 2)]))
     with pytest.raises(UserError, match="no such file"):
         notes.read(tmp_path / "b.mid")
+
+
+def test_a_score_goes_to_pretty_midi_and_back():
+    score = notes.read(RECORDING)
+    back = notes.Score.from_pretty_midi(score.to_pretty_midi())
+    assert back.per_second == 10**6
+    for name in ("pitch", "velocity"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(score, name))
+    for name in ("onset", "offset", "pedal"):
+        exact, rounded = getattr(score, name) / score.per_second, getattr(back, name) / back.per_second
+        np.testing.assert_allclose(rounded, exact, atol=6e-7)
+
+
+def test_pretty_midi_finds_the_same_notes_in_a_file():
+    pretty_midi = pytest.importorskip("pretty_midi")
+    theirs = notes.Score.from_pretty_midi(pretty_midi.PrettyMIDI(str(RECORDING))).notes()
+    ours = notes.read(RECORDING).notes()
+    np.testing.assert_array_equal(theirs.pitch, ours.pitch)
+    np.testing.assert_allclose(theirs.onset, ours.onset, atol=1e-5)
+
+
+def test_drums_alone_are_no_score():
+    pretty_midi = pytest.importorskip("pretty_midi")
+    piece, drums = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0, is_drum=True)
+    drums.notes.append(pretty_midi.Note(64, 36, 0.0, 0.1))
+    piece.instruments.append(drums)
+    with pytest.raises(UserError, match="no notes"):
+        notes.Score.from_pretty_midi(piece)

@@ -8,6 +8,7 @@ sample. A key is a row of 88, from A0 (MIDI 21) to C8 (MIDI 108).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ from snn_codec.events import EventMatrix
 
 if TYPE_CHECKING:
     import pandas
+    import pretty_midi
 
 KEYS, LOWEST = 88, 21
 DOWN = 64  # the value of the pedal from which it holds the dampers up
@@ -100,6 +102,48 @@ class Score:
             | {"velocity": self.velocity}
         )
 
+    def to_pretty_midi(self) -> pretty_midi.PrettyMIDI:
+        """The notes and the sustain pedal as one piano of pretty_midi, in seconds, to edit or to write as a MIDI file.
+
+        Example:
+            >>> read("bach.mid").shifted(250_000).to_pretty_midi().write("later.mid")  # doctest: +SKIP
+        """
+        import pretty_midi
+
+        piano = pretty_midi.Instrument(0, name="piano")
+        columns = (column.tolist() for column in self.notes())
+        for onset, offset, pitch, velocity in zip(*columns, strict=True):
+            piano.notes.append(pretty_midi.Note(velocity, pitch, onset, offset))
+        for down, up in (self.pedal / self.per_second).tolist():
+            piano.control_changes.append(pretty_midi.ControlChange(midi.SUSTAIN, 127, down))
+            piano.control_changes.append(pretty_midi.ControlChange(midi.SUSTAIN, 0, up))
+        made = pretty_midi.PrettyMIDI(resolution=960)
+        made.instruments.append(piano)
+        return made
+
+    @classmethod
+    def from_pretty_midi(cls, piece: pretty_midi.PrettyMIDI) -> Score:
+        """The notes and the sustain pedal of all instruments of pretty_midi but drums, to the nearest microsecond.
+
+        Raises:
+            UserError: There are no notes.
+        """
+        instruments = [each for each in piece.instruments if not each.is_drum]
+        found = sorted(
+            (round(note.start * midi.MICRO), round(note.end * midi.MICRO), note.pitch, note.velocity)
+            for each in instruments
+            for note in each.notes
+        )
+        if not found:
+            raise UserError("the piece has no notes; give one with a pitched instrument")
+        pedal = sorted(
+            (round(change.time * midi.MICRO), change.value)
+            for each in instruments
+            for change in each.control_changes
+            if change.number == midi.SUSTAIN
+        )
+        return _score(np.array(found, np.int64), pedal, midi.MICRO)
+
     def within(self, n_steps: int, sample_rate: int, hop: int) -> Score:
         """Only the notes that start on this grid and on one of the 88 keys."""
         onset, key = _steps(self.onset, self.per_second, sample_rate, hop), self.pitch - LOWEST
@@ -145,18 +189,23 @@ def read(path: str | os.PathLike) -> Score:
         UserError: Missing, not MIDI, or without notes.
     """
     found = midi.played(path)
+    return _score(found.notes, found.pedal.tolist(), found.per_second)
+
+
+def _score(found: np.ndarray, changes: Iterable[tuple[int, int]], per_second: int) -> Score:
+    """A score of notes `[notes, 4]` and of the pedal's values by time, which become presses."""
     presses, down = [], None
-    for time, value in found.pedal.tolist():
+    for time, value in changes:
         if value >= DOWN and down is None:
             down = time
         elif value < DOWN and down is not None:
             presses.append((down, time))
             down = None
-    onset, offset, pitch, velocity = found.notes.T
+    onset, offset, pitch, velocity = found.T
     if down is not None:
         presses.append((down, max(down, int(offset.max()))))
     pedal = np.array(presses, np.int64).reshape(-1, 2)
-    return Score(onset, offset, pitch, velocity, pedal, found.per_second)
+    return Score(onset, offset, pitch, velocity, pedal, per_second)
 
 
 def _steps(times: np.ndarray, per_second: int, sample_rate: int, hop: int) -> np.ndarray:
