@@ -1,4 +1,9 @@
-"""The sounds of docs/results.md: ten seconds of the shipped recording, and what `wide` makes of them at three rates."""
+"""The sounds of docs/results.md: ten seconds of the shipped recording, coded by `wide` at three rates and by `free`.
+
+python experiments/sound_samples.py [-o docs/sounds]
+
+Each is stored as Ogg Vorbis; the rate that is printed is that of the whole `.spk` file.
+"""
 
 import argparse
 import tempfile
@@ -9,11 +14,21 @@ import soundfile
 from snn_codec import Codec, read_audio, write_events
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
-SECONDS, LEVELS = 10, (4, 14, 21)
+SECONDS = 10
+SOUNDS = {  # file: model, level, decoder
+    "wide-4": ("wide", 4, "plain"),
+    "wide-14": ("wide", 14, "plain"),
+    "wide-21": ("wide", 21, "plain"),
+    "wide-4-filling": ("wide", 4, "filling"),
+    "wide-14-filling": ("wide", 14, "filling"),
+    "wide-21-filling": ("wide", 21, "filling"),
+    "free": ("free", None, "plain"),
+    "free-gan": ("free", None, "gan"),
+}
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument(
         "-o", "--output", type=Path, default=Path("docs/sounds"), help="folder (default docs/sounds)"
     )
@@ -22,15 +37,15 @@ def main() -> None:
     sound, rate = read_audio(RECORDING)
     sound = sound[: SECONDS * rate]
     soundfile.write(output / "original.ogg", sound, rate)
-    codec = Codec.load("wide")
-    for level in LEVELS:
+    for name, (model, level, decoder) in SOUNDS.items():
+        codec = Codec.load(model, decoder=decoder)
         events = codec.encode(sound, rate, level=level)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "events.spk"
             write_events(file, events)
             kbps = file.stat().st_size * 8 / SECONDS / 1000
-        soundfile.write(output / f"wide-{level}.ogg", codec.decode(events), events.sample_rate)
-        print(f"wide, level {level}: {kbps:.2f} kbps")
+        soundfile.write(output / f"{name}.ogg", codec.decode(events), events.sample_rate)
+        print(f"{name}: {kbps:.2f} kbps")
 
 
 if __name__ == "__main__":
