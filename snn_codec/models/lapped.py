@@ -44,9 +44,13 @@ def phase(bins: int) -> Tensor:
 def turned(signed: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Coefficients `[..., step, bin]` of `steps` steps ago (negative: to come), turned to where their bin's centre
     frequency would have them now: real and imaginary part, each `[..., step, bin]`; zero outside the audio."""
+    return turned_in_place(shifted(signed, steps), steps)
+
+
+def turned_in_place(signed: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """As `turned`, but where they were: what a step that is so many steps later sees of each step."""
     angle = phase(signed.shape[-1]) * (1 + 2 * steps)
-    moved = shifted(signed, steps)
-    return moved * torch.cos(angle).to(signed), moved * torch.sin(angle).to(signed)
+    return signed * torch.cos(angle).to(signed), signed * torch.sin(angle).to(signed)
 
 
 def shifted(values: Tensor, steps: int) -> Tensor:

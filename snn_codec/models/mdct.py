@@ -17,14 +17,16 @@ this decoder is trained for SI-SNR alone, and sounds like a low-pass unless a de
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from snn_codec import settings as config
-from snn_codec.models.lapped import inverse_mdct, mdct, phase, shifted, turned
+from snn_codec.models.lapped import inverse_mdct, mdct, phase, shifted, turned, turned_in_place
 
+ROWS = 2048  # bins that are worked out together, so that what is between layers stays in a core's cache
 STEPS = (-2, -1, 0, 1, 2)  # that the refinement sees, from two to come to two ago
 
 
@@ -95,21 +97,65 @@ class MdctDecoder(nn.Module):
     def correction(self, read: Tensor, octaves: Tensor) -> Tensor:
         """What the refinement adds to the lowest bins, in steps of the quantiser, `[batch, step, refined]`."""
         read = read[..., : self.refined]
+        level = self.level(torch.cat([octaves, octaves.square() / 4], -1))  # [batch, step, channel]
+        offset = self.bias[:, 0].T + level[:, :, None]  # [batch, step, bin, channel]
+        x = self._first(read) + offset if torch.is_grad_enabled() else self._first_few(read, offset)
+        for block in self.blocks:
+            x = block(x)
+        taps = _by_rows(self._last_taps, x.flatten(0, 2)).view(*x.shape[:3], 3, 2)
+        taps = functional.pad(taps, (0, 0, 0, 0, 1, 1))
+        pair = sum(taps[:, :, tap : tap + self.refined, tap] for tap in range(3)) + self.output.bias
+        return (pair * self.turn[:, 0].T).sum(-1)
+
+    def _first(self, read: Tensor) -> Tensor:
+        """The first convolution, `[batch, step, bin, channel]`."""
         log = torch.log2(1 + read.abs())
         signed, some = log * read.sign(), (log > 0).to(log)
         channels = []
         for steps in reversed(STEPS):
             channels += [shifted(some, steps), shifted(log, steps), *turned(signed, steps)]
         x = torch.stack(channels, 1).contiguous(memory_format=torch.channels_last)
-        level = self.level(torch.cat([octaves, octaves.square() / 4], -1))  # [batch, step, channel]
-        x = self.inputs(x) + self.bias + level.transpose(1, 2)[..., None]
-        for block in self.blocks:
-            x = block(x)
-        return (self.output(functional.relu(x)) * self.turn).sum(1)
+        return self.inputs(x).permute(0, 2, 3, 1)
+
+    def _first_few(self, read: Tensor, offset: Tensor) -> Tensor:
+        """As `_first` and `offset` together, worked out only up to the highest bin of a step that sees events.
+
+        Two steps more turn every bin by an odd multiple of pi: all steps need the phases of two, and a sign.
+        """
+        x = (offset + self.inputs.bias).contiguous()
+        width = self.inputs.kernel_size[1]
+        log = torch.log2(1 + read.abs())
+        plain, signed = [(read != 0).to(read), log], log * read.sign()
+        seen = [
+            _windows(torch.stack([*plain, *turned_in_place(signed, steps)], -1), width) for steps in (0, 1)
+        ]
+        weights = self.inputs.weight.view(-1, len(STEPS), 4, width).permute(1, 3, 2, 0).flatten(1, 2)
+        signs = torch.tensor([1.0, 1.0, -1.0, -1.0], device=x.device).repeat(width)[:, None]
+        used = {
+            steps: (seen[steps % 2], weight * signs if steps // 2 % 2 else weight)
+            for steps, weight in zip(reversed(STEPS), weights, strict=True)
+        }
+        places = torch.arange(1, self.refined + 1, device=x.device)
+        tops = ((read != 0) * places).amax(-1) + width // 2
+        for batch, row in enumerate(tops.tolist()):
+            for step in range(len(row)):
+                for steps, (windows, weight) in used.items():
+                    at = step - steps
+                    if 0 <= at < len(row) and row[at] > width // 2:
+                        x[batch, step, : row[at]].addmm_(windows[batch, at, : row[at]], weight)
+        return x
+
+    def _last_taps(self, rows: Tensor) -> Tensor:
+        """The last convolution before its taps are added up: `[row, channel]` -> `[row, tap * 2]`."""
+        weight = self.output.weight[:, :, 0].permute(2, 0, 1).flatten(0, 1)
+        return functional.linear(functional.relu(rows), weight)
 
 
 class _Block(nn.Module):
-    """A depthwise convolution over steps and bins, and a perceptron, added to what came in."""
+    """A depthwise convolution over steps and bins, and a perceptron, added to what came in.
+
+    Without gradients, what came in is overwritten.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -120,4 +166,29 @@ class _Block(nn.Module):
         nn.init.zeros_(self.narrow.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.narrow(functional.relu(self.widen(self.depthwise(x))))
+        """`[batch, step, bin, channel]` -> the same."""
+        seen = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        if torch.is_grad_enabled():
+            return x + self._perceptron(seen)
+        for part, rows in zip(
+            x.flatten(0, 2).split(ROWS), seen.reshape(-1, seen.shape[-1]).split(ROWS), strict=True
+        ):
+            part += self._perceptron(rows)
+        return x
+
+    def _perceptron(self, rows: Tensor) -> Tensor:
+        hidden = functional.linear(rows, self.widen.weight[:, :, 0, 0], self.widen.bias).relu_()
+        return functional.linear(hidden, self.narrow.weight[:, :, 0, 0], self.narrow.bias)
+
+
+def _windows(values: Tensor, width: int) -> Tensor:
+    """What each bin of `[batch, step, bin, channel]` sees `width` of: `[batch, step, bin, width * channel]`."""
+    padded = functional.pad(values, (0, 0, width // 2, width // 2))
+    return padded.unfold(2, width, 1).transpose(-1, -2).flatten(-2)
+
+
+def _by_rows(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """A function of each row of `[row, channel]`, of few rows at a time if no gradients are needed."""
+    if torch.is_grad_enabled():
+        return function(rows)
+    return torch.cat([function(part) for part in rows.split(ROWS)])
