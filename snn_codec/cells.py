@@ -43,6 +43,10 @@ class Dense:
         """The events of steps [start, stop): bool `[units, stop - start]`."""
         return self.matrix[:, start:stop]
 
+    def part(self, start: int, stop: int) -> Dense:
+        """The steps [start, stop), in the same form."""
+        return Dense(self.window(start, stop))
+
     def indices(self, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Step and unit of every event of steps [start, stop), by step and then by unit; the first step is 0."""
         # six times as quick as `nonzero` of two axes
@@ -90,6 +94,11 @@ class Sparse:
         matrix[self.units[bounds[0] : bounds[-1]], steps] = True
         matrix.flags.writeable = False
         return matrix
+
+    def part(self, start: int, stop: int) -> Sparse:
+        """The steps [start, stop), in the same form."""
+        bounds = self.pointers[start : stop + 1]
+        return Sparse(self.n_units, bounds - bounds[0], self.units[bounds[0] : bounds[-1]])
 
     def indices(self, start: int = 0, stop: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Step and unit of every event of steps [start, stop), by step and then by unit; the first step is 0."""
@@ -197,9 +206,9 @@ class Builder:
         self.n_units = n_units
         self._parts: list[Cells] = []
 
-    def append(self, part: NDArray[np.bool_] | Sparse) -> None:
-        """Add the next steps: bool `[units, steps]`, which is copied, or a list."""
-        cells = part if isinstance(part, Sparse) else Dense(np.asarray(part))
+    def append(self, part: NDArray[np.bool_] | Cells) -> None:
+        """Add the next steps: bool `[units, steps]`, which is copied, or cells."""
+        cells = part if isinstance(part, (Dense, Sparse)) else Dense(np.asarray(part))
         if cells.shape[0] != self.n_units:
             raise ValueError(f"a part has {cells.shape[0]} units, not {self.n_units}")
         if isinstance(cells, Dense):

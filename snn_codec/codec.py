@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from snn_codec import decoders, loudness
 from snn_codec.audio import resampled
+from snn_codec.cells import Sparse
 from snn_codec.checkpoints import DEFAULT, PLAIN, Checkpoint, Weights
-from snn_codec.chunks import Grid, Window, batches, spans, windows
+from snn_codec.chunks import Grid, Span, Window, batches, spans, windows
 from snn_codec.errors import UserError
 from snn_codec.events import Builder, EventMatrix
 from snn_codec.levels import Prompts, valid
@@ -126,10 +127,11 @@ class Codec(Network):
         if search:
             coded = searched(Search(self, search, self.entropy_model), windows(counted, grid), prompts.codes)
         else:
-            coded = self._coded(counted, batch_size, self.quantise, prompts)
+            quantise = self.quantise_sparse if self.lists_events else self.quantise
+            coded = self._coded(counted, batch_size, quantise, prompts)
         builder, codes, done = Builder(self.settings.units), [], 0
         for window, spikes in coded:
-            builder.append((spikes > 0.5).cpu().numpy())
+            builder.append(spikes if isinstance(spikes, Sparse) else (spikes > 0.5).cpu().numpy())
             codes.append(window.loudness)
             done += window.steps * grid.hop
             progress(done / self.settings.sample_rate)
@@ -173,9 +175,9 @@ class Codec(Network):
         self,
         blocks: Iterable[np.ndarray],
         batch_size: int,
-        code: Callable[[Tensor, Tensor | None], Tensor],
+        code: Callable[[Tensor, Tensor | None], Tensor | list[Sparse]],
         prompts: Prompts,
-    ) -> Iterator[tuple[Window, Tensor]]:
+    ) -> Iterator[tuple[Window, Any]]:
         """Each window, and `code` of its features in the steps of the chunk, `[unit, step]`."""
         done = 0
         for batch in batches(windows(blocks, Grid.of(self.settings)), batch_size):
@@ -184,7 +186,8 @@ class Codec(Network):
             with torch.inference_mode(), self.evaluating():
                 coded = code(self.analyse(audio, level), level)
             for window, chunk in zip(batch, coded, strict=True):
-                yield window, chunk[:, window.before : window.before + window.steps]
+                inner = window.before, window.before + window.steps
+                yield window, chunk.part(*inner) if isinstance(chunk, Sparse) else chunk[:, slice(*inner)]
             done += len(batch)
 
     def decode(self, events: EventMatrix) -> np.ndarray:
@@ -209,12 +212,10 @@ class Codec(Network):
         hop = grid.hop
         fade = min(grid.margin_steps, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
         for span in spans(events.n_steps, grid):
-            spikes = events.window(span.first, span.last)[None].astype(np.float32)
             codes = np.repeat(events.levels, grid.chunk_steps)[None, span.first : span.last]
             with torch.inference_mode(), self.evaluating():
-                sound = self._sound(
-                    torch.from_numpy(spikes).to(self.device), self.level_tensor(codes), span.first
-                )
+                level = self.level_tensor(codes)
+                sound = self._sound(self._inputs(events, span, level), level, span.first)
             audio = sound[0].float().cpu().numpy()
             begin, end = span.start * hop, min(span.stop * hop, events.n_samples)
             gain = loudness.gain(events.loudness, grid.chunk_steps * hop, begin, end)
@@ -222,9 +223,16 @@ class Codec(Network):
             yield decoders.faded(tail, chunk) * gain
             tail = audio[(span.stop - span.first) * hop :][:fade]
 
-    def _sound(self, spikes: Tensor, level: Tensor | None, first: int = 0) -> Tensor:
-        """Audio `[batch, step * hop]` of spikes, by the decoder that is active; `first` is the first one's step."""
-        inputs, plain = self.dequantise(spikes, level), partial(self.synthesise, level=level)
+    def _inputs(self, events: EventMatrix, span: Span, level: Tensor | None) -> Tensor:
+        """What a decoder sees of a window of events."""
+        if self.lists_events:
+            return self.dequantise_sparse(events.cells.part(span.first, span.last), level)
+        spikes = events.window(span.first, span.last)[None].astype(np.float32)
+        return self.dequantise(torch.from_numpy(spikes).to(self.device), level)
+
+    def _sound(self, inputs: Tensor, level: Tensor | None, first: int = 0) -> Tensor:
+        """Audio `[batch, step * hop]`, by the decoder that is active; `first` is the first step's number."""
+        plain = partial(self.synthesise, level=level)
         return self.active_decoder(inputs, first, plain, level) if self.active_decoder else plain(inputs)
 
     def _check(self, events: EventMatrix) -> None:
@@ -321,7 +329,8 @@ class Codec(Network):
                 f"spikes must be [batch, {self.settings.units}, steps] with a loudness for each chunk of "
                 f"{grid.chunk_steps} steps, not {list(spikes.shape)} with {list(loudness.shape)}"
             )
-        sound = self._sound(spikes, self._levels(level, len(spikes)))[:, :samples]
+        chosen = self._levels(level, len(spikes))
+        sound = self._sound(self.dequantise(spikes, chosen), chosen)[:, :samples]
         return (sound * self._gain(loudness.cpu(), sound.shape[-1]).to(sound)).unsqueeze(1)
 
     def _gain(self, codes: Tensor, samples: int) -> Tensor:

@@ -246,6 +246,11 @@ class EventMatrix:
         for start in range(0, self.n_steps, self.chunk_steps):
             yield self.window(start, min(start + self.chunk_steps, self.n_steps))
 
+    def chunk_cells(self) -> Iterator[Cells]:
+        """As `chunks`, each as it is held: a dense matrix or a list (`snn_codec.cells`)."""
+        for start in range(0, self.n_steps, self.chunk_steps):
+            yield self.cells.part(start, min(start + self.chunk_steps, self.n_steps))
+
     def indices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Step and unit of every event, by step and then by unit: int64 `[K]` each."""
         return self.cells.indices()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from snn_codec.cells import Dense, Sparse, unit_type
+
 
 class Layout:
     """Units ordered by bin, so by frequency: of each bin the positive units by rising threshold, then the negative.
@@ -39,9 +41,12 @@ class Layout:
 
         None if no coefficients have these events: a threshold was passed but not one below it, or both signs were.
         """
-        step, unit = np.nonzero(events.T)
+        return self.magnitudes_of(*Dense(events).indices(), events.shape[1])
+
+    def magnitudes_of(self, step: np.ndarray, unit: np.ndarray, steps: int) -> np.ndarray | None:
+        """As `magnitudes`, of the step and unit of each event, by step and then by unit, among so many steps."""
         place = step * self.bins + self.bin[unit]
-        size = events.shape[1] * self.bins
+        size = steps * self.bins
         signed = np.bincount(place, self.sign[unit], size).astype(np.int16).reshape(-1, self.bins)
         again = self.indices(signed)
         return signed if len(again[0]) == len(step) and np.array_equal(again, (step, unit)) else None
@@ -61,6 +66,12 @@ class Layout:
         step, unit = self.indices(signed)
         events[unit, step] = True
         return events
+
+    def cells(self, signed: np.ndarray) -> Sparse:
+        """As `events`, as a list."""
+        step, unit = self.indices(signed)
+        pointers = np.searchsorted(step, np.arange(len(signed) + 1))
+        return Sparse(self.units, pointers, unit.astype(unit_type(self.units)))
 
 
 def levels(count: int, uniform: int, ratio: float) -> np.ndarray:

@@ -107,6 +107,36 @@ def test_without_gradients_events_and_read_out_are_the_same():
         assert torch.allclose(made.bottleneck.decode(few), read, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5, 9])
+def test_without_gradients_the_refinement_is_the_same(steps):
+    """Though it is worked out only where there are events: anywhere, nowhere, at the first and the last bin."""
+    made = codec()
+    read = torch.zeros(3, steps, 64)
+    read[0] = torch.from_numpy(np.random.default_rng(0).integers(-3, 4, (steps, 64)))
+    read[1, steps // 2, [0, 31]] = torch.tensor([2.0, -5.0])
+    octaves = torch.linspace(-1, 2, steps)[None, :, None].expand(3, steps, 1)
+    with torch.no_grad():
+        for parameter in made.decoder.parameters():
+            parameter.normal_(0, 0.3)
+        few = made.decoder.correction(read, octaves)
+    whole = made.decoder.correction(read, octaves).detach()
+    assert torch.allclose(few, whole, atol=1e-4 * whole.abs().max()) and whole.abs().max() > 0.1
+
+
+def test_without_gradients_events_are_listed():
+    """Lists of events, and the read-out of such a list, are those of the dense way."""
+    made = codec()
+    features = made.analyse(
+        torch.from_numpy(np.stack([tones(20 * 256, n) for n in (0, 1)])), torch.zeros(2, 1)
+    )
+    with torch.inference_mode():
+        dense = made.quantise(features)
+        lists = made.quantise_sparse(features)
+        for spikes, events in zip(dense, lists, strict=True):
+            assert np.array_equal(spikes.numpy() > 0.5, events.window(0, 20)) and events.n_events
+            assert torch.equal(made.dequantise(spikes[None]), made.dequantise_sparse(events))
+
+
 def test_a_batch_is_learned_through_surrogate_gradients():
     """Thresholds, scales, read-out and refinement all move, and the error falls."""
     made = codec().train()

@@ -12,15 +12,17 @@ from test_mdct import codec, tones
 
 from snn_codec.models.lapped import phase
 from snn_codec.storage.entropy import EntropyError
-from snn_codec.storage.entropy_model import EntropyModel, Side, thermometer
-from snn_codec.storage.entropy_model.thermometer import (
+from snn_codec.storage.entropy_model import Coded, EntropyModel, Side
+from snn_codec.storage.entropy_model.thermometer import ThermometerModel
+from snn_codec.storage.entropy_model.thermometer_coding import cells_of
+from snn_codec.storage.entropy_model.thermometer_inputs import (
     PASSES,
     Past,
-    ThermometerModel,
+    Pasts,
     log_magnitudes,
-    past_inputs,
     turns,
 )
+from snn_codec.storage.entropy_model.thermometer_network import Steps
 from snn_codec.thermometer import Layout
 from snn_codec.training.thermometer_rate import ThermometerNetwork, ThermometerRateTraining, train, train_for
 
@@ -60,6 +62,18 @@ def test_what_is_encoded_is_decoded(model, steps, often):
         assert 8 * len(data) <= model.bits(events, side) + 16
 
 
+def test_chunks_side_by_side_are_those_one_by_one(model):
+    """Of any lengths, levels and order; and their codes are the same from lists of events."""
+    shapes = [(3, None), (17, 8), (1, 0), (17, 24), (9, 255)]
+    chunks = [(magnitudes(steps, n), Side(1, level)) for n, (steps, level) in enumerate(shapes)]
+    coded = [Coded(model.encode(LAYOUT.events(m), side), len(m), side) for m, side in chunks]
+    for one, (signed, side), cells in zip(coded, chunks, model.decode_several(coded), strict=True):
+        assert np.array_equal(cells.window(0, one.steps), model.decode(*one))
+        assert np.array_equal(LAYOUT.magnitudes(model.decode(*one)), signed)
+        assert model.encode_sparse(cells, side) == one.data
+    assert model.decode_several([]) == []
+
+
 def test_events_that_no_coefficient_makes_have_no_code(model):
     events = np.zeros((LAYOUT.units, 3), bool)
     events[1] = True
@@ -84,18 +98,21 @@ def test_a_step_is_coded_by_what_is_known_then(model):
     signed = magnitudes(12)
     other = signed.copy()
     other[7:] = magnitudes(5, seed=9)
-    cells = [model._cells(part, Side(None, 8)) for part in (signed[:7], other[:7])]
-    whole = model._cells(signed, Side(None, 8))
+    cells = [cells_of(model.network, LAYOUT, part, Side(None, 8)) for part in (signed[:7], other[:7])]
+    whole = cells_of(model.network, LAYOUT, signed, Side(None, 8))
     for part in cells:
         assert np.array_equal(part[1], whole[1][: len(part[1])])
 
 
 def test_the_past_is_the_same_step_by_step_and_at_once():
-    signed, past = magnitudes(9), Past(BINS)
-    at_once = past_inputs(signed)
+    chunks = [magnitudes(9), magnitudes(9, seed=1)]
+    past, at_once = Past(2, BINS, margin=3), [Pasts(signed, margin=3) for signed in chunks]
     for step in range(9):
-        assert np.array_equal(past.inputs(), at_once[step])
-        past.add(signed[step])
+        for number, whole in enumerate(at_once):
+            assert np.array_equal(past.padded[number], whole.padded[step])
+            assert np.array_equal(past.seen()[number], whole.seen()[step])
+        assert np.array_equal(past.seen(), past.inputs.any(-1))
+        past.add(np.stack([signed[step] for signed in chunks]))
 
 
 def test_turns_are_the_signs_of_the_lapped_transforms_phase():
@@ -122,19 +139,21 @@ def test_every_bin_is_in_one_pass_and_sees_earlier_passes_only():
 def test_integers_stay_exact_in_float32(model):
     """The first layer, worked out in Python's integers and in fractions, is what float32 gives."""
     signed = magnitudes(6, often=1.0)
-    evaluator = thermometer._Evaluator(model, Side(None, 8))
-    past = past_inputs(signed)
-    evaluator.begin(past)
-    padded = np.pad(past[5], ((0, 0), (2, 2)))
-    for bin in (0, 11, 23):
+    past = Pasts(signed, model.past.shape[-1] // 2)
+    network = model.network
+    steps = Steps(network, past, network.at(np.full(6, 1)))
+    bins = np.array([0, 11, 23])
+    sums = steps.sums(0, np.full(3, 5), bins) + steps.biases.base[0, bins]
+    padded = past.padded[5]
+    for bin, row in zip(bins, sums, strict=True):
         for unit in range(8):
             exact = int(model.bias[unit, bin]) + int(model.level[1, unit])
             exact += sum(
-                int(model.past[unit, c, tap]) * int(padded[c, bin + tap])
+                int(model.past[unit, c, tap]) * int(padded[bin + tap, c])
                 for c in range(11)
                 for tap in range(5)
             )
-            assert Fraction(float(evaluator.sums[5, bin, unit])) == exact
+            assert Fraction(float(row[unit])) * 256 - 128 == exact  # 128 rounds
 
 
 def test_weights_that_could_round_are_refused(model):

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snn_codec.cells import Cells, Sparse, unit_type
 from snn_codec.levels import numbers
 from snn_codec.models.conformer import ConformerStack
 from snn_codec.settings import Model, ModelPart, identity
@@ -71,6 +72,27 @@ class Network(nn.Module):
     def quantise(self, features: Tensor, level: Tensor | None = None) -> Tensor:
         """Features `[batch, step, width]` -> spikes `[batch, unit, step]`, 0 or 1."""
         return self.bottleneck.encode(features, **level_of(self.settings.bottleneck, level))
+
+    def quantise_sparse(self, features: Tensor, level: Tensor | None = None) -> list[Sparse]:
+        """As `quantise`, as lists of events, which takes less time and memory if the bottleneck lists them itself."""
+        batch, step, unit = (part.cpu().numpy() for part in self.bottleneck.indices(features))
+        bounds = np.searchsorted(batch, np.arange(len(features) + 1))
+        found = []
+        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            pointers = np.searchsorted(step[first:last], np.arange(features.shape[1] + 1))
+            units = unit[first:last].astype(unit_type(self.settings.units))
+            found.append(Sparse(self.settings.units, pointers, units))
+        return found
+
+    @property
+    def lists_events(self) -> bool:
+        """Whether `quantise_sparse` and `dequantise_sparse` can be used: few of many units have events."""
+        return hasattr(self.bottleneck, "decode_indices") and not self.takes_spikes
+
+    def dequantise_sparse(self, events: Cells, level: Tensor | None = None) -> Tensor:
+        """As `dequantise`, of the events of one recording: features `[1, step, width]`."""
+        step, unit = (torch.from_numpy(part).to(self.device) for part in events.indices())
+        return self.refine(self.bottleneck.decode_indices(step, unit, events.shape[1]), level)
 
     def dequantise(self, spikes: Tensor, level: Tensor | None = None) -> Tensor:
         """Spikes `[batch, unit, step]` -> what the decoder sees: features `[batch, step, width]`, or the spikes."""

@@ -87,13 +87,19 @@ class Thermometer(nn.Module):
 
     def _encode_few(self, features: Tensor) -> Tensor:
         """The same events, worked out only where a first threshold is passed."""
+        events = features.new_zeros(features.shape[0], self.layout.units, features.shape[1])
+        batch, step, unit = self.indices(features)
+        events[batch, unit, step] = 1
+        return events
+
+    @torch.no_grad()
+    def indices(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features -> batch, step and unit of each event, sorted: int64 `[n]` each."""
         features = features.float()
         batch, step, bin, passed = self._passed(features)
         units = self.unit_first[bin] + torch.where(features[batch, step, bin] < 0, self.unit_count[bin], 0)
-        events = features.new_zeros(features.shape[0], self.layout.units, features.shape[1])
         cell, threshold = passed.nonzero(as_tuple=True)
-        events[batch[cell], units[cell] + threshold, step[cell]] = 1
-        return events
+        return batch[cell], step[cell], units[cell] + threshold
 
     def _passed(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Batch, step and bin of the coefficients that pass a threshold, and which they pass, bool `[n, threshold]`."""
@@ -127,6 +133,13 @@ class Thermometer(nn.Module):
         batch, unit, step = spikes.nonzero(as_tuple=True)
         values = self.readout()[unit] * spikes[batch, unit, step]
         return zeros.index_put((batch, step, self.unit_bin[unit]), values, accumulate=True)
+
+    def decode_indices(self, step: Tensor, unit: Tensor, steps: int) -> Tensor:
+        """As `decode`, of the step and unit of each event among so many steps: features `[1, step, bin]`."""
+        readout = self.readout()
+        zeros = readout.new_zeros(1, steps, self.layout.bins)
+        places = (torch.zeros_like(step), step, self.unit_bin[unit])
+        return zeros.index_put(places, readout[unit], accumulate=True)
 
     def search_step(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`, with the surrogate gradient of a search: (read-out, events `[batch, unit, step]`)."""

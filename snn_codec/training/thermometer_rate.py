@@ -21,19 +21,17 @@ from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.levels import LEVEL_PARTS
 from snn_codec.storage.entropy_model.base import Side
-from snn_codec.storage.entropy_model.thermometer import (
-    ACTIVATION,
+from snn_codec.storage.entropy_model.thermometer import ThermometerModel
+from snn_codec.storage.entropy_model.thermometer_inputs import (
     INPUT,
     KNOWN_CHANNELS,
-    OUTPUTS,
     PASSES,
     PAST_CHANNELS,
-    WEIGHT,
-    ThermometerModel,
     known_inputs,
     past_inputs,
     turns,
 )
+from snn_codec.storage.entropy_model.thermometer_network import ACTIVATION, OUTPUTS, WEIGHT
 from snn_codec.thermometer import Layout
 from snn_codec.training.datasets import Crops
 
@@ -103,10 +101,10 @@ class ThermometerNetwork(nn.Module):
 
         Only those of the steps `frames` and of the lowest `bins` bins.
         """
-        past = np.stack([past_inputs(chunk)[frames] for chunk in magnitudes])[..., :bins]
+        past = np.stack([past_inputs(chunk)[frames, :bins] for chunk in magnitudes])
         own = magnitudes[:, frames, :bins]
         known = np.stack([known_inputs(chunk) for chunk in own])
-        past, known = (torch.from_numpy(part).float().flatten(0, 1) / INPUT for part in (past, known))
+        past, known = (torch.from_numpy(part).flatten(0, 1).mT / INPUT for part in (past, known))
         signed = torch.from_numpy(own.astype(np.int64)).flatten(0, 1)
         level = self.level(self.octaves[torch.from_numpy(levels)]).repeat_interleave(own.shape[1], 0)
         sums = self.past(past) + self.bias[:, :bins] + level[..., None]

@@ -4,8 +4,8 @@
 from `EntropyModel`. The file beside a checkpoint's weights says of which kind it is.
 """
 
-from snn_codec.storage.entropy_model.base import FILE_NAME, NO_SIDE, EntropyModel, Side
+from snn_codec.storage.entropy_model.base import FILE_NAME, NO_SIDE, Coded, EntropyModel, Side
 from snn_codec.storage.entropy_model.network import EntropyNetwork
 from snn_codec.storage.entropy_model.thermometer import ThermometerModel
 
-__all__ = ["FILE_NAME", "NO_SIDE", "EntropyModel", "EntropyNetwork", "Side", "ThermometerModel"]
+__all__ = ["FILE_NAME", "NO_SIDE", "Coded", "EntropyModel", "EntropyNetwork", "Side", "ThermometerModel"]

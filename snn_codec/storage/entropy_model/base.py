@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from snn_codec.cells import Cells, Dense, Sparse
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
 
@@ -28,6 +29,14 @@ class Side(NamedTuple):
 
 
 NO_SIDE = Side()
+
+
+class Coded(NamedTuple):
+    """A chunk's code, its number of steps, and what a reader knows of it."""
+
+    data: bytes
+    steps: int
+    side: Side = NO_SIDE
 
 
 class EntropyModel(ABC):
@@ -69,6 +78,18 @@ class EntropyModel(ABC):
         Raises:
             snn_codec.storage.entropy.EntropyError: There is none.
         """
+
+    def encode_sparse(self, events: Sparse, side: Side = NO_SIDE) -> bytes | None:
+        """As `encode`, of a list of events."""
+        return self.encode(events.window(0, events.shape[1]), side)
+
+    def decode_several(self, chunks: Sequence[Coded]) -> list[Cells]:
+        """The events of several chunks, as `decode` has those of one.
+
+        Raises:
+            snn_codec.storage.entropy.EntropyError: One of them has none.
+        """
+        return [Dense(self.decode(*chunk)) for chunk in chunks]
 
     @abstractmethod
     def bits(self, events: np.ndarray, side: Side = NO_SIDE) -> float:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import ClassVar
 
-import constriction
 import numpy as np
 
 from snn_codec.storage import entropy
@@ -162,11 +161,8 @@ class EntropyNetwork(EntropyModel):
     @cached_property
     def _models(self) -> list:
         """The coder's model of a cell for every logit from -reach to reach."""
-        logits = np.arange(-self._reach, self._reach + 1)
-        known = {}
-        for value in np.unique(probability(logits)):
-            known[value] = constriction.stream.model.Bernoulli(float(value) / entropy.ONE, perfect=False)
-        return [known[value] for value in probability(logits)]
+        beyond, models = self._reach - MAX_LOGIT, cell_models()
+        return [models[0]] * beyond + models + [models[-1]] * beyond
 
     def _logits(self, recent: np.ndarray) -> np.ndarray:
         """Of all units before same_step: int64 `[steps, N]`, from the last steps `[steps, L N]` as +-256."""
@@ -205,6 +201,14 @@ def _sigmoid() -> np.ndarray:
 def probability(logits: np.ndarray) -> np.ndarray:
     """Logits in units of 1 / 256 as probabilities in 1..65535."""
     return _sigmoid()[np.clip(logits, -MAX_LOGIT, MAX_LOGIT) + MAX_LOGIT]
+
+
+@lru_cache(maxsize=1)
+def cell_models() -> list:
+    """The coder's model of a cell for every logit from -MAX_LOGIT to MAX_LOGIT."""
+    values, places = np.unique(_sigmoid(), return_inverse=True)
+    known = [entropy.Bernoulli(value / entropy.ONE, perfect=False) for value in values.tolist()]
+    return [known[place] for place in places.tolist()]
 
 
 def _check_layer(weight: np.ndarray, bias: np.ndarray, shape: tuple[int, int]) -> None:

@@ -25,89 +25,28 @@ A chunk begins without a past. Departs: the paper never entropy-codes its events
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 
-from snn_codec.levels import LEVEL_PARTS, UNREACHED
+from snn_codec.cells import Cells, Dense, Sparse
 from snn_codec.storage import entropy
-from snn_codec.storage.entropy_model.base import NO_SIDE, EntropyModel, Side
-from snn_codec.storage.entropy_model.network import MAX_LOGIT, probability
+from snn_codec.storage.entropy_model.base import NO_SIDE, Coded, EntropyModel, Side
+from snn_codec.storage.entropy_model.network import probability
+from snn_codec.storage.entropy_model.thermometer_coding import Decoding, cells_of
+from snn_codec.storage.entropy_model.thermometer_inputs import (
+    KNOWN_CHANNELS,
+    MAX_MAGNITUDE,
+    PAST_CHANNELS,
+    TOP_INPUT,
+)
+from snn_codec.storage.entropy_model.thermometer_network import OUTPUTS, TOP_ACTIVATION, Network
 from snn_codec.thermometer import Layout
 
-PASSES = (slice(0, None, 4), slice(2, None, 4), slice(1, None, 2))
-PAST_CHANNELS, KNOWN_CHANNELS, OUTPUTS = 11, 4, 7
-MAX_MAGNITUDE = 255  # of m; its log magnitude is 8 octaves
-RATES = 2, 4  # the running means move by 1/4 and 1/16 of the difference
-INPUT, WEIGHT, ACTIVATION = 8, 1024, 32
-TOP_ACTIVATION = 8 * ACTIVATION - 1
-TOP_INPUT = 16 * INPUT  # twice 8 octaves, of a running mean
 EXACT = 2**24
-
-
-@lru_cache(maxsize=1)
-def log_magnitudes() -> np.ndarray:
-    """round(8 log2(1 + m)) for m = 0..255; no value is within 1e-3 of a rounding border (a test checks it)."""
-    return np.rint(INPUT * np.log2(1 + np.arange(MAX_MAGNITUDE + 1))).astype(np.int32)
-
-
-@lru_cache(maxsize=8)
-def turns(bins: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Signs of cosine and sine of `lapped.phase` (1 + 2 steps), int32 `[bins]` each; both have one magnitude."""
-    quarter = (np.arange(bins) * (1 + 2 * steps) + steps) % 4  # the angle is pi/4 + quarter pi/2
-    return np.array([1, -1, -1, 1], np.int32)[quarter], np.array([1, 1, -1, -1], np.int32)[quarter]
-
-
-class Past:
-    """What the network sees of the steps before one, kept from step to step.
-
-    Args:
-        bins: Number of bins.
-    """
-
-    def __init__(self, bins: int):
-        self.bins = bins
-        self.logs = np.zeros((3, bins), np.int32)  # one, two, three steps ago
-        self.signs = np.zeros((2, bins), np.int32)
-        self.means = np.zeros((2, bins), np.int32)  # in 1/64 octave
-
-    def inputs(self) -> np.ndarray:
-        """int32 `[PAST_CHANNELS, bins]`."""
-        rows = []
-        for back in (1, 2):
-            log = self.logs[back - 1]
-            signed = log * self.signs[back - 1]
-            cosine, sine = turns(self.bins, back)
-            rows += [INPUT * (log > 0), log, signed * cosine, signed * sine]
-        return np.stack([*rows, self.logs[2], *(self.means >> 2)])
-
-    def add(self, magnitudes: np.ndarray) -> None:
-        """Take in what the step was: signed int `[bins]`."""
-        log = log_magnitudes()[np.abs(magnitudes)]
-        for mean, rate in zip(self.means, RATES, strict=True):
-            mean += (8 * log - mean) >> rate
-        self.logs = np.stack([log, self.logs[0], self.logs[1]])
-        self.signs = np.stack([np.sign(magnitudes).astype(np.int32), self.signs[0]])
-
-
-def past_inputs(magnitudes: np.ndarray) -> np.ndarray:
-    """What the network sees before each step of signed int `[step, bin]`: int32 `[step, PAST_CHANNELS, bin]`."""
-    past, rows = Past(magnitudes.shape[1]), []
-    for step in magnitudes:
-        rows.append(past.inputs())
-        past.add(step)
-    return np.stack(rows)
-
-
-def known_inputs(magnitudes: np.ndarray) -> np.ndarray:
-    """What it sees of a step itself, before bins yet unknown are zeroed: int32 `[step, KNOWN_CHANNELS, bin]`."""
-    log = log_magnitudes()[np.abs(magnitudes)]
-    signed = log * np.sign(magnitudes).astype(np.int32)
-    cosine, sine = turns(magnitudes.shape[1], 0)
-    return np.stack([INPUT * (log > 0), log, signed * cosine, signed * sine], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,20 +132,22 @@ class ThermometerModel(EntropyModel):
     ) -> ThermometerModel:
         return cls(**tensors, checkpoint=checkpoint)
 
-    def encode(self, events: np.ndarray, side: Side = NO_SIDE) -> bytes | None:
-        """Code of a bool matrix `[N, steps]`; None if no coefficients have these events."""
-        signed = self.layout.magnitudes(events)
+    def encode(self, events: np.ndarray | Sparse, side: Side = NO_SIDE) -> bytes | None:
+        """Code of a matrix `[N, steps]`; None if no coefficients have these events."""
+        signed = self._signed(events)
         if signed is None:
             return None
-        cells, odds = self._cells(signed, side)
+        cells, odds = cells_of(self.network, self.layout, signed, side)
         return entropy.encode_cells(cells, probability(odds))
 
-    def bits(self, events: np.ndarray, side: Side = NO_SIDE) -> float:
+    encode_sparse = encode
+
+    def bits(self, events: np.ndarray | Sparse, side: Side = NO_SIDE) -> float:
         """Ideal bits of `encode`; infinite if no coefficients have these events."""
-        signed = self.layout.magnitudes(events)
+        signed = self._signed(events)
         if signed is None:
             return np.inf
-        cells, odds = self._cells(signed, side)
+        cells, odds = cells_of(self.network, self.layout, signed, side)
         return entropy.ideal_bits(cells, probability(odds))
 
     def decode(self, data: bytes, steps: int, side: Side = NO_SIDE) -> np.ndarray:
@@ -215,151 +156,24 @@ class ThermometerModel(EntropyModel):
         Raises:
             entropy.EntropyError: There is none.
         """
-        return self.layout.events(self._magnitudes(data, steps, side))
+        return self.layout.events(Decoding(self.network, self.layout, [Coded(data, steps, side)]).run()[0])
 
-    def _magnitudes(self, data: bytes, steps: int, side: Side) -> np.ndarray:
-        """Signed int16 `[step, bin]` of a code."""
-        source, past = entropy.decoder(data), Past(self.layout.bins)
-        evaluator = _Evaluator(self, side)
-        found = np.zeros((steps, self.layout.bins), np.int16)
-        for row in found:
-            evaluator.begin(past.inputs()[None])
-            for number, bins in enumerate(PASSES):
-                outputs = evaluator.outputs(number, known_inputs(row[None]))
-                self._decode_pass(source, outputs[0], row[bins], number)
-            past.add(row)
-        return found
+    def decode_several(self, chunks: Sequence[Coded]) -> list[Cells]:
+        """See `EntropyModel`. Chunks go side by side, step by step: many times as quick as one by one."""
+        if not chunks:
+            return []
+        return (
+            [self.layout.cells(signed) for signed in Decoding(self.network, self.layout, chunks).run()]
+            if chunks
+            else []
+        )
 
-    def _decode_pass(self, source, outputs: np.ndarray, row: np.ndarray, number: int) -> None:
-        """Fill `row`, the bins of a pass, from their outputs `[bin, OUTPUTS]`."""
-        (places,) = np.nonzero(entropy.decode_cells(source, probability(outputs[:, 0])))
-        if not len(places):
-            return
-        outputs, most = outputs[places], self.layout.count[PASSES[number]][places]
-        cosine, sine = (part[PASSES[number]][places] for part in turns(self.layout.bins, 0))
-        positive = entropy.decode_cells(source, probability(outputs[:, 5] * cosine + outputs[:, 6] * sine))
-        passed, (alive,) = np.ones(len(places), np.int16), np.nonzero(most > 1)
-        further = probability(self._further(outputs))
-        for threshold in range(1, int(np.max(most))):
-            if not len(alive):
-                break
-            alive = alive[entropy.decode_cells(source, further[alive, threshold - 1])]
-            passed[alive] += 1
-            alive = alive[most[alive] > threshold + 1]
-        row[places] = np.where(positive, passed, -passed)
+    def _signed(self, events: np.ndarray | Sparse) -> np.ndarray | None:
+        """Signed numbers of thresholds passed, int16 `[step, bin]`; None if no coefficients have these events."""
+        cells = events if isinstance(events, Sparse) else Dense(events)
+        return self.layout.magnitudes_of(*cells.indices(), cells.shape[1])
 
-    def _further(self, outputs: np.ndarray) -> np.ndarray:
-        """Log odds of passing threshold 1, 2, ... (the first is 0), given that the one before is passed.
-
-        `[cell, OUTPUTS]` -> `[cell, J - 1]`.
-        """
-        own, factor = self.further
-        odds = outputs[:, 3:4] + ((outputs[:, 4:5] * factor) >> 8)
-        odds[:, :2] = outputs[:, 1:3][:, : odds.shape[1]]
-        return odds + own
-
-    def _cells(self, magnitudes: np.ndarray, side: Side) -> tuple[np.ndarray, np.ndarray]:
-        """All that has to be coded, in order, and its log odds."""
-        evaluator, known = _Evaluator(self, side), known_inputs(magnitudes)
-        evaluator.begin(past_inputs(magnitudes))
-        order, cells, odds = [], [], []
-        steps, bins = magnitudes.shape
-        stages = int(np.max(self.layout.count)) + 1
-
-        def add(
-            number: int, step: np.ndarray, stage: int, bin: np.ndarray, cell: np.ndarray, logit: np.ndarray
-        ) -> None:
-            order.append(((step * 3 + number) * stages + stage) * bins + bin)
-            cells.append(cell)
-            odds.append(logit)
-
-        seen = np.zeros(bins, np.int32)
-        for number, chosen in enumerate(PASSES):
-            outputs, own = evaluator.outputs(number, known * seen), magnitudes[:, chosen]
-            place = np.arange(bins)[chosen]
-            step, column = np.indices(own.shape)
-            add(number, step.ravel(), 0, place[column.ravel()], (own != 0).ravel(), outputs[..., 0].ravel())
-            step, column = np.nonzero(own)
-            outputs, passed, bin = outputs[step, column], np.abs(own[step, column]), place[column]
-            cosine, sine = (part[bin] for part in turns(bins, 0))
-            sign = outputs[:, 5] * cosine + outputs[:, 6] * sine
-            add(number, step, 1, bin, own[step, column] > 0, sign)
-            further, count = self._further(outputs), self.layout.count[bin]
-            for threshold in range(1, stages - 1):
-                (asked,) = np.nonzero((passed >= threshold) & (count > threshold))
-                add(
-                    number,
-                    step[asked],
-                    threshold + 1,
-                    bin[asked],
-                    passed[asked] > threshold,
-                    further[asked, threshold - 1],
-                )
-            seen[chosen] = 1
-        sorting = np.argsort(np.concatenate(order), kind="stable")
-        return np.concatenate(cells)[sorting], np.concatenate(odds)[sorting]
-
-
-class _Evaluator:
-    """The network at one level, on some steps at once. Bins that see no event have one answer, worked out once."""
-
-    def __init__(self, model: ThermometerModel, side: Side):
-        self.model = model
-        code = 0 if side.level in (None, UNREACHED) else side.level
-        whole = min((code + LEVEL_PARTS // 2) // LEVEL_PARTS, len(model.level) - 1)
-        self.base = (model.bias.T + model.level[whole]).astype(np.float32)  # [K, H]
-        hidden = len(model.past)
-        self.past = model.past.transpose(2, 1, 0).reshape(-1, hidden).astype(np.float32)
-        self.known = [part.transpose(2, 1, 0).reshape(-1, hidden).astype(np.float32) for part in model.known]
-        self.middle = [part.T.astype(np.float32) for part in model.middle]
-        self.output = [part.T.astype(np.float32) for part in model.output]
-        self.silent = [self._top(number, self.base[chosen]) for number, chosen in enumerate(PASSES)]
-
-    def begin(self, past: np.ndarray) -> None:
-        """Take in int `[step, PAST_CHANNELS, bin]`."""
-        self.active, rows = _neighbourhoods(past, self.model.past.shape[-1])
-        self.sums = np.broadcast_to(self.base, (len(past), *self.base.shape)).copy()
-        self.sums[self.active] += rows @ self.past
-
-    def outputs(self, number: int, known: np.ndarray) -> np.ndarray:
-        """Of a pass, int32 `[step, bin of the pass, OUTPUTS]`, given int `[step, KNOWN_CHANNELS, bin]`."""
-        chosen = PASSES[number]
-        sums, active = self.sums[:, chosen], self.active[:, chosen]
-        if number:
-            near, rows = _neighbourhoods(known, self.model.known.shape[-1], chosen)
-            sums = sums.copy()
-            sums[near] += rows @ self.known[number - 1]
-            active = active | near
-        result = np.broadcast_to(self.silent[number], (len(sums), *self.silent[number].shape)).copy()
-        result[active] = self._top(number, sums[active])
-        return result
-
-    def _top(self, number: int, sums: np.ndarray) -> np.ndarray:
-        """Sums of the first layer `[..., H]` -> outputs."""
-        hidden = np.clip(_rounded(sums, INPUT * WEIGHT // ACTIVATION), 0, TOP_ACTIVATION)
-        hidden = hidden @ self.middle[number] + self.model.middle_bias[number].astype(np.float32)
-        hidden = np.clip(_rounded(hidden, WEIGHT), 0, TOP_ACTIVATION)
-        result = hidden @ self.output[number] + self.model.output_bias[number].astype(np.float32)
-        return np.clip(_rounded(result, ACTIVATION * WEIGHT // 256), -MAX_LOGIT, MAX_LOGIT).astype(np.int32)
-
-
-def _neighbourhoods(
-    inputs: np.ndarray, taps: int, chosen: slice = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which bins see anything, bool `[step, chosen bin]`, and what those see, float32 `[seeing, taps * channels]`."""
-    steps, channels, bins = inputs.shape
-    padded = np.zeros((steps, bins + taps - 1, channels), np.float32)
-    padded[:, taps // 2 : taps // 2 + bins] = inputs.transpose(0, 2, 1)
-    windows = np.lib.stride_tricks.as_strided(
-        padded,
-        (steps, bins, taps * channels),
-        (padded.strides[0], padded.strides[1], padded.strides[2]),
-        writeable=False,
-    )[:, chosen]
-    there = np.cumsum(np.pad(padded.any(2), ((0, 0), (1, 0))), 1, dtype=np.int32)
-    active = ((there[:, taps:] - there[:, :-taps]) > 0)[:, chosen]
-    return active, windows[active]
-
-
-def _rounded(sums: np.ndarray, unit: int) -> np.ndarray:
-    return np.floor((sums + unit // 2) / unit)
+    @cached_property
+    def network(self) -> Network:
+        """The weights, ready for use."""
+        return Network(self.tensors())

@@ -9,11 +9,14 @@ All but dense and those of entropy models have the varint number of events befor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from snn_codec import costs
+from snn_codec.cells import Cells, Sparse
 from snn_codec.storage import entropy, formats
-from snn_codec.storage.entropy_model import NO_SIDE, EntropyModel, Side
+from snn_codec.storage.entropy_model import NO_SIDE, Coded, EntropyModel, Side
 from snn_codec.storage.spk.layout import FORMATS, Damaged, Frame, parse_varint, varint
 
 # Chunks of more cells are not tried in what is slow and cannot win. (Up to here all are tried, so that files of the
@@ -22,26 +25,43 @@ LARGE_CELLS = 2**17
 
 
 def pack_chunk(
-    events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE
+    events: np.ndarray | Sparse, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE
 ) -> tuple[str, bytes]:
-    """The shortest of `layout.FORMATS` for a chunk, bool `[units, steps]`, and its payload in a bitstream."""
+    """The shortest of `layout.FORMATS` for a chunk, `[units, steps]`, and its payload in a bitstream.
+
+    `events` are bool, or a list (`snn_codec.cells.Sparse`), which is quicker if the chunk is large.
+    """
     units, steps = events.shape
-    n_events = int(np.count_nonzero(events))
+    large = units * steps > LARGE_CELLS
+    if isinstance(events, Sparse) and not large:
+        events = events.window(0, steps)
+    n_events = events.n_events if isinstance(events, Sparse) else int(np.count_nonzero(events))
     payloads: dict[str, bytes] = {}
-    if entropy_model is not None and (coded := entropy_model.encode(events, side)) is not None:
+    if entropy_model is not None and (coded := _coded(events, entropy_model, side)) is not None:
         payloads[entropy_model.CHUNK_FORMAT] = coded
-    large = events.size > LARGE_CELLS
-    if not large:
-        payloads["adaptive"] = pack(events, "adaptive")
+    tried = [] if large else ["adaptive"]
     least = costs.floor_bits(units, steps, n_events) / 8  # of `counted`
     if not large or not payloads or least < min(map(len, payloads.values())):
-        payloads["counted"] = pack(events, "counted")
+        tried.append("counted")
+    _add(payloads, tried, events)
     bits = formats.packed_bits(units, steps, n_events)
     for name in dict.fromkeys(("dense", formats.best(units, steps, n_events))):
         if bits[name] <= 8 * min(map(len, payloads.values())):
-            payloads[name] = pack(events, name)
+            _add(payloads, [name], events)
     shortest = min(payloads, key=lambda name: (len(payloads[name]), FORMATS.index(name)))
     return shortest, payloads[shortest]
+
+
+def _coded(events: np.ndarray | Sparse, entropy_model: EntropyModel, side: Side) -> bytes | None:
+    if isinstance(events, Sparse):
+        return entropy_model.encode_sparse(events, side)
+    return entropy_model.encode(events, side)
+
+
+def _add(payloads: dict[str, bytes], names: list[str], events: np.ndarray | Sparse) -> None:
+    for name in names:
+        dense = events.window(0, events.shape[1]) if isinstance(events, Sparse) else events
+        payloads[name] = pack(dense, name)
 
 
 def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE) -> float:
@@ -64,6 +84,20 @@ def pack(events: np.ndarray, name: str) -> bytes:
     if name == "adaptive":
         return count + entropy.encode_adaptive(events)
     return count + formats.pack(events, name)
+
+
+def decode_several(frames: Sequence[Frame], entropy_model: EntropyModel | None) -> dict[int, Cells]:
+    """The events of those frames that the entropy model has coded, by number, decoded side by side.
+
+    Raises:
+        entropy.EntropyError: As `unpack`, of any of them.
+    """
+    if entropy_model is None:
+        return {}
+    ours = [frame for frame in frames if frame.format == entropy_model.CHUNK_FORMAT]
+    chunks = [Coded(frame.payload, frame.steps, Side(frame.loudness, frame.level)) for frame in ours]
+    cells = entropy_model.decode_several(chunks)
+    return {frame.number: events for frame, events in zip(ours, cells, strict=True)}
 
 
 def unpack(frame: Frame, units: int, entropy_model: EntropyModel | None) -> np.ndarray:

@@ -7,16 +7,18 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from snn_codec.cells import Dense
 from snn_codec.errors import UserError
 from snn_codec.events import Builder, EventMatrix, steps_for
 from snn_codec.storage import entropy, formats
 from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.storage.limits import check_chunk, check_memory, memory_of
-from snn_codec.storage.spk.chunk import unpack
+from snn_codec.storage.spk.chunk import decode_several, unpack
 from snn_codec.storage.spk.layout import (
     FORMATS,
     INDEX_CHUNKS,
@@ -36,6 +38,8 @@ from snn_codec.storage.spk.layout import (
     unpack_trailer,
     versions,
 )
+
+TOGETHER = 16  # chunks that are decoded side by side
 
 
 class Chunk(NamedTuple):
@@ -60,7 +64,7 @@ def read(path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | No
     """
     with opened(path) as (file, name):
         reader = Reader(file, entropy_model=entropy_model, name=name)
-        return joined(reader, reader)
+        return joined(reader, reader.several())
 
 
 def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, Any]:
@@ -129,6 +133,26 @@ class Reader:
             memory += memory_of(units, steps, int(np.count_nonzero(chunk.events)))
             check_memory(self._name, memory, self.position)
             yield chunk
+
+    def several(self) -> Iterator[Chunk]:
+        """As iteration, but up to `TOGETHER` chunks are read before the first is decoded, and events are `Cells`.
+
+        An entropy model decodes chunks side by side many times as quickly as one by one.
+        """
+        memory, frames = 0, self.frames()
+        while batch := list(islice(frames, TOGETHER)):
+            for frame in batch:
+                self.check_entropy_model(frame)
+            try:
+                found = decode_several(batch, self.entropy_model)
+            except entropy.EntropyError:
+                found = {}  # one by one, which says which it is
+            for frame in batch:
+                events = found.get(frame.number) or Dense(self.decode(frame).events)
+                memory += memory_of(*events.shape, events.n_events)
+                check_memory(self._name, memory, self.position)
+                start = frame.number * self.header.chunk_steps
+                yield Chunk(frame.number, start, events, frame.loudness, frame.level)
 
     def window(self, start: int, stop: int) -> np.ndarray:
         """The events of steps [start, stop): bool `[units, stop - start]`; reads only their chunks.
@@ -318,7 +342,7 @@ class _Ended(Exception):
 
 
 def joined(reader: Reader, chunks: Iterable[Chunk]) -> EventMatrix:
-    """A recording of its decoded chunks (or `Sparse` ones), after which the reader knows its length."""
+    """A recording of its decoded chunks, whose events may be `Cells`, after which the reader knows its length."""
     header, builder = reader.header, Builder(reader.header.n_units)
     loudness, levels = [], []
     for chunk in chunks:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from snn_codec.cells import Cells, Dense, Sparse
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
 from snn_codec.files import cannot_write, replacing
@@ -52,7 +53,7 @@ def write(
     )
     with _open(path, force) as (file, name):
         writer = Writer(file, header, entropy_model=entropy_model, name=name)
-        for number, chunk in enumerate(events.chunks()):
+        for number, chunk in enumerate(events.chunk_cells()):
             loudness = int(events.loudness[number]) if header.has_loudness else None
             level = int(events.levels[number]) if header.has_levels else None
             writer.write(chunk, loudness, level)
@@ -99,8 +100,10 @@ class Writer:
         self._seed = data[-4:]
         self._put(data)
 
-    def write(self, events: np.ndarray, loudness: int | None = None, level: int | None = None) -> None:
-        """Add a chunk: bool `[units, steps]`, of the header's steps, or fewer if it is the last.
+    def write(
+        self, events: np.ndarray | Cells, loudness: int | None = None, level: int | None = None
+    ) -> None:
+        """Add a chunk: bool `[units, steps]` or a list, of the header's steps, or fewer if it is the last.
 
         `loudness` and `level` are the chunk's codes, if the header says that chunks have them.
 
@@ -108,6 +111,8 @@ class Writer:
             ValueError: Another shape, a chunk after a short one, or a code where the header has none.
         """
         header = self._header
+        if isinstance(events, Dense):
+            events = events.matrix
         units, steps = events.shape
         if self._ended or units != header.n_units or not 1 <= steps <= header.chunk_steps:
             raise ValueError(f"chunk {self._chunks} has the wrong shape, or comes after the last one")
@@ -122,7 +127,7 @@ class Writer:
             self._block_sizes.append(0)
         self._block_sizes[-1] += len(data)
         self._steps += steps
-        self._memory += memory_of(units, steps, int(np.count_nonzero(events)))
+        self._memory += memory_of(units, steps, _count(events))
         self._chunks += 1
         self._ended = steps < header.chunk_steps
         self._put(data)
@@ -149,6 +154,10 @@ class Writer:
         except OSError as error:
             raise cannot_write(self._name, error) from error
         self._size += len(data)
+
+
+def _count(events: np.ndarray | Sparse) -> int:
+    return events.n_events if isinstance(events, Sparse) else int(np.count_nonzero(events))
 
 
 @contextmanager

@@ -1,0 +1,179 @@
+"""The order in which a thermometer's entropy model codes cells, there and back.
+
+Step by step and pass by pass: which bins of the pass have events; the signs of these; then whether threshold 1 is
+passed by those that have one, whether threshold 2 is passed by those, and so on; each by rising bin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from snn_codec.levels import LEVEL_PARTS, UNREACHED
+from snn_codec.storage import entropy
+from snn_codec.storage.entropy_model.base import Coded, Side
+from snn_codec.storage.entropy_model.network import MAX_LOGIT, cell_models, probability
+from snn_codec.storage.entropy_model.thermometer_inputs import PASSES, Past, Pasts, turns
+from snn_codec.storage.entropy_model.thermometer_network import Network, Steps
+from snn_codec.thermometer import Layout
+
+
+def cells_of(
+    network: Network, layout: Layout, magnitudes: np.ndarray, side: Side
+) -> tuple[np.ndarray, np.ndarray]:
+    """All that has to be coded of signed int `[step, bin]`, bool `[n]` in order, and its log odds, int `[n]`."""
+    levels = np.full(len(magnitudes), whole_level(network, side))
+    steps = Steps(network, Pasts(magnitudes, network.past_taps // 2), network.at(levels))
+    first, further = [], []
+    for number, chosen in enumerate(PASSES):
+        outputs, own = steps.outputs(number), magnitudes[:, chosen]
+        steps.know(number, own)
+        first.append((own != 0, outputs[..., 0]))
+        further.append(_further_cells(network, layout, own, outputs, chosen))
+    return _ordered(first, further)
+
+
+class _Further(NamedTuple):
+    """Signs and further thresholds of a pass, in order: their steps, cells and log odds, `[n]` each."""
+
+    step: np.ndarray
+    cells: np.ndarray
+    odds: np.ndarray
+
+
+def _further_cells(
+    network: Network, layout: Layout, own: np.ndarray, outputs: np.ndarray, chosen: slice
+) -> _Further:
+    step, place = np.nonzero(own)
+    outputs, signed = outputs[step, place], own[step, place]
+    bin = place * chosen.step + chosen.start
+    steps, cells, odds = [step], [signed > 0], [_sign_odds(layout.bins, outputs, bin)]
+    passed, count, more = np.abs(signed), layout.count[bin], network.odds_of_more(outputs)
+    asked = np.arange(len(step))
+    for threshold in range(1, int(np.max(count, initial=0))):
+        asked = asked[(passed[asked] >= threshold) & (count[asked] > threshold)]
+        steps.append(step[asked])
+        cells.append(passed[asked] > threshold)
+        odds.append(more[asked, threshold - 1])
+    order = np.argsort(np.concatenate(steps), kind="stable")  # thresholds and bins rise already
+    return _Further(*(np.concatenate(parts)[order] for parts in (steps, cells, odds)))
+
+
+def _ordered(
+    first: list[tuple[np.ndarray, np.ndarray]], further: list[_Further]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells and log odds in order; `first` are those of each pass that say which bins have events, `[step, bin]`."""
+    steps = len(first[0][0])
+    sizes = np.stack([np.bincount(part.step, minlength=steps) for part in further], 1)
+    widths = np.array([cells.shape[1] for cells, _ in first])
+    starts = np.cumsum(sizes + widths).reshape(sizes.shape) - sizes - widths
+    total = int(sizes.sum() + steps * widths.sum())
+    cells, odds = np.empty(total, bool), np.empty(total, np.int32)
+    for number, (some, part) in enumerate(zip(first, further, strict=True)):
+        start, width, size = starts[:, number], widths[number], sizes[:, number]
+        places = start[:, None] + np.arange(width)
+        cells[places], odds[places] = some
+        before = (
+            start + width - (np.cumsum(size) - size)
+        )  # of a step's first such cell, without those of earlier steps
+        places = before[part.step] + np.arange(len(part.step))
+        cells[places], odds[places] = part.cells, part.odds
+    return cells, odds
+
+
+def _sign_odds(bins: int, outputs: np.ndarray, bin: np.ndarray) -> np.ndarray:
+    """Log odds of a positive sign of these of all bins, of their outputs `[bin, OUTPUTS]`."""
+    cosine, sine = turns(bins, 0)
+    return outputs[:, 5] * cosine[bin] + outputs[:, 6] * sine[bin]
+
+
+def whole_level(network: Network, side: Side) -> int:
+    """The whole level whose bias a chunk has."""
+    code = 0 if side.level in (None, UNREACHED) else side.level
+    return min((code + LEVEL_PARTS // 2) // LEVEL_PARTS, network.levels - 1)
+
+
+class Decoding:
+    """Chunks that are decoded side by side, step by step.
+
+    Args:
+        network, layout: Of the entropy model.
+        chunks: What to decode.
+    """
+
+    def __init__(self, network: Network, layout: Layout, chunks: Sequence[Coded]):
+        self.network, self.layout = network, layout
+        # those with more steps first, so that the ones that go on are always the first
+        self.order = sorted(range(len(chunks)), key=lambda number: -chunks[number].steps)
+        self.chunks = [chunks[number] for number in self.order]
+        self.sources = [entropy.decoder(chunk.data) for chunk in self.chunks]
+
+    def run(self) -> list[np.ndarray]:
+        """Signed int16 `[step, bin]` of each chunk, in the order in which they were given.
+
+        Raises:
+            entropy.EntropyError: One of them is not the code of any.
+        """
+        network, bins = self.network, self.layout.bins
+        levels = np.array([whole_level(network, chunk.side) for chunk in self.chunks])
+        biases, past = network.at(levels), Past(len(levels), bins, network.past_taps // 2)
+        length = np.array([chunk.steps for chunk in self.chunks])
+        found = np.zeros((len(length), int(np.max(length, initial=0)), bins), np.int16)
+        for step in range(found.shape[1]):
+            count = int(np.count_nonzero(length > step))
+            if count < len(past.padded):
+                past = past.first(count)
+            steps = Steps(network, past, biases.first(count))
+            row = found[:count, step]
+            for number, chosen in enumerate(PASSES):
+                row[:, chosen] = self._pass(steps.outputs(number), chosen)
+                steps.know(number, row[:, chosen])
+            past.add(row)
+        results = dict(
+            zip(self.order, (part[:steps] for part, steps in zip(found, length, strict=True)), strict=True)
+        )
+        return [results[number] for number in range(len(results))]
+
+    def _pass(self, outputs: np.ndarray, chosen: slice) -> np.ndarray:
+        """Signed int16 `[chunk, bin]` of a pass, of its outputs `[chunk, bin, OUTPUTS]`."""
+        sources = self.sources[: len(outputs)]
+        likely = probability(outputs[..., 0])
+        some = np.stack([entropy.decode_cells(*pair) for pair in zip(sources, likely, strict=True)])
+        signed = np.zeros(some.shape, np.int16)
+        chunk, place = np.nonzero(some)
+        if not len(chunk):
+            return signed
+        bin = place * chosen.step + chosen.start
+        outputs = outputs[chunk, place]
+        signs = probability(_sign_odds(self.layout.bins, outputs, bin))
+        more = np.clip(self.network.odds_of_more(outputs), -MAX_LOGIT, MAX_LOGIT) + MAX_LOGIT
+        bounds = np.searchsorted(chunk, np.arange(len(some) + 1)).tolist()
+        passed = np.ones(len(chunk), np.int16)
+        most = self.layout.count[bin].tolist()
+        for source, start, stop in zip(sources, bounds[:-1], bounds[1:], strict=True):
+            if start < stop:
+                positive = entropy.decode_cells(source, signs[start:stop])
+                passed[start:stop] = _passed(source, more[start:stop], most[start:stop])
+                passed[start:stop] *= np.where(positive, 1, -1).astype(np.int16)
+        signed[chunk, place] = passed
+        return signed
+
+
+def _passed(source, odds: np.ndarray, most: list[int]) -> list[int]:
+    """How many thresholds each coefficient passes, of the places of its log odds among `cell_models`."""
+    decode, models, place = source.decode, cell_models(), odds.item
+    passed = [1] * len(most)
+    asked = [number for number, count in enumerate(most) if count > 1]
+    threshold = 1
+    try:
+        while asked:
+            asked = [number for number in asked if decode(models[place(number, threshold - 1)])]
+            threshold += 1
+            for number in asked:
+                passed[number] = threshold
+            asked = [number for number in asked if most[number] > threshold]
+    except AssertionError as error:
+        raise entropy.EntropyError("the code is not one that an encoder makes") from error
+    return passed
