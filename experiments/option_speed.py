@@ -3,7 +3,7 @@
     python experiments/option_speed.py [RECORDING] [--seconds 18] [--rounds 2] [--model free wide ...]
 
 Speed is seconds of audio over seconds of processor time (user and system) of one thread, the best of several rounds
-after one to warm up; loading the model and reading files are not counted.
+after one run to warm up; loading the model and reading files are not counted.
 
 Latency is how far the work lags behind its input, whatever the speed. Encoding: audio that has been read when a chunk
 of events is ready, from the chunk's first sample on. Decoding: the same from audio to audio, which adds the events
@@ -62,11 +62,13 @@ def report(model: str, sound: np.ndarray, rate: int, rounds: int) -> None:
     codec, name = Codec.load(model), Path(model).name
     duration = len(sound) / rate
     for option, encode in ways_to_encode(codec, name):
-        took = processor_seconds(partial(encode, **blocks_of(sound, rate)), rounds)
-        print_row(f"`{name}`, encode{option}", duration / took, encoding_latency(encode, sound, rate))
+        latency = encoding_latency(encode, sound, rate)
+        took = processor_seconds(lambda encode=encode: encode(lambda: blocks_of(sound, rate), rate), rounds)
+        print_row(f"`{name}`, encode{option}", duration / took, latency)
     events = codec.encode(sound, rate)
     for decoder in codec.decoders:
         codec = Codec.load(model, decoder=decoder)
+        codec.decode(events)
         took = processor_seconds(partial(codec.decode, events), rounds)
         latency = (
             (2 + chunks_waited_for(codec, events)) * events.chunk_steps * events.hop / events.sample_rate
@@ -94,38 +96,33 @@ def ways_to_encode(codec: Codec, name: str) -> Iterator[tuple[str, Callable[...,
         )
 
 
-def blocks_of(sound: np.ndarray, rate: int) -> dict[str, Any]:
-    """Arguments of a way to encode: the recording in blocks of 10 ms, readable again and again."""
-    return {
-        "blocks": lambda: iter(np.array_split(sound, max(1, round(len(sound) / rate * 100)))),
-        "rate": rate,
-    }
+def blocks_of(sound: np.ndarray, rate: int) -> Iterator[np.ndarray]:
+    """The recording in blocks of 5 ms."""
+    return iter(np.array_split(sound, max(1, round(len(sound) / rate * 200))))
 
 
 def processor_seconds(work: Callable[[], Any], rounds: int) -> float:
-    """The least processor time of several runs after one that is not counted."""
+    """The least processor time of several runs."""
     times = []
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         began = time.process_time()
         work()
         times.append(time.process_time() - began)
-    return min(times[1:])
+    return min(times)
 
 
 def encoding_latency(encode: Callable[..., Any], sound: np.ndarray, rate: int) -> float | None:
-    """Seconds from the first sample of a chunk to its events; None if the whole recording is read first."""
-    read, lags = 0, []
+    """Seconds from the first sample of the first chunk to its events; None if the whole recording is read first."""
+    read, ready = 0, []
 
     def blocks() -> Iterator[np.ndarray]:
         nonlocal read
-        for block in blocks_of(sound, rate)["blocks"]():
+        for block in blocks_of(sound, rate):
             read += len(block)
             yield block
 
-    encode(blocks, rate, progress=lambda seconds: lags.append((read / rate, seconds)))
-    if len(lags) < 2:
-        return None
-    return lags[0][0]  # the first chunk begins with the recording
+    encode(blocks, rate, progress=lambda seconds: ready.append(read / rate))
+    return ready[0] if ready else None
 
 
 def chunks_waited_for(codec: Codec, events: EventMatrix) -> int:

@@ -71,4 +71,6 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """For completion: what is public, and submodules that have been imported."""
+    modules = [name for name in globals() if f"{__name__}.{name}" in sys.modules]
+    return sorted({"__version__", *__all__, *modules})

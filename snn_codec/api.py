@@ -81,6 +81,9 @@ def write_events(
     path = Path(path)
     kind = event_files.kind_of(path)
     items = list(events.items()) if isinstance(events, Mapping) else [(path.stem, events)]
+    for _, each in items:
+        if not isinstance(each, EventMatrix):
+            raise TypeError(f"events must be an EventMatrix or a mapping to such, not {type(each).__name__}")
     found = entropy_model or checkpoints.shipped_entropy_model
     event_files.write(path, kind, items, entropy_model=found, force=force)
 

@@ -134,8 +134,12 @@ def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) 
     """The samples [start, stop) of a file, mixed down, and its rate; only that part is decoded.
 
     Raises:
-        UserError: As `read_blocks`.
+        UserError: As `read_blocks`, or the samples are not in order.
     """
+    if start < 0 or (stop is not None and stop < start):
+        raise UserError(
+            f"{path}: samples {start} to {stop} are no part of a recording; give 0 <= start <= stop"
+        )
     with _opened(path) as file:
         try:
             file.seek(start)
@@ -156,6 +160,12 @@ def write(
         UserError: The file exists (without `force`), cannot be written, or its suffix is no format.
     """
     path = Path(path)
+    if path.suffix.lower() not in SUFFIXES and path.suffix[1:].upper() not in soundfile.available_formats():
+        raise UserError(
+            f"{path}: its suffix stands for no audio format; use one of {', '.join(SUFFIXES[:4])}"
+        )
+    if not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
+        raise UserError(f"{path}: the sample rate must be a positive integer in Hz, not {sample_rate!r}")
     clipped = 0
     with replacing(path, force=force) as temporary, new_file(temporary) as disk:
         try:
@@ -165,6 +175,10 @@ def write(
             raise UserError(f"{path}: cannot be written ({error}); use a suffix such as {known}") from error
         with file:
             for block in blocks:
+                if block.ndim != 1 or not np.issubdtype(block.dtype, np.floating):
+                    raise UserError(
+                        f"{path}: samples must be float [samples], not {block.dtype} {block.shape}"
+                    )
                 clipped += int(np.count_nonzero(np.abs(block) > 1))
                 file.write(np.clip(block, -1, 1))
                 disk.check()
@@ -243,9 +257,10 @@ def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for block in blocks:
         block = np.asarray(block)
         if block.ndim not in (1, 2) or not np.issubdtype(block.dtype, np.floating):
+            hint = {"i": " (divide 16-bit integers by 32768)", "U": " (snn_codec.read_audio reads a file)"}
             raise UserError(
-                f"audio must be float [samples] or [samples, channels], not {block.dtype} {block.shape} "
-                "(divide 16-bit integers by 32768)"
+                f"audio must be float [samples] or [samples, channels], not {block.dtype} {block.shape}"
+                + hint.get(block.dtype.kind, "")
             )
         if block.ndim == 2 and block.shape[1] > block.shape[0] > 0 and block.shape[1] > 64:
             raise UserError(f"audio of shape {block.shape} has more channels than samples; transpose it")

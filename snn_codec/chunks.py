@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from snn_codec import loudness
+from snn_codec.errors import UserError
 from snn_codec.events import steps_for
 from snn_codec.settings import Model
 
@@ -79,7 +80,13 @@ def windows(blocks: Iterable[np.ndarray], grid: Grid) -> Iterator[Window]:
 
 
 def batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    """Runs of at most `size` windows of equal length."""
+    """Runs of at most `size` windows of equal length.
+
+    Raises:
+        UserError: The size is not positive.
+    """
+    if size < 1:
+        raise UserError(f"a batch must have 1 chunk or more, not {size}")
     for _, run in groupby(windows, key=lambda window: len(window.audio)):
         batch: list[Window] = []
         for window in run:

@@ -66,6 +66,14 @@ class Codec(Network):
         self.active_decoder: decoders.Decoder | None = None
         self.decoders: tuple[str, ...] = (PLAIN,)
 
+    def __repr__(self) -> str:
+        model, parts = self.settings, sum(weight.numel() for weight in self.parameters())
+        kinds = " -> ".join(part.kind for part in (model.encoder, model.bottleneck, model.decoder))
+        return (
+            f"Codec({kinds}, {model.units} units at {model.sample_rate / model.hop:.2f} Hz, "
+            f"{parts:,} parameters, model {self.fingerprint})"
+        )
+
     def encode(
         self,
         audio: np.ndarray,
@@ -236,6 +244,10 @@ class Codec(Network):
         return self.active_decoder(inputs, first, plain, level) if self.active_decoder else plain(inputs)
 
     def _check(self, events: EventMatrix) -> None:
+        if not isinstance(events, EventMatrix):
+            raise TypeError(
+                f"events must be an EventMatrix, not {type(events).__name__}; snn_codec.read_events reads a file"
+            )
         ours = self.fingerprint
         if events.fingerprint != ours:
             raise UserError(
@@ -279,6 +291,8 @@ class Codec(Network):
             >>> spikes, loudness = codec.spikes(audio)  # doctest: +SKIP
             >>> sound = codec.audio(spikes, loudness, samples=audio.shape[-1])  # doctest: +SKIP
         """
+        if not isinstance(audio, Tensor):
+            raise TypeError(f"audio must be a tensor, not {type(audio).__name__}; encode takes arrays")
         mono = audio.mean(1) if audio.ndim == 3 else audio
         if mono.ndim != 2 or not mono.numel() or not mono.is_floating_point():
             raise UserError(

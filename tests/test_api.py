@@ -1,6 +1,8 @@
 import csv
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from snn_codec import (
 )
 from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import EntropyNetwork
+
+RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
 
 
 def matrix(seed=0, **fields):
@@ -113,3 +117,46 @@ def test_an_entropy_model_of_ones_own_is_used(tmp_path):
     with open(tmp_path / "a.spk", "rb") as file:
         assert spk.Reader(file).header.entropy_model == own.fingerprint
     assert read_events(tmp_path / "a.spk", entropy_model=own) == events
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda codec: codec.encode("a.wav", 22050), "read_audio reads a file"),
+        (lambda codec: codec.encode(np.zeros(100, np.int16), 22050), "divide 16-bit integers by 32768"),
+        (lambda codec: codec.encode(np.zeros((1, 2, 100)), 22050), r"not float64 \(1, 2, 100\)$"),
+        (lambda codec: codec.encode(np.zeros((2, 22050)), 22050), "transpose it"),
+        (lambda codec: codec.encode(np.zeros(100), 0), "positive integer in Hz"),
+        (lambda codec: codec.encode(np.zeros(100), 22050, batch_size=0), "1 chunk or more"),
+        (lambda codec: codec.decode("a.spk"), "must be an EventMatrix, not str; snn_codec.read_events"),
+        (
+            lambda codec: codec.spikes(np.zeros((1, 100))),
+            "must be a tensor, not ndarray; encode takes arrays",
+        ),
+        (lambda codec: snn_codec.write_events("a.spk", np.eye(3, dtype=bool)), "must be an EventMatrix"),
+        (lambda codec: snn_codec.write_audio("a.txt", np.zeros(3), 22050), "stands for no audio format"),
+        (lambda codec: snn_codec.write_audio("a.wav", np.zeros(3), 0), "positive integer in Hz"),
+        (lambda codec: snn_codec.write_audio("a.wav", np.zeros(3, np.int16), 22050), "must be float"),
+        (lambda codec: snn_codec.read_audio(RECORDING, 10, 5), "give 0 <= start <= stop"),
+        (lambda codec: snn_codec.read_events(RECORDING), "is an audio file, not events; encode it first"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(codec, call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError), match=message) as error:
+        call(codec)
+    assert len(str(error.value).splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_objects_are_described_in_one_line(codec, tmp_path):
+    parts = r"Codec\(spectral -> spiking -> spectral, 80 units at 43.07 Hz, [0-9,]+ parameters, model [0-9a-f]{16}\)"
+    assert re.fullmatch(parts, repr(codec))
+    snn_codec.write_events(tmp_path / "a.h5", {"one": matrix()})
+    with snn_codec.SpikeTrains(tmp_path / "a.h5") as trains:
+        assert repr(trains) == f"SpikeTrains({str(tmp_path / 'a.h5')!r}, 1 recordings)"
+
+
+def test_completion_shows_what_is_public():
+    shown = [name for name in dir(snn_codec) if not name.startswith("_")]
+    assert set(snn_codec.__all__) <= set(shown)
+    assert not {"sys", "importlib", "Path", "TYPE_CHECKING", "annotations"} & set(shown)

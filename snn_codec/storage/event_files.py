@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from snn_codec import audio
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable
@@ -69,6 +70,8 @@ def read(path: Path, name: str | None = None, *, entropy_model: EntropyModels = 
         UserError: The file cannot be read, or `name` does not choose one of its recordings.
     """
     if not is_bitstream(path):
+        if path.suffix.lower() in audio.SUFFIXES and path.is_file():
+            raise UserError(f"{path}: is an audio file, not events; encode it first")
         return h5.read(path, name)
     if name is not None:
         raise UserError(

@@ -90,6 +90,9 @@ class SpikeTrains(Mapping[str, EventMatrix]):
             self._file.close()
         self._file = None
 
+    def __repr__(self) -> str:
+        return f"SpikeTrains({str(self.path)!r}, {len(self._rows)} recordings)"
+
     def __len__(self) -> int:
         self._open()
         return len(self._rows)
