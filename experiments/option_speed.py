@@ -2,8 +2,8 @@
 
     python experiments/option_speed.py [RECORDING] [--seconds 18] [--rounds 2] [--model free wide ...]
 
-Speed is seconds of audio over seconds of processor time (user and system) of one thread, the best of several rounds
-after one run to warm up; loading the model and reading files are not counted.
+Speed is seconds of audio over seconds of processor time (user and system) of one thread, the best of several
+runs; loading the model and reading files are not counted.
 
 Latency is how far the work lags behind its input, whatever the speed. Encoding: audio that has been read when a chunk
 of events is ready, from the chunk's first sample on. Decoding: the same from audio to audio, which adds the events
@@ -62,14 +62,12 @@ def report(model: str, sound: np.ndarray, rate: int, rounds: int) -> None:
     codec, name = Codec.load(model), Path(model).name
     duration = len(sound) / rate
     for option, encode in ways_to_encode(codec, name):
-        latency = encoding_latency(encode, sound, rate)
-        took = processor_seconds(lambda encode=encode: encode(lambda: blocks_of(sound, rate), rate), rounds)
-        print_row(f"`{name}`, encode{option}", duration / took, latency)
+        runs = [timed_encoding(encode, sound, rate) for _ in range(rounds)]
+        print_row(f"`{name}`, encode{option}", duration / min(took for took, _ in runs), runs[0][1])
     events = codec.encode(sound, rate)
     for decoder in codec.decoders:
         codec = Codec.load(model, decoder=decoder)
-        codec.decode(events)
-        took = processor_seconds(partial(codec.decode, events), rounds)
+        took = min(timed(partial(codec.decode, events)) for _ in range(rounds))
         latency = (
             (2 + chunks_waited_for(codec, events)) * events.chunk_steps * events.hop / events.sample_rate
         )
@@ -101,18 +99,15 @@ def blocks_of(sound: np.ndarray, rate: int) -> Iterator[np.ndarray]:
     return iter(np.array_split(sound, max(1, round(len(sound) / rate * 200))))
 
 
-def processor_seconds(work: Callable[[], Any], rounds: int) -> float:
-    """The least processor time of several runs."""
-    times = []
-    for _ in range(rounds):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return min(times)
+def timed(work: Callable[[], Any]) -> float:
+    """Processor time of a run, in seconds."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
-def encoding_latency(encode: Callable[..., Any], sound: np.ndarray, rate: int) -> float | None:
-    """Seconds from the first sample of the first chunk to its events; None if the whole recording is read first."""
+def timed_encoding(encode: Callable[..., Any], sound: np.ndarray, rate: int) -> tuple[float, float | None]:
+    """Processor time, and seconds of audio read when the first chunk of events is ready; None if that is all of it."""
     read, ready = 0, []
 
     def blocks() -> Iterator[np.ndarray]:
@@ -121,8 +116,8 @@ def encoding_latency(encode: Callable[..., Any], sound: np.ndarray, rate: int) -
             read += len(block)
             yield block
 
-    encode(blocks, rate, progress=lambda seconds: ready.append(read / rate))
-    return ready[0] if ready else None
+    took = timed(lambda: encode(blocks, rate, progress=lambda seconds: ready.append(read / rate)))
+    return took, ready[0] if ready else None
 
 
 def chunks_waited_for(codec: Codec, events: EventMatrix) -> int:
