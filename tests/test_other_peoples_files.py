@@ -249,6 +249,46 @@ def test_whole_files_are_let_alone_and_short_cuts_are_noticed(tmp_path, format, 
     assert containers.inspect(path).missing if format != "FLAC" else True
 
 
+# Containers that say nothing of their length, so that a shorter one is as good as a longer one.
+LENGTHLESS = {"IRCAM", "PAF", "PVF", "XI"}
+NO_HEADER = {"RAW", "SD2"}
+ALL_KINDS = [
+    (format, subtype)
+    for format in soundfile.available_formats()
+    if format not in NO_HEADER
+    for subtype in soundfile.available_subtypes(format)
+    if soundfile.check_format(format, subtype)
+    and not subtype.startswith("DWVW")  # which it cannot read again
+]
+
+
+@pytest.mark.parametrize(("format", "subtype"), ALL_KINDS)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_container_is_whole_or_refused(tmp_path, format, subtype, channels):
+    """Half of any file that libsndfile writes is refused; what it can read of that is taken if asked."""
+    path = tmp_path / "a.audio"
+    rate = 48000 if subtype == "OPUS" else 8000
+    sound = np.stack([np.tile(SOUND, 2)] * channels, 1)
+    try:
+        soundfile.write(path, sound, rate, subtype, format=format)
+    except soundfile.LibsndfileError:
+        return  # no stereo, or not at this rate
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", audio.IncompleteWarning)
+        whole = len(read(path))
+    assert whole >= len(sound)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    if format in LENGTHLESS:
+        assert 0 < len(read(path)) < whole
+        return
+    with pytest.raises(UserError, match="a.audio: is (cut off|damaged|not audio)"):
+        read(path)
+    if format != "HTK" and (format, subtype) != ("VOC", "PCM_U8"):  # of which libsndfile then opens nothing
+        with pytest.warns(audio.IncompleteWarning, match="a.audio"):
+            assert len(read(path, incomplete_ok=True)) < whole
+
+
 @pytest.mark.parametrize("n", [1, 4095, 4096, 4097, 9000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_the_length_of_a_flac_is_that_of_its_frames(tmp_path, n, channels):

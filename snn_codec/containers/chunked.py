@@ -1,4 +1,4 @@
-"""Containers that say how many bytes of sound follow: WAV, RF64, W64, AIFF, AU and CAF."""
+"""Containers that say how many bytes of sound follow: WAV, RF64, W64, AIFF, AU, CAF and SVX."""
 
 from __future__ import annotations
 
@@ -82,6 +82,8 @@ def _finder(head: bytes) -> Callable[[BinaryIO, int], Sound | None] | None:
         return _rf64
     if head[:4] == b"FORM" and form in (b"AIFF", b"AIFC"):
         return _aiff
+    if head[:4] == b"FORM" and form in (b"8SVX", b"16SV"):
+        return _svx
     if head[:16] == W64_RIFF:
         return _w64
     return {b".snd": _au, b"dns.": _au, b"caff": _caf}.get(head[:4])
@@ -143,6 +145,13 @@ def _aiff(file: BinaryIO, size: int) -> Sound | None:
             offset = int.from_bytes(file.read(4), "big")
             extra = 8 + offset
             return Sound(chunk.at + 8 + extra, max(0, chunk.size - extra), chunk.at + 4, ">I", extra)
+    return None
+
+
+def _svx(file: BinaryIO, size: int) -> Sound | None:
+    for chunk in _chunks(file, size, 12, ">4sI"):
+        if chunk.name == b"BODY":
+            return Sound(chunk.at + 8, chunk.size, chunk.at + 4, ">I")
     return None
 
 

@@ -6,10 +6,10 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from snn_codec.containers import chunked, flac, mp3, ogg
+from snn_codec.containers import chunked, flac, mp3, ogg, rare
 from snn_codec.containers.view import Finding
 
-_KINDS = (chunked.inspect, flac.inspect, ogg.inspect, mp3.inspect)
+_KINDS = (chunked.inspect, flac.inspect, ogg.inspect, rare.inspect, mp3.inspect)
 _HEAD = 64
 
 
