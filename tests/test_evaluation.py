@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +98,23 @@ def test_workers_and_ranks_give_the_rows_of_one_process(checkpoint, corpus, tmp_
     assert one == (tmp_path / "workers.json").read_text() == (tmp_path / "ranks.json").read_text()
     clips = [(row["recording"], row["clip"]) for row in json.loads(one)["clips"]]
     assert clips == [("0.flac", 0), ("0.flac", 1), ("1.flac", 0), ("1.flac", 1)]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_workers_end_with_the_evaluation_and_it_leaves_nothing(checkpoint, corpus, tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snn_codec.cli", "evaluate", "--split", SPLIT, "--data", str(corpus), "--model",
+         str(checkpoint), "--workers", "2", "--json", str(tmp_path / "a.json")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None and len(children.read_text().split()) < 3:  # Python's own beside the workers
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)  # which ends when the last of them closes the pipe they share
+    assert process.returncode == (128 + number if number == signal.SIGTERM else -number)
+    assert list(tmp_path.iterdir()) == [], said
 
 
 @pytest.mark.slow
