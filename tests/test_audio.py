@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import soundfile
@@ -18,6 +20,7 @@ def test_reading_any_depth_and_channels(tmp_path, subtype, channels):
     np.testing.assert_allclose(read, sound, atol=1 / 100 if subtype == "PCM_U8" else 1e-4)
     part, rate = audio.read(path, 1000, 1300)
     np.testing.assert_array_equal(part, read[1000:1300])
+    np.testing.assert_array_equal(audio.read(path)[0], read)
     assert rate == 22050
 
 
@@ -40,10 +43,27 @@ def test_resampled_length_is_rounded_up(n, source):
     assert sum(map(len, out)) == -(-n * 22050 // source)
 
 
+def test_blocks_are_cut_anew():
+    pieces = [np.full(50_000, number, np.float32) for number in range(4)]
+    found = list(audio.resampled(pieces, 22050, 22050))
+    assert [len(block) for block in found] == [audio.BLOCK] * 3 + [200_000 - 3 * audio.BLOCK]
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(pieces))
+
+
+def test_channels_and_samples_that_changed_places_are_noticed():
+    with pytest.raises(UserError, match="more channels than samples"):
+        list(audio.resampled([np.zeros((64, 65), np.float32)], 22050, 22050))
+    for shape in ((65, 65), (63, 64), (0, 65)):
+        assert sum(map(len, audio.resampled([np.zeros(shape), np.zeros(1)], 22050, 22050))) == shape[0] + 1
+
+
 def test_writing_clips_and_counts(tmp_path):
     path = tmp_path / "a.wav"
     assert audio.write(path, [np.array([0.5, 1.5], np.float32), np.array([-2.0], np.float32)], 22050) == 2
     np.testing.assert_allclose(soundfile.read(path)[0], [0.5, 1, -1], atol=1e-4)
+    full = np.array([1.0, -1.0], np.float32)
+    assert audio.write(path, [full], 22050, force=True) == 0
+    assert audio.write_stream(io.BytesIO(), [full], 22050, 2) == 0
 
 
 def test_nothing_is_overwritten_or_left_half_written(tmp_path):

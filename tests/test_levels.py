@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from snn_codec.errors import UserError
-from snn_codec.levels import UNREACHED, Prompts, numbers, valid
+from snn_codec.levels import LEVEL_PARTS, MAX_LEVELS, UNREACHED, Prompts, numbers, valid
 
 
 def test_a_level_is_for_all_chunks():
@@ -25,6 +25,12 @@ def test_codes_are_for_each_chunk():
 def test_levels_that_a_model_does_not_have_are_errors(levels, level):
     with pytest.raises(UserError, match="level"):
         Prompts(levels, level)
+
+
+def test_the_most_levels_leave_a_byte_for_the_one_that_is_not_reached():
+    highest = (MAX_LEVELS - 1) * LEVEL_PARTS
+    assert highest < UNREACHED <= highest + LEVEL_PARTS
+    assert valid(np.array([highest], np.uint8), MAX_LEVELS)
 
 
 def test_valid_codes():

@@ -15,6 +15,14 @@ def test_silence_and_extremes_have_codes():
     assert loudness.measure(np.zeros(512), 512) == 0
     assert loudness.measure(np.full(512, 1e-30), 512) == 0
     assert loudness.measure(np.full(512, 1e30), 512) == 255
+    for decibels, code in ((-160.2, 0), (-159.7, 0), (-159.3, 1), (-155, 5)):
+        assert loudness.measure(np.full(512, 10 ** (decibels / 20)), 512) == code
+
+
+def test_the_gain_is_that_of_the_middle_of_a_sample():
+    """Chunks of four samples: knots of 120, 140 and 140 at samples 2, 4 and 6 are -40, -20 and -20 dB."""
+    decibels = 20 * np.log10(loudness.gain(np.array([120, 140], np.uint8), 4, 0, 8))
+    np.testing.assert_allclose(decibels, [-40, -40, -35, -25, -20, -20, -20, -20], atol=1e-4)
 
 
 @pytest.mark.parametrize("codes", [[100], [100, 140], [140, 100, 0, 0, 160], [0, 0, 0]])

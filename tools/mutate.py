@@ -36,12 +36,13 @@ LEFT_OUT = (
 )  # fmt: skip
 # Whose tests have another name, and the modules that are changed if none is named.
 TESTS = {
+    "snn_codec/audio.py": ["tests/test_audio.py", "tests/test_other_peoples_files.py"],
     "snn_codec/midi.py": ["tests/test_midi.py", "tests/test_other_peoples_midi.py"],
     "snn_codec/analysis/notes.py": ["tests/test_analysis_notes.py"],
     "snn_codec/listening/statistics.py": ["tests/test_listening_analysis.py"],
     "snn_codec/storage/entropy_model/base.py": ["tests/test_entropy_model.py"],
 }
-NAMED_ALIKE = ("audio", "costs", "events", "levels", "loudness")
+NAMED_ALIKE = ("costs", "events", "levels", "loudness")
 MODULES = [*(f"snn_codec/{name}.py" for name in NAMED_ALIKE), "hardware/quantise.py", *TESTS]
 
 SWAPS: dict[type, type] = {
