@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.stats import holm
 from snn_codec.surrogate_study import report as surrogate_report
+from snn_codec.surrogate_study.equal_bytes import at_equal_bytes
 from snn_codec.surrogate_study.grid import Cell, Study
 from snn_codec.surrogate_study.results import collect, seconds_per_step
 from snn_codec.training.plain import COLUMNS as LOGGED
@@ -172,7 +174,7 @@ def test_the_report(tmp_path, found):
         < text.index("| `triangular:1`")
     )
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows}) == 1
+    assert {row.count("|") for row in rows} == {6, 14}  # at equal bytes, and else
     with open(folder / "runs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 48 and float(rows[0]["si_snr"]) == pytest.approx(found.rows[0]["si_snr"], rel=1e-4)
@@ -237,3 +239,56 @@ def test_an_axis_has_numbers_however_narrow_its_range(low, high):
     ]
     assert 3 <= len(shown) <= 13 and len(set(shown)) == len(shown)
     plt.close(figure)
+
+
+def with_rates(results, rates):
+    """The rows of SPARSE runs with these coded kbps, by choice, and an SI-SNR that is log2 of them plus the gain."""
+    rows = []
+    for choice, of_steps in rates.items():
+        for seed in range(3):
+            for step, kbps in enumerate(of_steps):
+                value = (
+                    math.log2(kbps) + GAIN[choice] + 0.1 * seed + 0.01 * (seed == 2) * (choice == "atan:2")
+                )
+                names = {"setting": "sparse", "choice": choice, "seed": seed, "step": step}
+                rows.append(names | {"coded_kbps": kbps, "si_snr": value})
+    return replace(results, rows=rows)
+
+
+def test_choices_are_read_at_equal_bytes(found):
+    results = with_rates(
+        found, {"fast_sigmoid:2": (4.0, 2.0, 1.0), "atan:2": (3.0, 0.5), "triangular:1": (2.0, 1.0)}
+    )
+    equal = at_equal_bytes(results)
+    assert equal.kbps == 1.0
+    assert [row["choice"] for row in equal.rows] == ["atan:2", "fast_sigmoid:2", "triangular:1"]
+    atan, ours, triangular = equal.rows
+    assert (
+        ours["si_snr"]["mean"] == pytest.approx(0.1) and "against" not in ours
+    )  # log2(1) and the mean of seeds
+    assert atan["si_snr"]["mean"] == pytest.approx(1.1 + 0.01 / 3)  # between 3 and 0.5 kbps
+    assert atan["against"]["difference"] == pytest.approx(1 + 0.01 / 3)
+    assert triangular["against"]["difference"] == pytest.approx(-3)
+    assert all(row["seeds"] == 3 for row in equal.rows)
+
+
+def test_a_choice_that_was_never_above_the_rate_has_no_value(found):
+    rates = {"fast_sigmoid:2": (4.0, 2.0), "atan:2": (4.0, 1.5), "triangular:1": (1.0, 0.5)}
+    assert [row["choice"] for row in at_equal_bytes(with_rates(found, rates)).rows] == [
+        "atan:2",
+        "fast_sigmoid:2",
+    ]
+    assert at_equal_bytes(with_rates(found, {"atan:2": (4.0, 1.5), "triangular:1": (1.0, 0.5)})) is None
+    assert at_equal_bytes(replace(found, rows=[])) is None
+
+
+def test_a_partial_report_says_what_is_missing(tmp_path):
+    planned = study(seeds=3)
+    missing = [Cell("sparse", "atan:2", 1), Cell("sparse", "atan:2", 2), Cell("free", "triangular:1", 2)]
+    fill(tmp_path, planned, skip=missing)
+    results = collect(planned, tmp_path)
+    text = surrogate_report.text(planned, results)
+    assert "**Partial:** 3 of 18 runs have not ended" in text
+    assert "SPARSE `atan:2` seed 1, 2" in text and "FREE `triangular:1` seed 2" in text
+    assert "Partial" not in surrogate_report.text(planned, replace(results, missing=[]))
+    assert "SPARSE at equal bytes (2.50 coded kbps)" in text

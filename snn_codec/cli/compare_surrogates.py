@@ -54,6 +54,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:PARAMETER][@NEURON]",
         help="the choice that others are tested against (default: ours)",
     )
+    parser.add_argument(
+        "--report-only", action="store_true",
+        help="train nothing; report finished runs, also while another process trains",
+    )  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="rerun failed runs")
 
 
@@ -88,7 +92,11 @@ def run(options: argparse.Namespace) -> int:
     reference = grid.choice_label(options.reference) if options.reference else None
     if reference and reference not in study.choices:
         raise UserError(f"--reference {options.reference}: is not among --surrogates; add it")
-    bad = runner.run(study, options.output, jobs=jobs, accelerator=options.accelerator, retry=options.retry)
+    bad = {}
+    if not options.report_only:
+        bad = runner.run(
+            study, options.output, jobs=jobs, accelerator=options.accelerator, retry=options.retry
+        )
     whole = folder.read(options.output)
     results = collect(whole, options.output, reference)
     report = options.output / "report"
@@ -96,6 +104,8 @@ def run(options: argparse.Namespace) -> int:
         reports.write(whole, results, report, reference)
         print(reports.text(whole, results, reference))
         print(f"report in {report}")
+    elif options.report_only:
+        raise UserError(f"{options.output}: no run is finished yet; there is nothing to report")
     unfinished = [cell for cell, why in bad.items() if why.startswith(runner.KILLED)]
     if unfinished:
         cell = unfinished[0]

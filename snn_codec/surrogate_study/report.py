@@ -12,6 +12,7 @@ from typing import Any
 from snn_codec.errors import UserError
 from snn_codec.files import make_folder, replacing, without_nan
 from snn_codec.surrogate_study import figures
+from snn_codec.surrogate_study.equal_bytes import at_equal_bytes
 from snn_codec.surrogate_study.grid import Study, split_choice
 from snn_codec.surrogate_study.results import MEASURES, Results
 
@@ -53,7 +54,7 @@ def text(study: Study, results: Results, asked: str | None = None) -> str:
     lines = [
         "# Surrogate gradients compared",
         "",
-        f"{len(study.choices)} surrogates, seeds 0 to {study.seeds - 1}; all choices of a seed start from the same "
+        f"{len(study.choices)} choices, seeds 0 to {study.seeds - 1}; all choices of a seed start from the same "
         "weights and hear the same crops. Means at the last step, with 95 % intervals over seeds (Student). "
         f"Differences are to `{results.reference}`, paired by seed; p is of the paired t-test, after Holm over the "
         "rows. Dead units never fire in a training batch, saturated ones always do. kbps is the cheapest of the "
@@ -61,8 +62,11 @@ def text(study: Study, results: Results, asked: str | None = None) -> str:
     ]
     if asked not in (None, results.reference):
         lines += ["", f"`{asked}` has no finished run in some setting, so it is not the reference."]
+    if results.missing:
+        lines += ["", *_missing(study, results)]
     for setting in results.settings():
         lines += ["", *_setting(study, results, setting)]
+    lines += _equal_bytes(results)
     if results.failed:
         lines += ["", "Runs that failed:", ""]
         lines += [f"- {cell}: {reason}" for cell, reason in results.failed.items()]
@@ -75,7 +79,7 @@ def _setting(study: Study, results: Results, setting: str) -> list[str]:
     lines = [
         f"## {TITLES[setting]} ({base.steps} steps of {base.batch} crops{from_where})",
         "",
-        "| surrogate | seeds | SI-SNR (dB) | difference (dB) | p | STFT distance | events/s | kbps | coded kbps | dead "
+        "| choice | seeds | SI-SNR (dB) | difference (dB) | p | STFT distance | events/s | kbps | coded kbps | dead "
         "| saturated | gradient at the encoder | ms a step |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -113,6 +117,45 @@ def _setting(study: Study, results: Results, setting: str) -> list[str]:
     return lines
 
 
+def _missing(study: Study, results: Results) -> list[str]:
+    """Which runs have not ended."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for cell in results.missing:
+        seeds.setdefault((cell.setting, cell.choice), []).append(str(cell.seed))
+    said = (
+        f"{TITLES[setting]} `{choice}` seed {', '.join(of_choice)}"
+        for (setting, choice), of_choice in seeds.items()
+    )
+    return [
+        f"**Partial:** {len(results.missing)} of {len(study.cells())} runs have not ended; the same command goes on "
+        f"with them. Missing: {'; '.join(said)}."
+    ]
+
+
+def _equal_bytes(results: Results) -> list[str]:
+    """The choices when they cost the same."""
+    found = at_equal_bytes(results)
+    if found is None:
+        return []
+    lines = [
+        "",
+        f"## SPARSE at equal bytes ({found.kbps:.2f} coded kbps)",
+        "",
+        "The SI-SNR of each run where its rate falls, as the pressure grows, to the lowest that all of them reached.",
+        "",
+        "| choice | seeds | SI-SNR (dB) | difference (dB) | p |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found.rows:
+        difference = p = "-"
+        if "against" in row:
+            difference, p = _interval(row["against"], 2, "difference", "+"), _p(row["against"]["p_holm"])
+        lines.append(
+            f"| `{row['choice']}` | {row['seeds']} | {_interval(row['si_snr'], 2)} | {difference} | {p} |"
+        )
+    return lines
+
+
 def _names(choices: Sequence[str]) -> str:
     return ", ".join(f"`{choice}`" for choice in choices)
 
@@ -133,6 +176,7 @@ def _p(value: float) -> str:
 
 
 def _json(study: Study, results: Results) -> dict[str, Any]:
+    equal = at_equal_bytes(results)
     return {
         "reference": results.reference,
         "choices": list(study.choices),
@@ -143,6 +187,8 @@ def _json(study: Study, results: Results) -> dict[str, Any]:
         "against_reference": {
             setting: results.against(setting, "si_snr", results.reference) for setting in results.settings()
         },
+        "equal_bytes": None if equal is None else {"kbps": equal.kbps, "rows": equal.rows},
+        "missing": [str(cell) for cell in results.missing],
         "failed": [{"run": str(cell), "reason": reason} for cell, reason in results.failed.items()],
         "measures": list(MEASURES),
     }

@@ -59,6 +59,7 @@ class Results:
         pairs: One for each setting, measure of `TESTED` and two choices: paired difference a - b with its interval,
             p of the t-test, and p after Holm, over all pairs of choices (`holm`).
         failed: Runs that failed, with the reason.
+        missing: Runs that have not ended.
         reference: The choice that others are set against; it has finished runs, if any choice has.
     """
 
@@ -67,6 +68,7 @@ class Results:
     summary: list[dict[str, Any]]
     pairs: list[dict[str, Any]]
     failed: dict[Cell, str]
+    missing: list[Cell]
     reference: str
 
     def choices(self, setting: str) -> list[str]:
@@ -108,7 +110,7 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
     choice that has.
     """
     choices = list(study.choices)
-    rows, cells, failed = [], [], {}
+    rows, cells, failed, missing = [], [], {}, []
     for cell in study.cells():
         ended = result(cell, root)
         if ended and ended["status"] == "failed":
@@ -117,6 +119,8 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
             found, last = _run(cell, study, root)
             rows += found
             cells.append(last)
+        else:
+            missing.append(cell)
     summary = [
         _summary(setting, choice, part)
         for setting in study.base
@@ -129,7 +133,7 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
         for measure in TESTED
         for row in _pairs(setting, measure, choices, cells)
     ]
-    return Results(rows, cells, summary, pairs, failed, _reference(reference, choices, summary))
+    return Results(rows, cells, summary, pairs, failed, missing, _reference(reference, choices, summary))
 
 
 def _reference(asked: str | None, choices: Sequence[str], summary: Sequence[dict[str, Any]]) -> str:

@@ -1,0 +1,83 @@
+"""SI-SNR at equal true bytes: what the choices of a study are worth when they cost the same.
+
+The same pressure takes choices to different rates, and a neuron with a memory has other rates from the start. In a
+SPARSE run the pressure grows, so that its rate falls through many values; its validated steps are a curve of SI-SNR
+over coded kbps. Of each run that curve is read at one rate R, between the last validated step at or above R and the
+next, linearly in the logarithm of the rate. R is the lowest rate that all finished runs reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from snn_codec.stats import holm, mean_interval, paired
+from snn_codec.surrogate_study.results import Results
+
+DIGITS = 2  # of R, rounded up
+
+
+@dataclass(frozen=True)
+class EqualBytes:
+    """What `at_equal_bytes` found.
+
+    Attributes:
+        kbps: R.
+        rows: One for each choice, from the best mean down: `choice`, `seeds` that have a value, `si_snr` (mean, low,
+            high), and, but for the reference, `against` it (difference, low, high, p, and p after Holm, `p_holm`).
+    """
+
+    kbps: float
+    rows: list[dict[str, Any]]
+
+
+def at_equal_bytes(results: Results) -> EqualBytes | None:
+    """The choices at one rate; None without SPARSE runs that measured bytes, or if no rate is common to two choices."""
+    curves: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for row in results.rows:
+        if row["setting"] == "sparse" and not math.isnan(row["coded_kbps"]):
+            curves.setdefault((row["choice"], row["seed"]), []).append((row["coded_kbps"], row["si_snr"]))
+    if not curves:
+        return None
+    scale = 10**DIGITS
+    kbps = math.ceil(scale * max(curve[-1][0] for curve in curves.values())) / scale
+    values: dict[str, dict[int, float]] = {}
+    for (choice, seed), curve in curves.items():
+        value = _at(kbps, curve)
+        if value is not None:
+            values.setdefault(choice, {})[seed] = value
+    if len(values) < 2:
+        return None
+    return EqualBytes(kbps, _rows(values, results.reference))
+
+
+def _at(kbps: float, curve: Sequence[tuple[float, float]]) -> float | None:
+    """SI-SNR of a run where its rate falls to `kbps` for good; None if it was never above."""
+    above = [place for place, (rate, _) in enumerate(curve) if rate >= kbps]
+    if not above:
+        return None
+    if above[-1] == len(curve) - 1:
+        return curve[-1][1]
+    (high, first), (low, second) = curve[above[-1]], curve[above[-1] + 1]
+    share = math.log(high / kbps) / math.log(high / low)
+    return first + share * (second - first)
+
+
+def _rows(values: dict[str, dict[int, float]], reference: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for choice, of_seed in values.items():
+        mean, low, high = mean_interval(np.array(list(of_seed.values())))
+        row: dict[str, Any] = {"choice": choice, "seeds": len(of_seed)}
+        row["si_snr"] = {"mean": float(mean), "low": float(low), "high": float(high)}
+        seeds = sorted(set(of_seed) & set(values.get(reference, {})))
+        if choice != reference and seeds:
+            row["against"] = paired([of_seed[s] for s in seeds], [values[reference][s] for s in seeds])
+        rows.append(row)
+    tested = [row["against"] for row in rows if "against" in row]
+    for found, p in zip(tested, holm([found["p"] for found in tested]), strict=True):
+        found["p_holm"] = p
+    return sorted(rows, key=lambda row: -row["si_snr"]["mean"])
