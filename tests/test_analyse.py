@@ -63,7 +63,8 @@ def test_a_data_set_with_two_models(corpus, checkpoint, tmp_path, capsys):
     assert all(0 <= row["f1"][0] <= 1 and row["trained_on"] == 2 for row in readouts.values())
     names = {path.name for path in (tmp_path / "report").iterdir()}
     assert names == {
-        "summary.json", "figure5.png", "units.csv", "pairs.csv", "results.h5", "2-small.html", "2-free.html"
+        "index.html", "summary.json", "figure5.png", "units.csv", "pairs.csv", "results.h5",
+        "2-small.html", "2-free.html",
     }  # fmt: skip
     status, _, err = run(capsys, corpus, "-o", tmp_path / "report", "--model", checkpoint)
     assert status == 2 and "--force" in err
@@ -84,7 +85,7 @@ def test_sound_and_its_events_give_the_same(checkpoint, codec, tmp_path, capsys)
         status, out, err = run(capsys, tmp_path / given, "-o", output, *more)
         assert (status, err) == (0, "")
         found.append(json.loads(out)["models"])
-        assert len(list(output.glob("*.html"))) == pages
+        assert len(list(output.glob("*.html"))) == pages + 1
     assert found[0] == found[1] == found[2]
     text = (tmp_path / "report1" / "a.html").read_text(encoding="utf-8")
     assert '"name": "decoded"' in text and '"name": "original"' not in text
@@ -199,3 +200,5 @@ def test_wide_is_taken_by_its_notes(tmp_path, capsys):
     options = "--model", "wide@4", "-o", tmp_path / "s", "--rows", "unit"
     status, _, err = run(capsys, tmp_path / "a.wav", *options)
     assert status == 2 and "38400 units are too many" in err
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<h2>wide@") == 2 and 'href="a-wide@20.html"' in page and "semitone bands" in page

@@ -87,6 +87,22 @@ def test_results_can_be_read_by_others(studies, tmp_path):
         results.save(tmp_path / "a.h5", studies)
 
 
+def test_tables_in_python_are_those_of_the_files(studies, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    for name, make, write in (
+        ("units", results.units, results.write_units),
+        ("pairs", results.pairs, results.write_pairs),
+    ):
+        table = make(*studies)
+        write(tmp_path / f"{name}.csv", studies)
+        read = pandas.read_csv(tmp_path / f"{name}.csv", keep_default_na=False, na_values=[""])
+        assert list(table.columns) == list(read.columns) and len(table) == len(read)
+        for column in table:
+            if table[column].dtype.kind in "fi":
+                np.testing.assert_allclose(table[column], read[column].astype(float), rtol=1e-4)
+    assert results.units(studies[0]).selective_keys[:5].tolist() == [1] * 5
+
+
 def test_figure5_for_one_and_two_models(studies, tmp_path):
     pytest.importorskip("matplotlib")
     assert figures.best_pairs(studies[0], 5) != figures.best_pairs(studies[1], 5)
@@ -156,12 +172,13 @@ def test_what_a_unit_needs_is_what_shows_it(studies):
         assert short.needed.key[unit] == 40 + unit
         assert short.needed.onsets[unit] < 2 * short.onsets[40 + unit]
         assert "onsets of" in short.needed.words(unit, short.seconds, "E4")
-    least = min(free.needed.onsets[free.needed.key >= 0] / free.needed.seen[free.needed.key >= 0])
-    assert least > 1 and free.summary()["minutes_needed"] == pytest.approx(least * free.seconds / 60)
+    assert (
+        np.count_nonzero(free.needed.key >= 0) <= 3 and free.summary()["minutes_needed"] > free.seconds / 60
+    )
     assert tied.summary()["minutes_needed"] < tied.seconds / 60
     silent = matrix(np.zeros((3, 300), bool), loudness=False)
     nothing = study([("a", silent, recording(0)[2])], "silent").needed
-    assert nothing.key.tolist() == [-1] * 3 and "no key" in nothing.words(0, 1.0, "")
+    assert nothing.key.tolist() == [-1] * 3 and "of 0 keys" in nothing.words(0, 1.0, "")
 
 
 def test_what_does_not_belong_together_is_refused():

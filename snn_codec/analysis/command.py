@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from snn_codec import audio, plots
-from snn_codec.analysis import figures, notes, readout, report, results, rows
+from snn_codec.analysis import figures, index, notes, readout, report, results, rows
 from snn_codec.analysis.items import Column, Item, columns, find, has_table
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.readout import Example
@@ -84,7 +84,8 @@ def analyse(
 
     Args:
         inputs: Recordings, event files, folders of them, or one folder in the MAESTRO layout.
-        output: Folder for `summary.json`, `figure5.png`, `units.csv`, `pairs.csv`, `results.h5` and pages.
+        output: Folder for `index.html`, `summary.json`, `figure5.png`, `units.csv`, `pairs.csv`, `results.h5`
+            and pages.
         codecs: Names, models, and levels to encode at. Event files are read by the one that made them; those of
             other models have a column each, named by their fingerprint.
 
@@ -117,6 +118,11 @@ def analyse(
         results.save(output / "results.h5", studies, force=options.force)
     for (item, number), path in pages.items():
         _page(path, studies[number], item, models[number], options)
+    linked = {
+        number: [(item.name, path) for (item, of), path in pages.items() if of == number]
+        for number in range(len(models))
+    }
+    index.write(output / "index.html", studies, linked, force=options.force)
     with replacing(output / "summary.json", force=options.force) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
     return summary
@@ -172,7 +178,14 @@ def _files(output: Path, models: Sequence[Column], options: Options) -> dict[tup
             pages[item, number] = output / name
     if len(set(pages.values())) < len(pages):
         raise UserError("two recordings have the same name; ask for fewer --pages")
-    names = ["summary.json", "figure5.png", "units.csv", "pairs.csv", *["results.h5"] * options.save]
+    names = [
+        "index.html",
+        "summary.json",
+        "figure5.png",
+        "units.csv",
+        "pairs.csv",
+        *["results.h5"] * options.save,
+    ]
     for path in [*(output / name for name in names), *pages.values()]:
         check_writable(path, force=options.force)
     return pages
@@ -198,6 +211,8 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"  {'mean prominence':24} {mean}, chance {found['chance']:.4f}"
         for name, digits in (("max_prominence", 4), ("selective_units", 0), ("selective_pairs", 0)):
             yield f"  {name.replace('_', ' '):24} {words(found[name], digits)}"
+        if not found["selective_units"][0]:
+            yield f"  {index.why(found)}"
     for name, found in summary.get("onset_readout", {}).items():
         yield f"onset F1 of a linear readout from {name}: {words(found['f1'], 3)}"
 

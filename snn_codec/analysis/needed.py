@@ -2,8 +2,8 @@
 
 Over n onsets of a key, the events above chance grow as n and their standard deviation as sqrt(n), so that the z-score
 of the jitter null grows as sqrt(n). A pair counts for sure at the z-score that a Bonferroni correction over all tested
-pairs asks for, which is a little more than the false-discovery rate does. Small samples flatter: of many keys the best
-is looked at, so that the true number is rather larger.
+pairs asks for, which is a little more than the false-discovery rate does. The best of m z-scores of nothing but noise
+is about sqrt(2 ln m); this is taken off, in squares, as the best of several keys is looked at.
 """
 
 from __future__ import annotations
@@ -15,25 +15,32 @@ from scipy import stats
 
 from snn_codec.analysis.nulls import FEWEST, Null
 
-SEEN = 5  # onsets without which a response is not worth to be carried forward
+SEEN = 5  # onsets without which a response is not worth carrying forward
 RATE = 0.05
 
 
 class Needed(NamedTuple):
     """For each row: the key whose selectivity would show first, its onsets so far, and how many it takes.
 
-    `key` int64 `[rows]`, -1 where no key with `SEEN` onsets has more events than chance; `seen`, `onsets` float64
-    `[rows]`, NaN there.
+    `key` int64 `[rows]`, -1 where no key stands out of chance; `seen`, `onsets` float64 `[rows]`, NaN there.
+    `keys` int64 `[rows]`: how many keys were looked at, those with `SEEN` onsets. `share`: of all rows together, how
+    many times as much music it takes for the first of them, the best of all pairs looked at; infinite if none stands
+    out.
     """
 
     key: np.ndarray
     seen: np.ndarray
     onsets: np.ndarray
+    keys: np.ndarray
+    share: float
 
     def words(self, row: int, seconds: float, name: str) -> str:
         """One sentence for a row, of a study of so many seconds; `name` is that of the key."""
         if self.key[row] < 0:
-            return f"no key with {SEEN} onsets or more makes it fire above chance so far"
+            return (
+                f"of {self.keys[row]} keys with {SEEN} onsets or more, none stands out of chance; it takes more data "
+                "to say whether it answers to any"
+            )
         seen, onsets = self.seen[row], self.onsets[row]
         minutes = seconds / 60 * onsets / seen
         return (
@@ -46,17 +53,25 @@ def needed(null: Null) -> Needed:
     """Of the jitter null of a study."""
     pairs = max(int(null.tested.sum()), len(null.observed))
     wanted = stats.norm.isf(RATE / 2 / pairs)
+    looked = (null.variance > 1e-6) & (null.onsets >= SEEN)
+    z = np.where(looked, (null.observed - null.mean) / np.sqrt(np.where(looked, null.variance, 1)), 0)
     seen = np.maximum(null.onsets, 1)
-    effect, variance = (null.observed - null.mean) / seen, null.variance / seen
-    usable = (effect > 0) & (variance > 1e-9) & (null.onsets >= SEEN)
-    onsets = np.where(usable, wanted**2 * variance / np.where(usable, effect, 1) ** 2, np.inf)
-    onsets = np.maximum(onsets, FEWEST)
-    # how much more of the same music it takes decides
-    key = (onsets / seen).argmin(1)
-    rows = np.arange(len(key))
-    found = usable[rows, key]
+    keys = looked.sum(1)
+    more = _more(z, keys[:, None], wanted, seen)
+    key, rows = more.argmin(1), np.arange(len(more))
+    found = np.isfinite(more[rows, key])
     return Needed(
         np.where(found, key, -1),
         np.where(found, null.onsets[key], np.nan),
-        np.where(found, np.ceil(onsets[rows, key]), np.nan),
+        np.where(found, np.ceil(np.where(found, more[rows, key], 0) * null.onsets[key]), np.nan),
+        keys,
+        float(_more(z, int(looked.sum()), wanted, seen).min(initial=np.inf)),
     )
+
+
+def _more(z: np.ndarray, among: np.ndarray | int, wanted: float, seen: np.ndarray) -> np.ndarray:
+    """How many times as much music each pair takes, `[rows, keys]`; infinite where nothing stands out."""
+    clear = z**2 - 2 * np.log(np.maximum(among, 1))
+    usable = (z > 0) & (clear > 0)
+    more = np.where(usable, wanted**2 / np.where(usable, clear, 1), np.inf)
+    return np.where(usable, np.maximum(more, FEWEST / seen), np.inf)

@@ -22,6 +22,7 @@ from snn_codec.analysis import notes
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.rows import Rows
 from snn_codec.analysis.study import Study
+from snn_codec.analysis.trains import EDGES, Trains, trains
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
 
@@ -58,16 +59,10 @@ def _data(
     study: Study, events: EventMatrix, score: Score, sounds: Mapping[str, np.ndarray], title: str
 ) -> dict[str, object]:
     rows, shown = study.rows, study.rows.merged(events)
+    fired = trains(shown)
     score = score.within(events.n_steps, events.sample_rate, events.hop)
     played, grid = score.notes(), score.on(events)
     duration = events.n_steps * events.hop / events.sample_rate
-    tuned = study.tuning
-    columns = {
-        name: [_number(value) for value in values]
-        for name, values in tuned._asdict().items()
-        if name != "best"
-    }
-    columns["latency_ms"] = [_number(value / study.step_rate * 1000) for value in tuned.latency]
     return {
         "title": title or study.model,
         "facts": f"model {study.model}: {events.n_units} units, {events.events_per_second:.0f} events a second, "
@@ -105,13 +100,28 @@ def _data(
         "z": _base64(study.jitter.z().astype("<f4")),
         "prominence": _base64(study.prominence.astype("<f4")),
         "selective": _base64((np.nan_to_num(study.jitter.q(), nan=1) <= 0.05).astype(np.uint8)),
-        "tuning": {
-            "best": tuned.best.tolist(),
-            "rate": [float(value) for value in shown.unit_counts() / events.duration],
-            "needs": [_needs(study, row) for row in range(rows.number)],
-            **columns,
-        },
+        "tuning": _of_rows(study, fired),
         "summary": _summary(study),
+        "trains": _trains(fired, rows),
+        "intervals": {"edges": EDGES.tolist(), "counts": fired.histogram.tolist()},
+    }
+
+
+def _of_rows(study: Study, fired: Trains) -> dict[str, list]:
+    """Columns with one value a row."""
+    columns = {
+        name: [_number(value) for value in values]
+        for name, values in study.tuning._asdict().items()
+        if name != "best"
+    }
+    return {
+        "best": study.tuning.best.tolist(),
+        "rate": fired.rate.tolist(),
+        "interval_ms": [_number(1000 * value) for value in fired.interval],
+        "variation": [_number(value) for value in fired.variation],
+        "needs": [_needs(study, row) for row in range(study.rows.number)],
+        "latency_ms": [_number(value / study.step_rate * 1000) for value in study.tuning.latency],
+        **columns,
     }
 
 
@@ -157,6 +167,27 @@ def _summary(study: Study) -> list[tuple[str, str]]:
             f"note-selective {'bands' if study.rows.hertz is not None else 'units'}",
             interval("selective_units", 0),
         ),
+    ]
+
+
+def _trains(fired: Trains, rows: Rows) -> list[tuple[str, str]]:
+    """Rates, intervals and synchrony in words."""
+
+    def spread(values: np.ndarray, unit: str, digits: int) -> str:
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return "–"
+        low, middle, high = np.percentile(values, (10, 50, 90))
+        return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f}){unit}"
+
+    what = "band" if rows.hertz is not None else "unit"
+    synchrony = "–" if math.isnan(fired.synchrony) else f"{fired.synchrony:.2f}"
+    return [
+        (f"events a second and {what}", spread(fired.rate, "", 1)),
+        ("interval", spread(1000 * fired.interval, " ms", 0)),
+        ("variation of intervals", spread(fired.variation, "", 2)),
+        (f"{what}s that never fire", f"{int((fired.rate == 0).sum())} of {rows.number}"),
+        ("synchrony (SPIKE-contrast)", synchrony),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Results for other tools: HDF5 with all arrays, and tidy CSV with one row a unit and one row a pair.
+"""Results for other tools: HDF5 with all arrays, and tidy tables (CSV, pandas) with one row a unit and one row a pair.
 
 HDF5: one group a model, with the attributes of `Study.summary` and
 
@@ -10,14 +10,20 @@ HDF5: one group a model, with the attributes of `Study.summary` and
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snn_codec.analysis import correlation, notes
 from snn_codec.analysis.study import Study
+from snn_codec.errors import UserError
 from snn_codec.files import replacing
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def save(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
@@ -52,6 +58,35 @@ def save(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = Fal
                 group.create_dataset(name, data=array, compression="gzip")
 
 
+def units(*studies: Study) -> pandas.DataFrame:
+    """What `units.csv` has: one row a unit, or a band of units, of each study; needs pandas.
+
+    Raises:
+        UserError: pandas is not installed.
+
+    Example:
+        >>> units(study([("bach", events, notes.read("bach.mid"))], "free")).sort_values("selective_keys")
+    """
+    return _frame(_units(studies))
+
+
+def pairs(*studies: Study) -> pandas.DataFrame:
+    """What `pairs.csv` has: one row a unit and key that could be tested, of each study; needs pandas.
+
+    Raises:
+        UserError: pandas is not installed.
+    """
+    return _frame(_pairs(studies))
+
+
+def _frame(rows: Iterator[dict[str, Any]]) -> pandas.DataFrame:
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError("tables in Python need pandas; install it with: pip install pandas") from error
+    return pandas.DataFrame(list(rows))
+
+
 def write_units(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
     """One row a unit: its tuning, and for how many keys it is selective."""
     _table(path, _units(studies), force)
@@ -62,7 +97,7 @@ def write_pairs(path: str | os.PathLike, studies: Sequence[Study], *, force: boo
     _table(path, _pairs(studies), force)
 
 
-def _units(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
+def _units(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
     for study in studies:
         selective = study.jitter.selective()
         for unit in range(len(study.counts)):
@@ -71,22 +106,22 @@ def _units(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
                 "model": study.model,
                 "unit": unit,
                 "name": study.rows.name(unit),
-                "hertz": "" if study.rows.hertz is None else f"{study.rows.hertz[unit]:.5g}",
-                "events_per_second": f"{study.fired[unit] / study.seconds:.5g}",
+                "hertz": np.nan if study.rows.hertz is None else study.rows.hertz[unit],
+                "events_per_second": study.fired[unit] / study.seconds,
                 "best_note": notes.name(best) if best >= 0 else "",
-                "best_midi": best + notes.LOWEST if best >= 0 else "",
+                "best_midi": best + notes.LOWEST if best >= 0 else np.nan,
                 "selective_keys": int(selective[unit].sum()),
                 "needed_note": notes.name(study.needed.key[unit]) if study.needed.key[unit] >= 0 else "",
-                "needed_onsets": f"{study.needed.onsets[unit]:.0f}",
+                "needed_onsets": study.needed.onsets[unit],
                 **{
-                    name: f"{values[unit]:.5g}"
+                    name: float(values[unit])
                     for name, values in study.tuning._asdict().items()
                     if name != "best"
                 },
             }
 
 
-def _pairs(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
+def _pairs(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
     for study in studies:
         columns = {
             "prominence": study.prominence,
@@ -103,12 +138,13 @@ def _pairs(studies: Sequence[Study]) -> Iterator[dict[str, object]]:
                 "midi": int(key) + notes.LOWEST,
                 "note": notes.name(key),
                 "onsets": int(study.jitter.onsets[key]),
-                **{name: f"{values[unit, key]:.6g}" for name, values in columns.items()},
+                **{name: float(values[unit, key]) for name, values in columns.items()},
             }
 
 
-def _table(path: str | os.PathLike, rows: Iterator[dict[str, object]], force: bool) -> None:
-    first = next(rows, {})
+def _table(path: str | os.PathLike, rows: Iterator[dict[str, Any]], force: bool) -> None:
+    written = ({name: _text(value) for name, value in row.items()} for row in rows)
+    first = next(written, {})
     with (
         replacing(path, force=force) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
@@ -117,4 +153,11 @@ def _table(path: str | os.PathLike, rows: Iterator[dict[str, object]], force: bo
         writer.writeheader()
         if first:
             writer.writerow(first)
-        writer.writerows(rows)
+        writer.writerows(written)
+
+
+def _text(value: object) -> object:
+    """Numbers with six digits, none for what is not defined."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return value

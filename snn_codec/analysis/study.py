@@ -85,11 +85,6 @@ class Study:
     def chance(self) -> float:
         return correlation.chance(self.half_width, self.counts.shape[-1] // 2)
 
-    def _minutes(self) -> np.ndarray:
-        """Minutes of such music that it takes for rows to be found selective, those of which that can be told."""
-        minutes = self.seconds / 60 * self.needed.onsets / self.needed.seen
-        return minutes[np.isfinite(minutes)]
-
     @property
     def corrected(self) -> np.ndarray:
         return correlation.corrected(self.prominence, self.chance)
@@ -137,13 +132,14 @@ class Study:
             "max_prominence": peak,
             "tested_pairs": int(tested.sum()),
             "tested_keys": int(tested.any(0).sum()),
-            "minutes_needed": float(np.min(self._minutes(), initial=np.inf)),
+            "minutes_needed": self.seconds / 60 * self.needed.share,
             "selective_pairs": jackknife(pairs, whole, self.parts),
             "selective_units": jackknife(units, whole, self.parts),
             "selective_units_shift_null": int(self.shifts.selective().any(1).sum()),
             "median_selectivity_index": float(np.median(index)) if len(index) else float("nan"),
             "median_lag_steps": (lag := float(np.median([lag for lag, _ in self.lags]))),
             "median_lag_ms": lag / self.step_rate * 1000,
+            "median_lag_clearness": float(np.median([clear for _, clear in self.lags])),
         }
 
 
