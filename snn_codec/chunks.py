@@ -20,7 +20,7 @@ from snn_codec.settings import Model
 
 
 class Grid(NamedTuple):
-    """Samples a step, steps a chunk, and steps of a margin."""
+    """The grid of a model: samples per step, steps per chunk, and steps of a margin."""
 
     hop: int
     chunk_steps: int
@@ -33,7 +33,7 @@ class Grid(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What one chunk is computed from.
+    """The audio that one chunk is computed from.
 
     Attributes:
         audio: Normalised float32, the chunk and its margins, whole steps.
@@ -99,14 +99,14 @@ def batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
 
 
 def spans(n_steps: int, grid: Grid) -> Iterator[Span]:
-    """The chunks of a recording of so many steps."""
+    """The chunks of a recording of `n_steps` steps, in order."""
     for start in range(0, n_steps, grid.chunk_steps):
         stop = min(start + grid.chunk_steps, n_steps)
         yield Span(start, stop, max(0, start - grid.margin_steps), min(n_steps, stop + grid.margin_steps))
 
 
 def reblocked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same samples in blocks of `size`; the last one may be shorter, and none is empty."""
+    """Join and cut blocks into blocks of `size` samples; the last one may be shorter, and none is empty."""
     parts, held = [], 0
     for block in blocks:
         parts.append(block)

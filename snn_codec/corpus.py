@@ -36,7 +36,7 @@ LOOKED_AT = 1 << 16  # bytes of a file, to tell whether it is a table
 
 
 class Recording(NamedTuple):
-    """A recording: its file, the MIDI of what was played if there is any, and its name in the table."""
+    """A recording: its file, the MIDI of the performance or None, and its name in the table."""
 
     path: Path
     midi: Path | None
@@ -44,14 +44,14 @@ class Recording(NamedTuple):
 
 
 def recordings(folder: str | os.PathLike, split: str | None) -> list[Recording]:
-    """The recordings of one split of a data folder, in a fixed order; of all of it, if `split` is None.
+    """List the recordings of one split of a data folder, or of the whole folder if `split` is None, in a fixed order.
 
-    In the MAESTRO layout the table says which; in any other folder a hash of the name puts every tenth file into
-    `validation`, the rest into `train` (a folder too small for that gives its first file to validation).
+    In the MAESTRO layout the table gives the splits. In any other folder a hash of the file's name puts about one file
+    in ten into `validation` (the first file, if that gives none), and the rest into `train`.
 
     Raises:
-        UserError: No such folder, no such split, no audio in it, a table that cannot be read, or files that it names
-            are missing.
+        UserError: There is no such folder or split, the split has no audio, or the table cannot be read or names files
+            that are missing.
     """
     found = _found(Path(folder), split)
     if not found:
@@ -100,7 +100,7 @@ def table(folder: Path) -> Path | None:
     """The table of a folder in the MAESTRO layout; None if the folder is another one.
 
     Raises:
-        UserError: There are several, or what looks like one cannot be read.
+        UserError: There are several tables, or a file that looks like one cannot be read.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     for path in files:
@@ -115,7 +115,7 @@ def table(folder: Path) -> Path | None:
 
 
 def midi_beside(path: Path) -> Path | None:
-    """The MIDI file with the name of a recording, in its folder."""
+    """The MIDI file of the same name in the folder of a recording; None if there is none."""
     beside = (path.with_suffix(suffix) for suffix in MIDI_SUFFIXES)
     return next((each for each in beside if each.is_file()), None)
 
@@ -128,9 +128,9 @@ def audio_files(folder: Path) -> list[Path]:
 def clips(
     files: Iterable[Path], length: int, sample_rate: int, *, each: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Consecutive clips of `length` samples at `sample_rate`, from every recording (its first `each` ones).
+    """Cut recordings into consecutive clips of `length` samples at `sample_rate`, float32 `[length]` each.
 
-    A remainder shorter than a clip is left out, as in the paper.
+    With `each`, only the first so many of every recording. A remainder shorter than a clip is dropped, as in the paper.
     """
     for path in files:
         rest, given = np.zeros(0, np.float32), 0

@@ -25,12 +25,12 @@ CHUNK_STEPS = 256  # the paper's clip: 2**17 samples at a hop of 512
 
 
 def steps_for(n_samples: int, hop: int) -> int:
-    """Steps that cover `n_samples`: ceil(n_samples / hop)."""
+    """Number of steps that cover `n_samples` samples: ceil(n_samples / hop)."""
     return -(-n_samples // hop)
 
 
 class Metadata(TypedDict, total=False):
-    """All of an `EventMatrix` but its events, as keyword arguments."""
+    """The fields of an `EventMatrix` apart from its events, as keyword arguments."""
 
     sample_rate: int
     hop: int
@@ -43,11 +43,11 @@ class Metadata(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
 class EventMatrix:
-    """Which unit fired at which step, of one recording.
+    """The code of one recording: which of N units fired at which of T steps.
 
     Step t stands for the samples [t hop, (t + 1) hop) at `sample_rate`; seconds are derived, never stored.
-    A large matrix of few events is held as a list (`snn_codec.cells`), which changes nothing but memory: `window`
-    gives a part of it, `indices` its events, and `events` all of it as a dense matrix.
+    A large matrix with few events is stored as a list (`snn_codec.cells`) to save memory. `window` gives a part as a
+    dense matrix, `events` all of it, and `indices` the list.
 
     Args:
         events: bool `[N units, T steps]`, which is copied; or what a `Builder` has collected.
@@ -134,7 +134,7 @@ class EventMatrix:
         n_units: int,
         **metadata: Unpack[Metadata],
     ) -> EventMatrix:
-        """The matrix with an event at each of these steps and units, in any order.
+        """Make a matrix from the steps and units of its events, in any order.
 
         Args:
             steps: Integers `[K]`.
@@ -143,7 +143,7 @@ class EventMatrix:
             **metadata: The fields of the class.
 
         Raises:
-            ValueError: An event lies outside or is there twice; or as the class.
+            ValueError: An event lies outside the matrix or is given twice; or as the class.
         """
         n_steps = steps_for(metadata["n_samples"], metadata["hop"])
         return cls(listed(steps, units, n_units, n_steps), **metadata)
@@ -157,10 +157,16 @@ class EventMatrix:
         bits: int = tokens.BITS,
         **metadata: Unpack[Metadata],
     ) -> EventMatrix:
-        """The matrix that `to_integers` packed; without `n_samples`, the last step counts as full.
+        """Invert `to_integers`. Without `n_samples`, the last step counts as full.
+
+        Args:
+            integers: int `[T, ceil(N / bits)]`.
+            n_units: N.
+            bits: As in `to_integers`.
+            **metadata: The fields of the class.
 
         Raises:
-            ValueError: No such packed matrix (`snn_codec.tokens`); or as the class.
+            ValueError: The integers are not the packing of a matrix (`snn_codec.tokens`); or as the class.
         """
         return cls._of_sequence(tokens.from_integers(integers, n_units, bits), metadata)
 
@@ -173,10 +179,16 @@ class EventMatrix:
         max_shift: int = tokens.MAX_SHIFT,
         **metadata: Unpack[Metadata],
     ) -> EventMatrix:
-        """The matrix that `to_tokens` wrote; without `n_samples`, the last step counts as full.
+        """Invert `to_tokens`. Without `n_samples`, the last step counts as full.
+
+        Args:
+            sequence: int `[tokens]`.
+            n_units: N.
+            max_shift: As in `to_tokens`.
+            **metadata: The fields of the class.
 
         Raises:
-            ValueError: No such sequence (`snn_codec.tokens`); or as the class.
+            ValueError: The sequence is not one of tokens of N units (`snn_codec.tokens`); or as the class.
         """
         return cls._of_sequence(tokens.from_tokens(sequence, n_units, max_shift), metadata)
 
@@ -214,11 +226,11 @@ class EventMatrix:
 
     @property
     def metadata(self) -> Metadata:
-        """All fields but the events: `EventMatrix(other.events, **other.metadata) == other`."""
+        """The fields apart from the events: `EventMatrix(other.events, **other.metadata) == other`."""
         return {name: getattr(self, name) for name in Metadata.__annotations__}  # type: ignore[return-value]
 
     def replace(self, **changes: Any) -> EventMatrix:
-        """The same with other `events` or fields.
+        """A copy with other `events` or fields.
 
         Raises:
             TypeError, ValueError: As the class.
@@ -294,7 +306,7 @@ class EventMatrix:
         return tokens.to_tokens(self.cells, max_shift)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """A row an event, columns `step`, `unit` and `seconds` (the middle of the step); needs pandas.
+        """Make a pandas table of one row per event: `step`, `unit` and `seconds` (the middle of the step).
 
         Raises:
             UserError: pandas is not installed.
@@ -307,7 +319,7 @@ class EventMatrix:
         return pandas.DataFrame({"step": steps, "unit": units, "seconds": self.seconds(steps)})
 
     def to_neo(self) -> neo.Segment:
-        """A `neo.Segment` with a spike train a unit, events in the middle of their steps; needs neo.
+        """Make a `neo.Segment` of one spike train per unit, events in the middle of their steps.
 
         Raises:
             UserError: neo is not installed.
@@ -328,7 +340,7 @@ class EventMatrix:
         return segment
 
     def seconds(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """When these steps have their middle."""
+        """Times of the middle of these steps, in seconds."""
         return (steps + 0.5) * self.hop / self.sample_rate
 
     @property
@@ -382,7 +394,7 @@ class EventMatrix:
         return costs.all_bits(self.n_units, self.n_steps, self.n_events)
 
     def kbps(self, n_bytes: float) -> float:
-        """Kilobits per second of audio if this recording is stored in `n_bytes`."""
+        """Bit rate in kbit/s of a file of `n_bytes` bytes that holds this recording."""
         return n_bytes * 8 / self.duration / 1000
 
 

@@ -18,7 +18,7 @@ UNREACHED = 255
 
 
 def numbers(codes: np.ndarray) -> np.ndarray:
-    """The levels, float32, that codes stand for."""
+    """Decode codes of levels, uint8, to levels, float32."""
     return np.where(codes == UNREACHED, 0, codes / LEVEL_PARTS).astype(np.float32)
 
 
@@ -56,7 +56,7 @@ class Prompts:
             raise UserError(f"level {level} is not one of this model's, 0 to {levels - 1}")
 
     def codes(self, n_chunks: int) -> np.ndarray:
-        """uint8 `[n_chunks]`, or `[0]` without levels; chunks after the last that was given are as that one."""
+        """Codes of the first chunks, uint8 `[n_chunks]`; `[0]` without levels. The last one given is repeated."""
         if not self.levels:
             return np.zeros(0, np.uint8)
         return self._codes[np.minimum(np.arange(n_chunks), len(self._codes) - 1)]

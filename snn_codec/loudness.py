@@ -30,8 +30,8 @@ def measure(audio: np.ndarray, hop: int) -> int:
 def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.ndarray:
     """The gain for the samples [start, stop) of a recording with these loudness codes: float32, linear scale.
 
-    Normalised audio is audio / gain. Only the loudness of the chunks that hold [start, stop) and of their
-    neighbours have a say.
+    Normalised audio is audio / gain. It depends on the loudness of the chunks that hold [start, stop) and
+    of their neighbours.
     """
     decibels = loudness.astype(np.float64) * STEP_DB + FLOOR_DB
     borders = np.maximum(decibels[:-1], decibels[1:])

@@ -182,14 +182,14 @@ class Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """What an evaluation says of a clip.
+    """A measure of a decoded clip, and how to print it.
 
     Attributes:
-        label, unit: For axes and tables; `unit` is "" for a number without one.
-        digits: After the point, in tables.
-        better: `higher`, `lower`, or "" for what is neither.
-        of: Takes a `Clip`, gives a number; NaN where there is none.
-        check: Raises a UserError if it cannot be taken here. What has a `check` is slow, and measured on request.
+        label, unit: For axes and tables; `unit` is "" if there is none.
+        digits: Decimals in tables.
+        better: `higher`, `lower`, or "" if neither is better.
+        of: Computes it from a `Clip`; NaN where it is not defined.
+        check: Raises a UserError if its package is missing. A measure with a `check` is computed on request only.
     """
 
     label: str
@@ -201,7 +201,7 @@ class Measure:
 
     @property
     def title(self) -> str:
-        """Label and unit, as on an axis."""
+        """Label and unit for an axis."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
@@ -251,12 +251,12 @@ MEASURES: dict[str, Measure] = {
 
 
 def always() -> tuple[str, ...]:
-    """Names of the measures that every evaluation takes."""
+    """Names of the measures that every evaluation computes."""
     return tuple(name for name, measure in MEASURES.items() if measure.check is None)
 
 
 def check(names: Iterable[str]) -> None:
-    """See that these measures, which are taken on request, can be taken.
+    """Check that these measures, which are computed on request only, can be computed.
 
     Raises:
         UserError: There is no such measure, or its package is missing.

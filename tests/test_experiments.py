@@ -254,3 +254,16 @@ def test_sequences_of_every_shipped_model_give_its_events_back(tmp_path):
         assert vocabulary > 32 and integers >= steps
         assert events < length <= events + 2 * steps
     assert run("token_rates.py", tmp_path / "a.wav", "--model", "none").returncode == 2
+
+
+def test_speed_and_latency_of_every_option(checkpoint):
+    result = run("option_speed.py", "--model", checkpoint, "--rounds", "1")
+    assert result.returncode == 0, result.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()[2:]]
+    # two chunks until events are ready, one more until they are sound
+    assert [(name, latency) for name, _, latency in rows] == [
+        ("`small`, encode", "11889 ms"),
+        ("`small`, encode `--search 20`", "11889 ms"),
+        ("`small`, decode, `plain`", "17833 ms"),
+    ]
+    assert all(float(speed) > 0 for _, speed, _ in rows)

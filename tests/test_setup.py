@@ -129,6 +129,16 @@ def test_a_file_can_be_held_in_the_head():
     assert [file for file in sources() if len(file.read_text(encoding="utf-8").splitlines()) > 500] == []
 
 
+def test_a_function_fits_on_a_screen():
+    functions = [
+        (f"{file.relative_to(ROOT)}: {node.name}", node.end_lineno - node.lineno + 1)
+        for file in sources()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert [name for name, lines in functions if lines > 60] == []
+
+
 def test_a_checkout_has_its_own_subpackages_wherever_python_runs(tmp_path):
     code = "import snn_codec.hardware.layer as a, snn_codec.pretrained as b; print(a.__file__, *b.__path__)"
     result = subprocess.run(

@@ -19,13 +19,13 @@ W64_RIFF, W64_DATA = (
 
 
 class Sound(NamedTuple):
-    """Where a container has its sound, and how much it announces.
+    """Where the sound of a container is, and how long its header says it is.
 
     Attributes:
         start: Position of the first byte of sound.
-        announced: Bytes of sound by the header.
+        announced: Bytes of sound according to the header.
         field: Position of the number that says so, which `struct` packs as `form`.
-        extra: What that number counts beside the sound.
+        extra: Bytes that this number counts in addition to the sound.
     """
 
     start: int
@@ -42,7 +42,7 @@ class _Chunk(NamedTuple):
 
 
 def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
-    """What is found in a file of `size` bytes that begins with `head`; None if it is no such container."""
+    """Inspect a file of `size` bytes that begins with `head`; None if it is no such container."""
     finder = _finder(head)
     if finder is None:
         return None

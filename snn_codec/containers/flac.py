@@ -22,7 +22,7 @@ class _Frame(NamedTuple):
 
 
 def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
-    """What is found in a file of `size` bytes; None if it is no FLAC."""
+    """Inspect a file of `size` bytes; None if it is no FLAC file."""
     if not head.startswith(b"fLaC") or head[4] & 0x7F != 0 or len(head) < 42:
         return None
     total = int.from_bytes(head[_TOTAL : _TOTAL + 5], "big")

@@ -14,7 +14,7 @@ _HEAD = 64
 
 
 def inspect(path: Path) -> Finding:
-    """How to open an audio file, and what is missing of it.
+    """Inspect an audio file: how to open it, and whether part of it is missing.
 
     Raises:
         OSError: The file cannot be read.

@@ -41,7 +41,7 @@ class _Header(NamedTuple):
 
 
 def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
-    """What is found in a file of `size` bytes; None if it is no MP3."""
+    """Inspect a file of `size` bytes; None if it is no MP3 file."""
     if not head.startswith(b"ID3") and int.from_bytes(head[:2], "big") >> 5 != 0x7FF:
         return None
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

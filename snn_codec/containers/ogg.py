@@ -11,7 +11,7 @@ _END_OF_STREAM = 4
 
 
 def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
-    """What is found in a file of `size` bytes; None if it is no Ogg."""
+    """Inspect a file of `size` bytes; None if it is no Ogg file."""
     if not head.startswith(b"OggS"):
         return None
     file.seek(max(0, size - 2 * LONGEST_PAGE))

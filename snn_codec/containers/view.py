@@ -10,14 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finding:
-    """How to open an audio file, and what its header announces that is not there.
+    """How to open an audio file, and how much of what its header announces is missing.
 
     Attributes:
         skip: Bytes to leave out at the beginning of the file.
         prefix: Bytes to put there.
         patches: (position, bytes) to read instead of those in the file.
-        missing: What is missing, as "441 of 882 bytes of sound are there"; "" if the file is whole.
-        slight: Something is missing, but so little that no one hears it.
+        missing: How much is missing, as "441 of 882 bytes of sound are there"; "" if the file is complete.
+        slight: So little is missing that it is inaudible.
     """
 
     skip: int = 0
@@ -27,7 +27,7 @@ class Finding:
     slight: bool = False
 
     def opened(self, path: Path) -> Path | View:
-        """What to give to `soundfile.SoundFile`: the path itself if nothing has to be mended."""
+        """The argument for `soundfile.SoundFile`: the path itself, or a `View` of the repaired file."""
         try:
             str(path).encode()
         except UnicodeEncodeError:  # soundfile opens no names but those that are UTF-8

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from snn_codec import audio
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable
-from snn_codec.storage import exporters, h5, spk
+from snn_codec.storage import exporters, spk  # HDF5, which takes long to import, where it is needed
 from snn_codec.storage.entropy_model import EntropyModel
 
 SUFFIXES = (".spk", ".h5")
@@ -54,6 +53,8 @@ def fingerprint(path: Path, name: str | None = None) -> str:
     if is_bitstream(path):
         with open(path, "rb") as file:
             return spk.Reader(file, name=str(path)).header.fingerprint
+    from snn_codec.storage import h5
+
     with h5.SpikeTrains(path) as trains:
         return trains.info(name if name is not None and name in trains else next(iter(trains))).fingerprint
 
@@ -70,6 +71,9 @@ def read(path: Path, name: str | None = None, *, entropy_model: EntropyModels = 
         UserError: The file cannot be read, or `name` does not choose one of its recordings.
     """
     if not is_bitstream(path):
+        from snn_codec import audio
+        from snn_codec.storage import h5
+
         if path.suffix.lower() in audio.SUFFIXES and path.is_file():
             raise UserError(f"{path}: is an audio file, not events; encode it first")
         return h5.read(path, name)
@@ -95,6 +99,8 @@ def recordings(
     if is_bitstream(path):
         yield path.stem, read(path, name, entropy_model=entropy_model)
         return
+    from snn_codec.storage import h5
+
     with h5.SpikeTrains(path) as trains:
         for found in [name] if name is not None else trains:
             yield found, trains[found]
@@ -138,6 +144,8 @@ def write(
         UserError: The kind cannot hold these recordings, or `path` cannot be written.
     """
     if kind == "h5":
+        from snn_codec.storage import h5
+
         h5.write(path, items, compress=compress, force=force)
     elif kind == "spk":
         given = list(items)
@@ -243,6 +251,8 @@ def event_files(source: Path) -> list[tuple[Path, str]]:
 
 def _check_single(files: list[tuple[Path, str]], name: str | None, output: Path, kind: str) -> None:
     """Before anything is read: a kind that holds one recording must get one."""
+    from snn_codec.storage import h5
+
     count = sum(1 if name is not None or is_bitstream(file) else len(h5.names(file)) for file, _ in files)
     if count != 1:
         raise UserError(

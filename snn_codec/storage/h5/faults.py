@@ -14,16 +14,16 @@ _H5PY_ERRORS = (
 
 
 class Damaged(Exception):
-    """The file is one of ours, and something in it is wrong."""
+    """Raised for a file of this package that is damaged."""
 
 
 class Foreign(Exception):
-    """The file is not one of ours, or not of this version."""
+    """Raised for a file of another program or of another version."""
 
 
 @contextmanager
 def damage(path: object, what: str = "") -> Iterator[None]:
-    """Turn whatever h5py, numpy or the checks above raise on a bad file into one sentence."""
+    """Turn errors of h5py, numpy and our checks on a damaged file into a `UserError` of one sentence."""
     where = f"{path}: {what}: " if what else f"{path}: "
     try:
         yield

@@ -42,7 +42,7 @@ IN_FILE = {"has_loudness": "has_levels", "has_levels": "has_compression"}
 
 @dataclass(frozen=True)
 class Recording:
-    """What the file says about one recording, without its events."""
+    """The metadata of one recording."""
 
     name: str
     fingerprint: str
@@ -62,7 +62,7 @@ class Recording:
 
     @property
     def n_clips(self) -> int:
-        """Rows in `/clips`."""
+        """Number of rows in `/clips`."""
         return steps_for(self.n_steps, self.chunk_steps)
 
     @property

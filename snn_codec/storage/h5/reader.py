@@ -22,7 +22,7 @@ from snn_codec.storage.limits import check_chunk, check_memory, memory_of
 
 
 def read(path: str | os.PathLike, name: str | None = None) -> EventMatrix:
-    """The recording `name`, or the only one of the file if `name` is None.
+    """Read the recording `name`, or the only one of the file if `name` is None.
 
     Raises:
         UserError: As `SpikeTrains`, the file has no such recording, or `name` is None and it has several.
@@ -117,7 +117,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         return EventMatrix(builder.build(), *fields, loudness, recording.chunk_steps, levels)
 
     def info(self, name: str) -> Recording:
-        """What is known about a recording without reading its events.
+        """The metadata of a recording, without reading its events.
 
         Raises:
             UserError: No such recording.

@@ -36,10 +36,10 @@ def is_sealed(path: str | os.PathLike) -> bool:
 
 
 def check_content(path: str | os.PathLike) -> None:
-    """Every recording of a file can be read, whatever became of its seal.
+    """Check that every recording of a file can be read, with or without a valid seal.
 
     Raises:
-        UserError: One cannot; the message says what is wrong.
+        UserError: A recording cannot be read; the message says why.
     """
     command = [
         sys.executable,

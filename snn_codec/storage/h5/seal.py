@@ -18,7 +18,7 @@ SEAL_BYTES = len(SEAL) + 4
 
 
 def seal(path: str | os.PathLike) -> None:
-    """Append the seal to a complete HDF5 file, in the place of a wrong one."""
+    """Append the seal to a complete HDF5 file, or replace a wrong one."""
     with open(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - SEAL_BYTES))
@@ -31,7 +31,7 @@ def seal(path: str | os.PathLike) -> None:
 
 
 def check_seal(file: BinaryIO) -> None:
-    """The file ends with the seal of its content.
+    """Check that the file ends with the seal of its content.
 
     Raises:
         Foreign: It has no seal.

@@ -47,12 +47,12 @@ _LOUDNESS, _HEXADECIMAL, _ENTROPY_MODEL, _LEVELS = 1, 2, 4, 8
 
 
 class Damaged(Exception):
-    """What is wrong with the part that is being read."""
+    """Raised where a part of a bitstream is damaged; the message says how."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a bitstream says before its first chunk.
+    """The header of a bitstream.
 
     `entropy_model` is the fingerprint of the entropy model that its chunks may need, "" if they need none, and
     `model_format` the format of the chunks that it has coded.
@@ -79,7 +79,7 @@ class Header:
 
 
 class Frame(NamedTuple):
-    """A chunk as it is stored; `size` counts all of its bytes."""
+    """A stored chunk; `size` is the number of all its bytes."""
 
     format: str
     length: int
@@ -92,7 +92,7 @@ class Frame(NamedTuple):
 
 
 class Trailer(NamedTuple):
-    """What a bitstream says after its last chunk; `blocks`: bytes of every `INDEX_CHUNKS` chunks but the last."""
+    """The trailer of a bitstream; `blocks` are the bytes of every `INDEX_CHUNKS` chunks but the last."""
 
     n_samples: int
     n_chunks: int
@@ -100,7 +100,7 @@ class Trailer(NamedTuple):
 
 
 def pack_header(header: Header, name: str) -> bytes:
-    """The header's bytes; the last 4, its CRC, are the seed of all later checksums.
+    """Pack the header; the last 4 bytes, its CRC, are the seed of all later checksums.
 
     Raises:
         UserError: It holds what a bitstream cannot; `name` says of which file.
@@ -125,10 +125,10 @@ def pack_header(header: Header, name: str) -> bytes:
 
 
 def unpack_header(version: int, body: bytes) -> Header:
-    """The header of this body.
+    """Parse the body of a header.
 
     Raises:
-        Damaged: No writer makes such a body.
+        Damaged: The body is not one that `pack_header` makes.
     """
     flags, position = body[0] if body else 255, 1
     numbers: list[int] = []
@@ -163,17 +163,17 @@ def unpack_header(version: int, body: bytes) -> Header:
 
 
 def version_of(header: Header) -> int:
-    """The version of a file with this header: the lowest that can hold it."""
+    """The format version of a file with this header: the lowest that can represent it."""
     return SINCE.get(header.model_format, 2 if header.has_levels else 1)
 
 
 def versions() -> list[int]:
-    """The versions that this program reads."""
+    """The format versions that this program reads, in words."""
     return sorted({1, 2, *SINCE.values()})
 
 
 def pack_frame(frame: Frame, header: Header, seed: bytes) -> bytes:
-    """A chunk's bytes, of its number, format, steps, side information and payload."""
+    """Pack a chunk: its number, format, steps, side information and payload."""
     short = frame.steps < header.chunk_steps
     data = varint(len(frame.payload) << 4 | FORMATS.index(frame.format) << 1 | short)
     data += varint(frame.steps) if short else b""

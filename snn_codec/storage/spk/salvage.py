@@ -25,7 +25,7 @@ BUDGET, BUDGET_PER_BYTE = 2**28, 256
 
 @dataclass(frozen=True)
 class Damage:
-    """A chunk that could not be decoded, by number and by the seconds that it covers."""
+    """A chunk that could not be decoded: its number and the seconds that it covers."""
 
     chunk: int
     start: float
@@ -38,9 +38,9 @@ class Damage:
 def salvaged(
     path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | None = None
 ) -> tuple[EventMatrix, list[Damage]]:
-    """All of a damaged file that can be trusted, and what is lost: damaged chunks have no events, and codes of 0.
+    """Read the intact chunks of a damaged file, and list the others, which have no events and codes of 0.
 
-    If the trailer is lost, the recording ends with the last whole chunk, and its last step counts as full.
+    If the trailer is lost, the recording ends with the last intact chunk, and its last step counts as full.
 
     Raises:
         UserError: The file is missing or no bitstream, its header is damaged, nothing is left, or it needs
