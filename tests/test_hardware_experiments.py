@@ -52,7 +52,7 @@ def test_the_matrix_of_models_and_targets(monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "experiments")
     import hardware_matrix
 
-    monkeypatch.setattr(sys, "argv", ["hardware_matrix.py", "--seconds", "2"])
+    monkeypatch.setattr(sys, "argv", ["hardware_matrix.py", "--seconds", "1"])
     assert hardware_matrix.main() == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")]
     rows = {

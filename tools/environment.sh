@@ -88,8 +88,10 @@ printf '[egg_info]\negg_base = %s\n' "$folder" >"$folder/setuptools.cfg"
 export DIST_EXTRA_CONFIG=$PWD/$folder/setuptools.cfg
 quiet=--quiet
 if [ -t 1 ]; then quiet=; fi
-# Python compiles what it imports; pip would compile all, of which most is never used.
-"$python" -m pip install $quiet --no-compile ${SNN_CODEC_PIP_ARGS:-} --editable ".[${extras// /,}]" "$@"
+# Python compiles what it imports; pip would compile all, of which most is never used. But the processes of Lava that
+# we start write no bytecode.
+case " $extras " in *' lava '*) compile= ;; *) compile=--no-compile ;; esac
+"$python" -m pip install $quiet $compile ${SNN_CODEC_PIP_ARGS:-} --editable ".[${extras// /,}]" "$@"
 {
     printf '%s\n' "$PWD" "$extras" "$*"
     "$python" tools/installed.py
