@@ -1,14 +1,12 @@
 """Audio files as other programs, cut downloads and pipes leave them: read right, or refused in one sentence.
 
-Every input is made here. `python tests/test_other_peoples_files.py` prints the table of all cases, with what version
-0.1.0 made of them.
+Every input is made here. tests/test_other_peoples_cases.py sets these and the other cases against what was before.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -364,19 +362,3 @@ def test_a_stream_has_the_sound_of_a_file(tmp_path):
     )
     with pytest.raises(UserError, match="too many"):
         audio.write_stream(io.BytesIO(), [], RATE, 1 << 31)
-
-
-def table() -> str:
-    """All cases with what version 0.1.0 and this one do, in Markdown."""
-    lines = ["| report | input | 0.1.0 | now |", "|---|---|---|---|"]
-    for name, case in CASES.items():
-        if case.seconds is None:
-            now = "refused" + (f"; {case.taken:g} s with --allow-incomplete" if case.taken else "")
-        else:
-            now = f"{case.seconds:g} s"
-        lines.append(f"| {case.number} | {name} | {case.before} | {now} |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(table() + "\n")
