@@ -202,3 +202,23 @@ def test_drums_alone_are_no_score():
     piece.instruments.append(drums)
     with pytest.raises(UserError, match="no notes"):
         notes.Score.from_pretty_midi(piece)
+
+
+def test_some_note_must_begin_within_the_recording():
+    def score(*seconds):
+        times = np.array(seconds, np.int64)
+        return notes.Score(times, times + 1, 60 + 0 * times, 64 + 0 * times, np.zeros((0, 2), np.int64), 1)
+
+    score(-5, 0, 9).check_overlap("a", 1.0)
+    for onsets in ((-7, -5, -2), (3, 4, 9), (-2, 3)):
+        with pytest.raises(
+            UserError, match=f"a: none of the {len(onsets)} notes .* at {onsets[0]}.0 to {onsets[-1]}.0 s"
+        ):
+            score(*onsets).check_overlap("a", 3.0)
+
+
+def test_a_single_step_has_no_lag():
+    grid = notes.Grid(
+        np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.int64), np.ones(1), np.zeros(1, bool)
+    )
+    assert notes.lag(matrix(np.ones((3, 1), bool)), grid) == (0, 0.0)

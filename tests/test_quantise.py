@@ -10,7 +10,7 @@ from conftest import tones
 from snn_codec.errors import UserError
 from snn_codec.hardware.features import calibrated_peak, encode_with_features
 from snn_codec.hardware.fold import fold
-from snn_codec.hardware.integers import LARGEST_A, UNITY, IntegerLayer, Synapse
+from snn_codec.hardware.integers import LARGEST_A, LARGEST_MANTISSA, UNITY, IntegerLayer, Synapse
 from snn_codec.hardware.layer import Layer
 from snn_codec.hardware.operations import operations
 from snn_codec.hardware.quantise import quantise
@@ -75,6 +75,23 @@ def test_two_synapses_hold_what_one_cannot():
     whole = high.weight * 128 + low.weight
     assert np.abs(whole).max() == 2**14 - 1 and high.exponent - low.exponent == 7
     assert ((np.abs(low.weight) <= 64) | (np.abs(high.weight) == 127)).all()
+
+
+def test_a_unit_fits_the_rounded_weights_best():
+    layer = random_layer()
+    integers = quantise(layer, 4.0, weight_bits=4, input_bits=8)
+    (synapse,) = integers.inputs
+    step = (synapse.weight * layer.weight).sum(1) / np.square(synapse.weight).sum(1)
+    unit = step * integers.scale * 2.0 ** (-1 - synapse.exponent)  # a weight counts twice
+    bias = integers.bias_mantissa * 2.0**integers.bias_exponent / 64
+    np.testing.assert_allclose(unit * (bias - 0.5), layer.bias, rtol=1e-3, atol=2e-5)  # the shift loses half
+
+
+def test_nothing_is_coarser_than_the_registers_ask():
+    integers = quantise(random_layer(), 4.0)
+    rounded = integers.bias_exponent > 0
+    assert rounded.any() and (np.abs(integers.bias_mantissa[rounded]) >= LARGEST_MANTISSA // 2).all()
+    assert quantise(random_layer(), 4.0, input_bits=2).inputs[0].exponent == -1
 
 
 def test_scaling_weights_and_bias_changes_no_spike_of_a_stateless_neuron():
