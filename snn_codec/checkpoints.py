@@ -185,6 +185,12 @@ class Checkpoint:
             )
         return asked
 
+    @property
+    def floor_bands(self) -> int:
+        """Bands of the floor (`snn_codec.floor`) that its decoders take; 0 if none takes any."""
+        bands = [getattr(entry.parsed(), "floor_bands", 0) for entry in self.decoders.values()]
+        return max(bands, default=0)
+
     def load_codec(self, network: Any) -> None:
         """Put the codec's weights into a network made of `settings`.
 

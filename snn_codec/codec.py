@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snn_codec import decoders, loudness
+from snn_codec import decoders, floor, loudness
 from snn_codec.audio import resampled
 from snn_codec.cells import Sparse
 from snn_codec.checkpoints import DEFAULT, PLAIN, Checkpoint, Weights
@@ -50,6 +50,7 @@ class Codec(Network):
             bitstreams shorter; None if none was trained.
         active_decoder: A further decoder (`snn_codec.decoders`) that replaces the codec's own; None if there is none.
         decoders: Names of all decoders in the checkpoint.
+        floor_bands: Bands of the floor that is measured for them (`snn_codec.floor`); 0 if none needs it.
 
     Raises:
         UserError: The settings contradict each other.
@@ -65,6 +66,7 @@ class Codec(Network):
         self.entropy_model: EntropyModel | None = None
         self.active_decoder: decoders.Decoder | None = None
         self.decoders: tuple[str, ...] = (PLAIN,)
+        self.floor_bands = 0
 
     def __repr__(self) -> str:
         model, parts = self.settings, sum(weight.numel() for weight in self.parameters())
@@ -137,9 +139,13 @@ class Codec(Network):
         else:
             quantise = self.quantise_sparse if self.lists_events else self.quantise
             coded = self._coded(counted, batch_size, quantise, prompts)
-        builder, codes, done = Builder(self.settings.units), [], 0
+        builder, done = Builder(self.settings.units), 0
+        codes: list[int] = []
+        floors: list[np.ndarray] = []
         for window, spikes in coded:
             builder.append(spikes if isinstance(spikes, Sparse) else (spikes > 0.5).cpu().numpy())
+            if self.floor_bands:
+                floors.append(self._floor(window, spikes, prompts.codes(len(codes) + 1)[-1:]))
             codes.append(window.loudness)
             done += window.steps * grid.hop
             progress(done / self.settings.sample_rate)
@@ -152,7 +158,24 @@ class Codec(Network):
             loudness=np.array(codes, np.uint8),
             levels=prompts.codes(len(codes)),
             chunk_steps=grid.chunk_steps,
+            floor=np.stack(floors) if floors else None,
         )
+
+    @torch.inference_mode()
+    def _floor(self, window: Window, spikes: Tensor | Sparse, code: np.ndarray) -> np.ndarray:
+        """How loud is what the events of a window's chunk, `[unit, step]`, leave out: uint8 `[band]`.
+
+        The events of the neighbours are not known yet, so the first and the last half step have no say.
+        """
+        hop, level = self.settings.hop, self.level_tensor(code[None])
+        if isinstance(spikes, Sparse):
+            features = self.dequantise_sparse(spikes, level)
+        else:
+            features = self.dequantise(spikes[None].float(), level)
+        said = self.decoder.read_out(features, level)[0].cpu().numpy()
+        audio = window.audio[window.before * hop : (window.before + window.steps) * hop]
+        inside = slice(hop // 2, len(audio) - hop // 2) if window.steps > 1 else slice(None)
+        return floor.measure((audio - said)[inside], self.floor_bands, self.settings.sample_rate)
 
     def prompts(self, level: float | np.ndarray | None) -> Prompts:
         """The level of each chunk, as `encode` takes it.
@@ -221,9 +244,11 @@ class Codec(Network):
         fade = min(grid.margin_steps, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
         for span in spans(events.n_steps, grid):
             codes = np.repeat(events.levels, grid.chunk_steps)[None, span.first : span.last]
+            floors = np.repeat(events.floor, grid.chunk_steps, 0)[None, span.first : span.last]
             with torch.inference_mode(), self.evaluating():
                 level = self.level_tensor(codes)
-                sound = self._sound(self._inputs(events, span, level), level, span.first)
+                floor_codes = torch.from_numpy(floors).to(self.device) if floors.size else None
+                sound = self._sound(self._inputs(events, span, level), level, span.first, floor_codes)
             audio = sound[0].float().cpu().numpy()
             begin, end = span.start * hop, min(span.stop * hop, events.n_samples)
             gain = loudness.gain(events.loudness, grid.chunk_steps * hop, begin, end)
@@ -238,10 +263,17 @@ class Codec(Network):
         spikes = events.window(span.first, span.last)[None].astype(np.float32)
         return self.dequantise(torch.from_numpy(spikes).to(self.device), level)
 
-    def _sound(self, inputs: Tensor, level: Tensor | None, first: int = 0) -> Tensor:
-        """Audio `[batch, step * hop]`, by the decoder that is active; `first` is the first step's number."""
+    def _sound(
+        self, inputs: Tensor, level: Tensor | None, first: int = 0, floors: Tensor | None = None
+    ) -> Tensor:
+        """Audio `[batch, step * hop]`, by the decoder that is active.
+
+        `first` is the first step's number; `floors`, `[batch, step, band]`, are each step's codes of the floor, if any.
+        """
         plain = partial(self.synthesise, level=level)
-        return self.active_decoder(inputs, first, plain, level) if self.active_decoder else plain(inputs)
+        if not self.active_decoder:
+            return plain(inputs)
+        return self.active_decoder(inputs, first, plain, level, floors)
 
     def _check(self, events: EventMatrix) -> None:
         if not isinstance(events, EventMatrix):
@@ -268,6 +300,12 @@ class Codec(Network):
             raise UserError(
                 f"these events have {'a' if len(events.levels) else 'no'} level, and this model "
                 f"has {model.levels or 'no'} levels; decode with the model that encoded"
+            )
+        bands = events.floor.shape[1]
+        if self.active_decoder and bands not in (0, self.floor_bands):
+            raise UserError(
+                f"these events have a floor of {bands} bands, and the decoder {self.active_decoder.name} takes "
+                f"{self.floor_bands}; use the decoder {PLAIN}, or that of the checkpoint that encoded"
             )
 
     def spikes(self, audio: Tensor, *, level: float | Tensor | None = None) -> Spikes:
@@ -406,6 +444,7 @@ class Codec(Network):
         checkpoint.load_codec(codec)
         codec.entropy_model = checkpoint.entropy_model
         codec.decoders = (PLAIN, *checkpoint.decoders)
+        codec.floor_bands = checkpoint.floor_bands
         try:
             codec = codec.to(device).eval()
         except (RuntimeError, AssertionError) as error:

@@ -76,7 +76,12 @@ class Decoder:
         raise NotImplementedError
 
     def __call__(
-        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+        self,
+        inputs: Tensor,
+        first: int,
+        plain: Callable[[Tensor], Tensor],
+        level: Tensor | None = None,
+        floors: Tensor | None = None,
     ) -> Tensor:
         """Audio `[1, step * hop]`.
 
@@ -85,6 +90,7 @@ class Decoder:
             first: Which step of the recording the first one is.
             plain: The codec's own decoder.
             level: Levels `[1, step]` of a model that has them.
+            floors: Codes of the floor `[1, step, band]`, if the events have any (`snn_codec.floor`).
         """
         raise NotImplementedError
 
@@ -111,7 +117,12 @@ class Retrained(Decoder):
         return copying.deepcopy(codec.decoder)
 
     def __call__(
-        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+        self,
+        inputs: Tensor,
+        first: int,
+        plain: Callable[[Tensor], Tensor],
+        level: Tensor | None = None,
+        floors: Tensor | None = None,
     ) -> Tensor:
         return self.module(inputs, **level_of(self.part, level))
 
@@ -138,7 +149,12 @@ class FlowSampler(Sampler):
         return FlowDecoder(codec.settings.hop, _width(settings, codec), settings, codec.settings.sample_rate)
 
     def __call__(
-        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+        self,
+        inputs: Tensor,
+        first: int,
+        plain: Callable[[Tensor], Tensor],
+        level: Tensor | None = None,
+        floors: Tensor | None = None,
     ) -> Tensor:
         noise = self.noise(first, inputs.shape[1], inputs)
         sound = plain(inputs).float()
@@ -153,7 +169,12 @@ class DiffusionSampler(Sampler):
         return DiffusionDecoder(codec.settings.hop, _width(settings, codec), settings)
 
     def __call__(
-        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+        self,
+        inputs: Tensor,
+        first: int,
+        plain: Callable[[Tensor], Tensor],
+        level: Tensor | None = None,
+        floors: Tensor | None = None,
     ) -> Tensor:
         # the slower blocks stand on the same samples in every window, and so do their sounds
         before = first % self.module.quantum
@@ -178,11 +199,16 @@ class Filler(Sampler):
         return FillingDecoder(codec.settings.hop, codec.settings.sample_rate, settings)
 
     def __call__(
-        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
+        self,
+        inputs: Tensor,
+        first: int,
+        plain: Callable[[Tensor], Tensor],
+        level: Tensor | None = None,
+        floors: Tensor | None = None,
     ) -> Tensor:
         part: Any = self.part  # `build` has seen to it
         noise = self.noise(first, inputs.shape[1], inputs)
-        return self.module(plain(inputs), inputs, octaves_of(part, level, inputs)[..., 0], noise)
+        return self.module(plain(inputs), inputs, octaves_of(part, level, inputs)[..., 0], noise, floors)
 
 
 def _width(settings: Phase, codec: Network) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from snn_codec import costs, tokens
 from snn_codec.cells import Builder, Cells, Dense, Sparse, equal, listed, stored
 from snn_codec.errors import UserError
+from snn_codec.floor import MAX_BANDS, TOP
 
 if TYPE_CHECKING:
     import neo
@@ -39,6 +40,7 @@ class Metadata(TypedDict, total=False):
     loudness: NDArray[np.uint8]
     chunk_steps: int
     levels: NDArray[np.uint8]
+    floor: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -62,6 +64,8 @@ class EventMatrix:
         chunk_steps: Steps per chunk of the canonical grid.
         levels: uint8 `[ceil(T / chunk_steps)]`, the level that each chunk was made with, in eighths
             (`snn_codec.levels`); empty if the model has no levels.
+        floor: uint8 `[ceil(T / chunk_steps), B]`, how loud is what the events leave out, by band (`snn_codec.floor`);
+            empty if nothing was measured.
 
     Raises:
         TypeError: `events` is not a boolean matrix, or an integer field is not an integer.
@@ -83,6 +87,7 @@ class EventMatrix:
     loudness: NDArray[np.uint8]
     chunk_steps: int
     levels: NDArray[np.uint8]
+    floor: NDArray[np.uint8]
 
     def __init__(
         self,
@@ -94,6 +99,7 @@ class EventMatrix:
         loudness: NDArray[np.uint8] | None = None,
         chunk_steps: int = CHUNK_STEPS,
         levels: NDArray[np.uint8] | None = None,
+        floor: NDArray[np.uint8] | None = None,
     ) -> None:
         integers = {
             "sample_rate": sample_rate,
@@ -111,6 +117,7 @@ class EventMatrix:
                 f"are {steps_for(self.n_samples, self.hop)} steps (did you pass seconds?)"
             )
         self._set(loudness=self._codes("loudness", loudness), levels=self._codes("levels", levels))
+        self._set(floor=self._bands(floor))
 
     def _set(self, **fields: object) -> None:
         for name, value in fields.items():
@@ -122,6 +129,17 @@ class EventMatrix:
             raise ValueError(
                 f"{name} must be uint8 [{self.n_chunks}], one a chunk of {self.chunk_steps} steps, or empty, "
                 f"not {codes.dtype} {codes.shape}"
+            )
+        codes.flags.writeable = False
+        return codes
+
+    def _bands(self, codes: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        codes = np.zeros((0, 0), np.uint8) if codes is None else np.array(codes)
+        right = codes.ndim == 2 and len(codes) == self.n_chunks and 1 <= codes.shape[1] <= MAX_BANDS
+        if codes.dtype != np.uint8 or not (codes.shape == (0, 0) or right) or np.any(codes > TOP):
+            raise ValueError(
+                f"floor must be uint8 [{self.n_chunks}, 1 to {MAX_BANDS}], 0 to {TOP}, a row a chunk of "
+                f"{self.chunk_steps} steps, or empty, not {codes.dtype} {codes.shape}"
             )
         codes.flags.writeable = False
         return codes
@@ -206,6 +224,7 @@ class EventMatrix:
             all(getattr(self, name) == getattr(other, name) for name in plain)
             and np.array_equal(self.loudness, other.loudness)
             and np.array_equal(self.levels, other.levels)
+            and np.array_equal(self.floor, other.floor)
             and equal(self.cells, other.cells)
         )
 
@@ -278,7 +297,7 @@ class EventMatrix:
     def to_integers(self, bits: int = tokens.BITS) -> NDArray[np.int64]:
         """Each step as integers of `bits` bits: int64 `[T, ceil(N / bits)]` (`snn_codec.tokens`).
 
-        `from_integers` is the inverse. Loudness and levels, a byte each per chunk, are in `metadata`.
+        `from_integers` is the inverse. Loudness, levels and floor, some bytes a chunk, are in `metadata`.
 
         Raises:
             ValueError: `bits` is not 1 to 62.
@@ -293,7 +312,7 @@ class EventMatrix:
     def to_tokens(self, max_shift: int = tokens.MAX_SHIFT) -> NDArray[np.int64]:
         """Unit and time-shift tokens, as MIDI language models have them: int64 `[tokens]` (`snn_codec.tokens`).
 
-        `from_tokens` is the inverse. Loudness and levels, a byte each per chunk, are in `metadata`.
+        `from_tokens` is the inverse. Loudness, levels and floor, some bytes a chunk, are in `metadata`.
 
         Raises:
             ValueError: `max_shift` is less than 1.

@@ -22,7 +22,7 @@ def visqol(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     """ViSQOL's MOS-LQO in audio mode, of `[samples]`; NaN if one of both is silent.
 
     Raises:
-        UserError: visqol-python is not installed.
+        UserError: visqol-python, or what it needs for music, is not installed.
     """
     api = visqol_api()
     if not np.any(estimate) or not np.any(target):
@@ -50,14 +50,19 @@ def visqol_api():  # noqa: ANN201
     """ViSQOL, ready to measure.
 
     Raises:
-        UserError: visqol-python is not installed.
+        UserError: visqol-python, or what it needs for music, is not installed.
     """
     try:
         from visqol import VisqolApi
     except ImportError as error:
         raise UserError('ViSQOL needs visqol-python: pip install "snn_codec[metrics]"') from error
     api = VisqolApi()
-    api.create(mode="audio")
+    try:
+        api.create(mode="audio")
+    except ImportError as error:  # of a package that it needs only for music
+        raise UserError(
+            f"ViSQOL lacks a package ({error}); install it with: pip install libsvm-official"
+        ) from error
     return api
 
 

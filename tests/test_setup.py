@@ -36,6 +36,7 @@ LAYERS = [
         "errors",
         "events",
         "files",
+        "floor",
         "levels",
     }
     | {

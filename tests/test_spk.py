@@ -372,10 +372,10 @@ def test_another_kind_of_entropy_model_is_a_class_a_format_and_a_version(tmp_pat
     with monkeypatch.context() as patch:
         for module in (chunk, layout, reader):
             patch.setattr(module, "FORMATS", (*module.FORMATS[:-1], "doubled"))  # a number has three bits
-        patch.setattr(layout, "SINCE", {"doubled": 4})
+        patch.setattr(layout, "SINCE", {"doubled": 5})
         patch.setattr(chunk, "pack", lambda events, name: bytes(10**5))
         data = packed(recording, model)
-        assert data[4] == 4
+        assert data[4] == 5
         assert breakdown(io.BytesIO(data))["chunks"] == {"doubled": 3}
         assert read(io.BytesIO(data), entropy_model=again) == recording
         assert salvaged(io.BytesIO(data), entropy_model=again) == (recording, [])
@@ -388,7 +388,7 @@ def test_another_kind_of_entropy_model_is_a_class_a_format_and_a_version(tmp_pat
     without = packed(matrix(raster(9, 20, 0.1)))
     assert without[4] == 1 and read(io.BytesIO(without)).n_units == 9
     with pytest.raises(
-        UserError, match="is version 4 of the format, and this program reads 1, 2, 3; get a newer"
+        UserError, match="is version 5 of the format, and this program reads 1, 2, 3, 4; get a newer"
     ):
         read(io.BytesIO(data))
 

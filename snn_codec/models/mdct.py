@@ -88,6 +88,11 @@ class MdctDecoder(nn.Module):
             coefficients = self.coefficients(features.float(), level)
             return inverse_mdct(functional.pad(coefficients, (0, self.hop - self.settings.width)))
 
+    def read_out(self, features: Tensor, level: Tensor | None = None) -> Tensor:
+        """What the events alone stand for, as audio `[batch, step * hop]`: without refinement."""
+        coefficients = features.float() * torch.exp2(octaves_of(self.settings, level, features))
+        return inverse_mdct(functional.pad(coefficients, (0, self.hop - self.settings.width)))
+
     def coefficients(self, features: Tensor, level: Tensor | None = None) -> Tensor:
         """Refined coefficients `[batch, step, bin]`."""
         octaves = octaves_of(self.settings, level, features).expand(*features.shape[:2], 1)

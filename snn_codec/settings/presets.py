@@ -77,8 +77,8 @@ PRESETS: dict[str, Config] = {
     "cpu-filling": Config(
         training=Training(
             steps=3000,
-            batch=8,
-            seconds=10 * 2048 / 22050,
+            batch=6,
+            seconds=64 * 2048 / 22050,
             warmup=100,
             validate_every=500,
             augmentation=_CLEAN,

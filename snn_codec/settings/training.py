@@ -233,6 +233,11 @@ class Filling(Phase):
     kind: Literal["filling"] = "filling"
     block: int = setting(256, "samples of a block", least=2)
     bands: int = setting(36, "bands that have gains", least=2)
+    floor_bands: int = setting(16, "bands of the floor that files carry", least=2, most=64)
+    steps: int = setting(
+        12, "steps of a crop that are filled in; the floor is measured on all of it", least=1
+    )
+    without: float = setting(0.1, "share of crops that have no floor", least=0, most=1)
     width: int = setting(96, "size of the network's features", least=1)
     blocks: int = setting(3, "blocks of the network", least=0)
     stft: float = setting(1.0, "weight of the STFT distance", least=0)

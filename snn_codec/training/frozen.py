@@ -86,11 +86,12 @@ class DecoderPhase(Phase):
     def trained_codec(self) -> Codec:
         """The codec as it decodes with the averaged network."""
         self.source.active_decoder = decoders.decoder(self.settings, self.optimisation.ema, self.source)
+        self.source.floor_bands = getattr(self.settings, "floor_bands", 0)
         return self.source
 
     def validate(self, step: int, clips: Sequence[np.ndarray]) -> Validation:
         if self.plain_scores is None:
-            self.source.active_decoder = None
+            self.source.active_decoder, self.source.floor_bands = None, 0
             self.plain_scores = _scores(self.source, clips)
         snr, mel = _scores(self.trained_codec(), clips)
         plain_snr, plain_mel = self.plain_scores

@@ -67,6 +67,11 @@ def measured() -> EventMatrix:
     return EventMatrix(events, 22050, 2048, 40 * 2048 - 9, "fedcba9876543210", loudness, 16, levels)
 
 
+def floored() -> EventMatrix:
+    """The same with a floor of five bands, for which version 4 is."""
+    return measured().replace(floor=(numbers(15) % 32).astype(np.uint8).reshape(3, 5))
+
+
 THERMOMETER = Layout((4, 12), (3, 2))
 
 
@@ -97,6 +102,8 @@ def bitstreams() -> dict[str, bytes]:
     files = {"v1.spk": _packed(recording()), "v1_context.spk": _packed(recording(), entropy_model())}
     files["v2.spk"] = _packed(prompted())
     files["v3.spk"] = _packed(measured(), thermometer_model())
+    files["v4.spk"] = _packed(floored(), thermometer_model())
+    files["v4_without.spk"] = _packed(floored())
     few = EventMatrix(recording().events[:, :60], 22050, 512, 60 * 512, "not hexadecimal", chunk_steps=20)
     for name in spk.FORMATS[:-1]:  # a thermometer's needs its own events
 
@@ -126,6 +133,8 @@ def main() -> None:
             h5.write(FOLDER / name, recordings, compress=compress)
     if not (FOLDER / "v2.h5").exists():
         h5.write(FOLDER / "v2.h5", {"one": prompted(), "zwei ä": few})
+    if not (FOLDER / "v3.h5").exists():
+        h5.write(FOLDER / "v3.h5", {"one": floored(), "zwei ä": few})
 
 
 if __name__ == "__main__":

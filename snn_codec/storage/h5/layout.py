@@ -1,6 +1,6 @@
 """What an HDF5 file of spike trains holds.
 
-Layout, version 1, or 2 if recordings have levels (every dataset is one-dimensional and carries
+Layout, version 1, 2 if recordings have levels, or 3 if they have a floor (every dataset is one-dimensional and carries
 Fletcher-32 checksums):
 
     /                         magic, version: a SONATA file
@@ -10,10 +10,12 @@ Fletcher-32 checksums):
     /clips                    one row a chunk of `chunk_steps` steps; a recording starts a new clip
         indptr                int64 [clips + 1]: the events of clip c are indptr[c]:indptr[c + 1]
         level                 uint8 code of the loudness, 0 where the recording has none
-        compression           version 2: uint8 code of the level, 0 where the recording has none
+        compression           from version 2: uint8 code of the level, 0 where the recording has none
+        floor                 version 3: uint8, one chunk after the other: a code a band, where the recording has any
     /recordings               one row a recording
         name, fingerprint     UTF-8, fixed length
-        sample_rate, hop, n_samples, n_units, chunk_steps, has_levels; version 2: has_compression
+        sample_rate, hop, n_samples, n_units, chunk_steps, has_levels; from version 2: has_compression;
+            version 3: floor_bands
         start_ms              float64; step = floor((timestamp - start_ms) * sample_rate / (1000 hop))
 """
 
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from snn_codec.events import steps_for
 
 FORMAT = "snn_codec.spiketrains"
-VERSIONS = 1, 2  # without and with levels
+VERSIONS = 1, 2, 3  # without levels, with them, and with a floor
 POPULATION = "spikes/units"
 SONATA_MAGIC, SONATA_VERSION = 0x0A7A, (0, 1)
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -37,6 +39,7 @@ NUMBERS: dict[int, tuple[str, ...]] = {
     1: ("sample_rate", "hop", "n_samples", "n_units", "chunk_steps", "has_loudness")
 }
 NUMBERS[2] = (*NUMBERS[1], "has_levels")
+NUMBERS[3] = (*NUMBERS[2], "floor_bands")
 IN_FILE = {"has_loudness": "has_levels", "has_levels": "has_compression"}
 
 
@@ -54,6 +57,7 @@ class Recording:
     has_loudness: int
     start_ms: float
     has_levels: int = 0
+    floor_bands: int = 0
 
     @property
     def n_steps(self) -> int:

@@ -106,15 +106,19 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         return name in self._rows
 
     def __getitem__(self, name: str) -> EventMatrix:
-        recording, clip = self._find(name)
+        recording, clip, code = self._find(name)
         builder = Builder(recording.n_units)
         at_once = max(1, BLOCK_CELLS // (recording.n_units * recording.chunk_steps))
         for first in range(0, recording.n_clips, at_once):
             builder.append(self._clips(recording, clip, first, min(first + at_once, recording.n_clips)))
-        loudness = self._loudness[clip : clip + recording.n_clips * recording.has_loudness]
-        levels = self._levels[clip : clip + recording.n_clips * recording.has_levels]
+        loudness = self._tables.loudness[clip : clip + recording.n_clips * recording.has_loudness]
+        levels = self._tables.levels[clip : clip + recording.n_clips * recording.has_levels]
+        bands = recording.floor_bands
+        floor = (
+            self._tables.floor[code : code + recording.n_clips * bands].reshape(-1, bands) if bands else None
+        )
         fields = (recording.sample_rate, recording.hop, recording.n_samples, recording.fingerprint)
-        return EventMatrix(builder.build(), *fields, loudness, recording.chunk_steps, levels)
+        return EventMatrix(builder.build(), *fields, loudness, recording.chunk_steps, levels, floor)
 
     def info(self, name: str) -> Recording:
         """The metadata of a recording, without reading its events.
@@ -133,7 +137,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
             UserError: No such recording, or the file was damaged since it was opened.
             ValueError: Not 0 <= start <= stop <= T.
         """
-        recording, clip = self._find(name)
+        recording, clip, _ = self._find(name)
         if not 0 <= start <= stop <= recording.n_steps:
             raise ValueError(f"steps {start}..{stop} are not inside {name!r} (0..{recording.n_steps})")
         first, last = start // recording.chunk_steps, steps_for(stop, recording.chunk_steps)
@@ -141,7 +145,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         offset = first * recording.chunk_steps
         return events[:, start - offset : stop - offset]
 
-    def _find(self, name: str) -> tuple[Recording, int]:
+    def _find(self, name: str) -> tuple[Recording, int, int]:
         self._open()
         if name not in self._rows:
             near = difflib.get_close_matches(str(name), self._rows, n=3) or list(self._rows)[:3]
@@ -158,12 +162,13 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         try:
             with damage(self.path):
                 size = file.id.get_filesize()
-                self._rows, self._indptr, self._loudness, self._levels = read_tables(file, size)
+                self._tables = read_tables(file, size)
+                self._rows, self._indptr = self._tables.rows, self._tables.indptr
                 self._times = open_dataset(file, f"{POPULATION}/timestamps", "f")
                 self._units = open_dataset(file, f"{POPULATION}/node_ids", "u")
                 if not len(self._times) == len(self._units) == self._indptr[-1]:
                     raise Damaged("the number of events is not what its index says")
-            for recording, row in self._rows.values():
+            for recording, row, _ in self._rows.values():
                 check_chunk(self.path, recording.n_units, min(recording.chunk_steps, recording.n_steps))
                 n_events = int(self._indptr[row + recording.n_clips] - self._indptr[row])
                 check_memory(self.path, memory_of(recording.n_units, recording.n_steps, n_events), size)

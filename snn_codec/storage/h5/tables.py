@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
+from snn_codec.floor import MAX_BANDS, TOP
 from snn_codec.storage.h5.faults import Damaged, Foreign
 from snn_codec.storage.h5.layout import (
     FORMAT,
@@ -19,14 +21,24 @@ from snn_codec.storage.h5.layout import (
 )
 
 
-def read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarray, np.ndarray]:
-    """Recordings by name with their first clip, and `/clips`, all checked against each other."""
+class Tables(NamedTuple):
+    """Recordings by name with their first clip and first code of the floor, and `/clips`."""
+
+    rows: dict[str, tuple[Recording, int, int]]
+    indptr: np.ndarray
+    loudness: np.ndarray
+    levels: np.ndarray
+    floor: np.ndarray
+
+
+def read_tables(file: h5py.File, size: int) -> Tables:
+    """The metadata of a file, all checked against each other."""
     clips = file["clips"] if "clips" in file else None
     if clips is None or clips.attrs.get("format") != FORMAT:
         raise Foreign("holds other data")
     version = clips.attrs.get("format_version")
     if version not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
+        known = ", ".join(map(str, VERSIONS))
         raise Foreign(f"is version {version} of the format, and this program reads {known}")
     indptr = _read_column(file, "clips/indptr", "i", size)
     if not len(indptr) or indptr[0] != 0 or np.any(np.diff(indptr) < 0):
@@ -35,10 +47,13 @@ def read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarra
     loudness = levels = _read_column(file, "clips/level", "u", size, n_clips)
     if version > 1:
         levels = _read_column(file, "clips/compression", "u", size, n_clips)
-    if loudness.dtype != np.uint8 or levels.dtype != np.uint8:
+    floor = np.zeros(0, np.uint8)
+    if version > 2:
+        floor = _read_column(file, "clips/floor", "u", size)
+    if loudness.dtype != np.uint8 or levels.dtype != np.uint8 or floor.dtype != np.uint8:
         raise Damaged("levels are not bytes")
-    rows: dict[str, tuple[Recording, int]] = {}
-    clip = 0
+    rows: dict[str, tuple[Recording, int, int]] = {}
+    clip = code = 0
     for recording in _read_recordings(file, size, NUMBERS[version]):
         numbers = [getattr(recording, name) for name in NUMBERS[1]]
         if recording.name in rows or not 1 <= min(numbers[:-1]) <= max(numbers) < MAX_INTEGER:
@@ -46,15 +61,19 @@ def read_tables(file: h5py.File, size: int) -> tuple[dict, np.ndarray, np.ndarra
         if (
             not {recording.has_loudness, recording.has_levels} <= {0, 1}
             or not 0 <= recording.start_ms < MAX_INTEGER
+            or not 0 <= recording.floor_bands <= MAX_BANDS
         ):
             raise Damaged(f"recording {recording.name!r} has an impossible number")
         if recording.n_clips > n_clips - clip:
             raise Damaged("the recordings have more clips than the file")
-        rows[recording.name] = recording, clip
+        rows[recording.name] = recording, clip, code
         clip += recording.n_clips
-    if not rows or clip != n_clips:
+        code += recording.n_clips * recording.floor_bands
+    if not rows or clip != n_clips or code != len(floor):
         raise Damaged("the file has clips of no recording")
-    return rows, indptr, loudness, levels
+    if np.any(floor > TOP):
+        raise Damaged("a code of the floor is impossible")
+    return Tables(rows, indptr, loudness, levels, floor)
 
 
 def _read_recordings(file: h5py.File, size: int, names: tuple[str, ...]) -> Iterator[Recording]:

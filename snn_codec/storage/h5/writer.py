@@ -24,7 +24,6 @@ from snn_codec.storage.h5.layout import (
     SONATA_MAGIC,
     SONATA_VERSION,
     SORTING,
-    VERSIONS,
     Recording,
 )
 from snn_codec.storage.h5.seal import seal
@@ -73,6 +72,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
     recordings: list[Recording] = []
     loudness: list[np.ndarray] = []
     levels: list[np.ndarray] = []
+    floor: list[np.ndarray] = []
     indptr = [np.zeros(1, np.int64)]
     taken: set[str] = set()
     decimals, start_ms, memory = 0, 0.0, 0
@@ -80,6 +80,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         recording = Recording(
             name, events.fingerprint, events.sample_rate, events.hop, events.n_samples, events.n_units,
             events.chunk_steps, int(len(events.loudness) > 0), start_ms, int(len(events.levels) > 0),
+            events.floor.shape[1],
         )  # fmt: skip
         if not recordings:
             decimals = max(0, math.ceil(-math.log10(recording.step_ms / 16)))
@@ -95,6 +96,7 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
         indptr.append(indptr[-1][-1] + np.cumsum(per_clip))
         for codes, given in ((loudness, events.loudness), (levels, events.levels)):
             codes.append(given if len(given) else np.zeros(recording.n_clips, np.uint8))
+        floor.append(events.floor.reshape(-1))
         recordings.append(recording)
         memory = max(memory, memory_of(recording.n_units, recording.n_steps, events.n_events))
         start_ms = math.ceil((start_ms + recording.n_steps * recording.step_ms) * 10**decimals) / 10**decimals
@@ -103,9 +105,13 @@ def _write(file: h5py.File, items: Iterable[tuple[str, EventMatrix]], path: obje
     clips = file.create_group("clips")
     _write_column(clips, "indptr", np.concatenate(indptr), None)
     _write_column(clips, "level", np.concatenate(loudness), compress)
-    version = VERSIONS[any(recording.has_levels for recording in recordings)]
+    version = 2 if any(recording.has_levels for recording in recordings) else 1
+    if any(recording.floor_bands for recording in recordings):
+        version = 3
     if version > 1:
         _write_column(clips, "compression", np.concatenate(levels), compress)
+    if version > 2:
+        _write_column(clips, "floor", np.concatenate(floor), compress)
     _write_recordings(file.create_group("recordings"), recordings, compress, NUMBERS[version])
     file.attrs["magic"] = np.uint32(SONATA_MAGIC)
     file.attrs["version"] = np.array(SONATA_VERSION, np.uint32)

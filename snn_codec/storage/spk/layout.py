@@ -1,13 +1,14 @@
 """Where every byte of a bitstream stands, without reading or writing files.
 
-Version 1, or 2 if the chunks carry levels; a kind of entropy model that came later has a version of its own
-(`SINCE`). A varint is little-endian base 128; a CRC is CRC-32, 4 bytes, little-endian.
+Version 1, or 2 if the chunks carry levels, 4 if they carry a floor; a kind of entropy model that came later has a
+version of its own (`SINCE`). A varint is little-endian base 128; a CRC is CRC-32, 4 bytes, little-endian.
 
     header    magic 93 53 50 4B; version; length of the body; body; CRC of all before
-      body    flags (1: loudness, 2: fingerprint is hexadecimal, 4: entropy model, 8: levels);
-              varints sample rate, hop, units, steps a chunk; [4 bytes entropy model]; fingerprint, to the end
+      body    flags (1: loudness, 2: fingerprint is hexadecimal, 4: entropy model, 8: levels, 16: floor; version 4:
+              32: the entropy model is a thermometer's); varints sample rate, hop, units, steps a chunk;
+              [varint bands of the floor]; [4 bytes entropy model]; fingerprint, to the end
     chunk     varint length << 4 | format << 1 | short; [varint steps, if short]; [loudness]; [level];
-              payload; CRC
+              [floor, 5 bits a band]; payload; CRC
     trailer   00; varints samples, chunks, bytes of every 16 chunks but the last; its length, 4 bytes; CRC
 
 Only the last chunk may be short, and its side information and format stand before its payload, so a writer on a
@@ -25,6 +26,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
+import numpy as np
+
+from snn_codec import floor as floors
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS, steps_for
 from snn_codec.storage import formats
@@ -38,12 +42,13 @@ FORMATS = (
     "thermometer",
 )  # a format's number is its place here, at most 7
 WITHOUT_MODEL = FORMATS[:6]  # the others are what entropy models call theirs (`EntropyModel.CHUNK_FORMAT`)
+WITH_FLOOR = 4  # the version that brought the floor; its flags say which entropy model it has
 SINCE = {"thermometer": 3}  # such a format that is newer than version 2, and the version that brought it
 INDEX_CHUNKS = 16  # to an entry of the trailer's table
 MAX_INTEGER = 2**40
 MIN_TRAILER = 11  # bytes
 
-_LOUDNESS, _HEXADECIMAL, _ENTROPY_MODEL, _LEVELS = 1, 2, 4, 8
+_LOUDNESS, _HEXADECIMAL, _ENTROPY_MODEL, _LEVELS, _FLOOR, _THERMOMETER = 1, 2, 4, 8, 16, 32
 
 
 class Damaged(Exception):
@@ -67,11 +72,12 @@ class Header:
     entropy_model: str = ""
     has_levels: bool = False
     model_format: str = "learned"
+    floor_bands: int = 0
 
     @property
     def side_bytes(self) -> int:
-        """Bytes of a chunk for its loudness and level."""
-        return self.has_loudness + self.has_levels
+        """Bytes of a chunk for its loudness, level and floor."""
+        return self.has_loudness + self.has_levels + floors.packed_bytes(self.floor_bands)
 
     def seconds(self, step: int) -> float:
         """When a step begins."""
@@ -88,6 +94,7 @@ class Frame(NamedTuple):
     payload: bytes = b""
     loudness: int | None = None
     level: int | None = None
+    floor: np.ndarray | None = None
     size: int = 0
 
 
@@ -105,7 +112,7 @@ def pack_header(header: Header, name: str) -> bytes:
     Raises:
         UserError: It holds what a bitstream cannot; `name` says of which file.
     """
-    numbers = header.sample_rate, header.hop, header.n_units, header.chunk_steps
+    numbers: tuple[int, ...] = (header.sample_rate, header.hop, header.n_units, header.chunk_steps)
     if min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
         raise UserError(f"{name}: sample rate, hop, units and steps a chunk must be 1 to 2^40, not {numbers}")
     try:
@@ -116,6 +123,9 @@ def pack_header(header: Header, name: str) -> bytes:
         fingerprint, hexadecimal = header.fingerprint.encode(), False
     flags = _LOUDNESS * header.has_loudness | _HEXADECIMAL * hexadecimal
     flags |= _ENTROPY_MODEL * bool(header.entropy_model) | _LEVELS * header.has_levels
+    if header.floor_bands:
+        flags |= _FLOOR | _THERMOMETER * (header.model_format == "thermometer")
+        numbers = (*numbers, header.floor_bands)
     body = bytes([flags]) + b"".join(map(varint, numbers))
     body += bytes.fromhex(header.entropy_model) + fingerprint
     if len(body) > 255:
@@ -132,12 +142,15 @@ def unpack_header(version: int, body: bytes) -> Header:
     """
     flags, position = body[0] if body else 255, 1
     numbers: list[int] = []
-    for _ in range(4):
+    has_floor = bool(flags & _FLOOR)
+    for _ in range(4 + has_floor):
         value, position = parse_varint(body, position)
         numbers.append(0 if value is None else value)
-    if flags >= 16 or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
+    if flags >= (64 if has_floor else 16) or min(numbers) < 1 or max(numbers) >= MAX_INTEGER:
         raise Damaged("has an impossible number")
-    sample_rate, hop, units, chunk_steps = numbers
+    sample_rate, hop, units, chunk_steps, floor_bands = numbers if has_floor else (*numbers, 0)
+    if floor_bands > floors.MAX_BANDS:
+        raise Damaged("has an impossible number")
     split = position + 4 * bool(flags & _ENTROPY_MODEL)
     entropy_model, rest = body[position:split].hex(), body[split:]
     try:
@@ -146,6 +159,8 @@ def unpack_header(version: int, body: bytes) -> Header:
         raise Damaged("has an impossible fingerprint") from error
     loudness, levels = bool(flags & _LOUDNESS), bool(flags & _LEVELS)
     newer = {number: name for name, number in SINCE.items()}
+    if flags & _THERMOMETER:
+        newer[WITH_FLOOR] = "thermometer"
     header = Header(
         units,
         sample_rate,
@@ -156,6 +171,7 @@ def unpack_header(version: int, body: bytes) -> Header:
         entropy_model,
         levels,
         newer.get(version, "learned"),
+        floor_bands,
     )
     if version != version_of(header):
         raise Damaged("has another version than its content")
@@ -164,12 +180,14 @@ def unpack_header(version: int, body: bytes) -> Header:
 
 def version_of(header: Header) -> int:
     """The format version of a file with this header: the lowest that can represent it."""
+    if header.floor_bands:
+        return WITH_FLOOR
     return SINCE.get(header.model_format, 2 if header.has_levels else 1)
 
 
 def versions() -> list[int]:
-    """The format versions that this program reads, in words."""
-    return sorted({1, 2, *SINCE.values()})
+    """The format versions that this program reads."""
+    return sorted({1, 2, *SINCE.values(), WITH_FLOOR})
 
 
 def pack_frame(frame: Frame, header: Header, seed: bytes) -> bytes:
@@ -177,7 +195,8 @@ def pack_frame(frame: Frame, header: Header, seed: bytes) -> bytes:
     short = frame.steps < header.chunk_steps
     data = varint(len(frame.payload) << 4 | FORMATS.index(frame.format) << 1 | short)
     data += varint(frame.steps) if short else b""
-    data += bytes(code for code in (frame.loudness, frame.level) if code is not None) + frame.payload
+    data += bytes(code for code in (frame.loudness, frame.level) if code is not None)
+    data += (b"" if frame.floor is None else floors.pack(frame.floor)) + frame.payload
     return data + checksum(data, seed, frame.number)
 
 
@@ -196,12 +215,14 @@ def frame_shape(head: int, header: Header) -> tuple[Frame, int]:
 
 def filled(frame: Frame, number: int, raw: bytes, header: Header) -> Frame:
     """The frame with what its bytes before the checksum, `raw`, hold."""
-    side = iter(raw[len(raw) - frame.length - header.side_bytes : len(raw) - frame.length])
+    before = raw[len(raw) - frame.length - header.side_bytes : len(raw) - frame.length]
+    side, bands = iter(before), header.floor_bands
     return frame._replace(
         number=number,
         payload=raw[len(raw) - frame.length :],
         loudness=next(side) if header.has_loudness else None,
         level=next(side) if header.has_levels else None,
+        floor=floors.unpack(before[-floors.packed_bytes(bands) :], bands) if bands else None,
         size=len(raw) + 4,
     )
 

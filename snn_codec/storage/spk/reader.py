@@ -43,13 +43,14 @@ TOGETHER = 16  # chunks that are decoded side by side
 
 
 class Chunk(NamedTuple):
-    """One decoded chunk: number, first step, bool `[units, steps]`, and its codes of loudness and level (or None)."""
+    """One decoded chunk: number, first step, bool `[units, steps]`, codes of loudness, level and floor, or None."""
 
     number: int
     start: int
     events: Any
     loudness: int | None
     level: int | None = None
+    floor: np.ndarray | None = None
 
 
 def read(path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | None = None) -> EventMatrix:
@@ -71,7 +72,7 @@ def breakdown(path: str | os.PathLike | BinaryIO) -> dict[str, Any]:
     """Where the bytes of a file are; needs no entropy model, and checks every CRC.
 
     Returns:
-        `header`, `framing` (lengths, formats, short chunks), `side` (loudness and levels), `events`
+        `header`, `framing` (lengths, formats, short chunks), `side` (loudness, levels, floor), `events`
         (payloads), `checksums` (of chunks), `trailer`, and `total` bytes; `chunks`, how many are in each format;
         `samples`.
 
@@ -152,7 +153,7 @@ class Reader:
                 memory += memory_of(*events.shape, events.n_events)
                 check_memory(self._name, memory, self.position)
                 start = frame.number * self.header.chunk_steps
-                yield Chunk(frame.number, start, events, frame.loudness, frame.level)
+                yield Chunk(frame.number, start, events, frame.loudness, frame.level, frame.floor)
 
     def window(self, start: int, stop: int) -> np.ndarray:
         """The events of steps [start, stop): bool `[units, stop - start]`; reads only their chunks.
@@ -218,7 +219,7 @@ class Reader:
         with self._errors(frame.number):
             events = unpack(frame, self.header.n_units, self.entropy_model)
         start = frame.number * self.header.chunk_steps
-        return Chunk(frame.number, start, events, frame.loudness, frame.level)
+        return Chunk(frame.number, start, events, frame.loudness, frame.level, frame.floor)
 
     def check_entropy_model(self, frame: Frame) -> None:
         """The entropy model that a chunk needs is there.
@@ -344,11 +345,12 @@ class _Ended(Exception):
 def joined(reader: Reader, chunks: Iterable[Chunk]) -> EventMatrix:
     """A recording of its decoded chunks, whose events may be `Cells`, after which the reader knows its length."""
     header, builder = reader.header, Builder(reader.header.n_units)
-    loudness, levels = [], []
+    loudness, levels, floor = [], [], []
     for chunk in chunks:
         builder.append(chunk.events)
         loudness.append(chunk.loudness)
         levels.append(chunk.level)
+        floor.append(chunk.floor)
     return EventMatrix(
         builder.build(),
         header.sample_rate,
@@ -358,6 +360,7 @@ def joined(reader: Reader, chunks: Iterable[Chunk]) -> EventMatrix:
         np.array(loudness if header.has_loudness else [], np.uint8),
         header.chunk_steps,
         np.array(levels if header.has_levels else [], np.uint8),
+        np.array(floor, np.uint8) if header.floor_bands else None,
     )
 
 

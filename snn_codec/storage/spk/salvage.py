@@ -78,7 +78,8 @@ def _chunks(reader: Reader, found: dict[int, Frame], n_chunks: int, damages: lis
             yield reader.decode(frame)
         else:
             damages.append(Damage(number, header.seconds(start), header.seconds(start + steps)))
-            yield Chunk(number, start, silence(header.n_units, steps), 0, 0)
+            floor = np.zeros(header.floor_bands, np.uint8)
+            yield Chunk(number, start, silence(header.n_units, steps), 0, 0, floor)
 
 
 class _Search:

@@ -50,13 +50,14 @@ def write(
         entropy_model.fingerprint if entropy_model else "",
         len(events.levels) > 0,
         entropy_model.CHUNK_FORMAT if entropy_model else "learned",
+        events.floor.shape[1],
     )
     with _open(path, force) as (file, name):
         writer = Writer(file, header, entropy_model=entropy_model, name=name)
         for number, chunk in enumerate(events.chunk_cells()):
             loudness = int(events.loudness[number]) if header.has_loudness else None
             level = int(events.levels[number]) if header.has_levels else None
-            writer.write(chunk, loudness, level)
+            writer.write(chunk, loudness, level, events.floor[number] if header.floor_bands else None)
         writer.finish(events.n_samples)
 
 
@@ -101,11 +102,16 @@ class Writer:
         self._put(data)
 
     def write(
-        self, events: np.ndarray | Cells, loudness: int | None = None, level: int | None = None
+        self,
+        events: np.ndarray | Cells,
+        loudness: int | None = None,
+        level: int | None = None,
+        floor: np.ndarray | None = None,
     ) -> None:
         """Add a chunk: bool `[units, steps]` or a list, of the header's steps, or fewer if it is the last.
 
-        `loudness` and `level` are the chunk's codes, if the header says that chunks have them.
+        `loudness`, `level` and `floor`, uint8 `[band]`, are the chunk's codes, if the header says that chunks have
+        them.
 
         Raises:
             ValueError: Another shape, a chunk after a short one, or a code where the header has none.
@@ -116,12 +122,13 @@ class Writer:
         units, steps = events.shape
         if self._ended or units != header.n_units or not 1 <= steps <= header.chunk_steps:
             raise ValueError(f"chunk {self._chunks} has the wrong shape, or comes after the last one")
-        if (loudness is not None, level is not None) != (header.has_loudness, header.has_levels):
+        given = loudness is not None, level is not None, 0 if floor is None else len(floor)
+        if given != (header.has_loudness, header.has_levels, header.floor_bands):
             raise ValueError(
-                "every chunk needs the codes (loudness, level) that the header names, and no other"
+                "every chunk needs the codes (loudness, level, floor) that the header names, and no other"
             )
         name, payload = pack_chunk(events, self._entropy_model, Side(loudness, level))
-        frame = Frame(name, len(payload), steps, self._chunks, payload, loudness, level)
+        frame = Frame(name, len(payload), steps, self._chunks, payload, loudness, level, floor)
         data = pack_frame(frame, header, self._seed)
         if self._chunks % INDEX_CHUNKS == 0:
             self._block_sizes.append(0)
