@@ -64,3 +64,33 @@ def test_the_matrix_of_models_and_targets(monkeypatch, capsys):
     for netx, nir, lava, streams in rows.values():
         assert netx in ("100 %", "not run: no Lava") and lava in ("100 %", "not run: no Lava")
         assert nir == "snntorch 100 %, norse 100 %" and streams == "4 of 4"
+
+
+@pytest.mark.lava
+@pytest.mark.slow
+def test_a_minute_through_lava_in_short():
+    result = run(
+        "hardware_speed.py", "--seconds", 2, "--models", "sparse", "wide", "--lava-python", sys.executable
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| `")]
+    assert len(rows) == 3 and all(row.endswith("| 100 % |") for row in rows), result.stdout
+
+
+@pytest.mark.slow
+def test_operations_of_every_shipped_model(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    import hardware_operations
+
+    monkeypatch.setattr(sys, "argv", ["hardware_operations.py", "--seconds", "2"])
+    assert hardware_operations.main() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")]
+    rows = {line.split("`")[1]: [cell.strip() for cell in line[1:-1].split("|")[1:]] for line in lines}
+    assert set(rows) == {path.parent.name for path in (ROOT / "data" / "checkpoints").glob("*/config.json")}
+    numbers = {
+        model: [float(cell.replace(" ", "").replace("-", "nan")) for cell in row]
+        for model, row in rows.items()
+    }
+    assert numbers["wide"][0] == numbers["wide"][4]  # a unit of a thermometer adds to one bin
+    assert numbers["free"][5] > 50 * numbers["free"][2] and numbers["wide"][1] > 1e8
+    assert rows["rvq"][:5] == ["-"] * 5
