@@ -55,7 +55,7 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["plain", "--user"])
+@pytest.mark.parametrize("how", ["plain", "--user", "--target"])
 def test_an_installed_wheel_has_all_shipped_models(wheel, tmp_path, how):
     """In an empty environment that borrows nothing but the packages that the tests run with."""
     options = ["--system-site-packages"] if how == "--user" else []  # else there are no packages of a user
@@ -63,10 +63,12 @@ def test_an_installed_wheel_has_all_shipped_models(wheel, tmp_path, how):
     python = tmp_path / "env" / "bin" / "python"
     (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
     (site / "borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
-    chosen = {"plain": [], "--user": ["--user"]}[how]
+    chosen = {"plain": [], "--user": ["--user"], "--target": ["--target", tmp_path / "target"]}[how]
     variables = {"PYTHONUSERBASE": str(tmp_path / "user")}
     run(python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--ignore-installed",
         "--no-warn-script-location", *chosen, wheel, **variables)  # fmt: skip
+    if how == "--target":
+        variables["PYTHONPATH"] = str(tmp_path / "target")
     place, *names = run(python, "-c", THERE_AND_BACK, **variables).split()
     assert place.startswith(str(tmp_path))
     assert names == sorted(path.parent.name for path in ROOT.glob("data/checkpoints/*/config.json"))

@@ -37,8 +37,8 @@ def trains(events: EventMatrix) -> Trains:
     """Of one recording.
 
     Example:
-        >>> found = trains(codec.encode(sound, rate))
-        >>> found.rate.max(), found.synchrony
+        >>> found = trains(codec.encode(sound, rate))  # doctest: +SKIP
+        >>> found.rate.max(), found.synchrony  # doctest: +SKIP
     """
     steps, units = events.indices()
     order = np.argsort(units, kind="stable")
