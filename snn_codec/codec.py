@@ -29,6 +29,10 @@ from snn_codec.search import Search, searched
 from snn_codec.settings import Model
 from snn_codec.storage.entropy_model import EntropyModel
 
+TOGETHER = (
+    4  # chunks in a window of a decoder that sees no further than a margin, so that it has fewer margins
+)
+
 
 class Spikes(NamedTuple):
     """A batch of events: spikes, float32 0 or 1 `[batch, unit, step]`, and loudness, uint8 `[batch, chunk]`."""
@@ -242,7 +246,8 @@ class Codec(Network):
         grid, tail = Grid.of(self.settings), np.zeros(0, np.float32)
         hop = grid.hop
         fade = min(grid.margin_steps, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
-        for span in spans(events.n_steps, grid):
+        together = TOGETHER if self.lists_events and not fade else 1
+        for span in spans(events.n_steps, grid._replace(chunk_steps=together * grid.chunk_steps)):
             codes = np.repeat(events.levels, grid.chunk_steps)[None, span.first : span.last]
             floors = np.repeat(events.floor, grid.chunk_steps, 0)[None, span.first : span.last]
             with torch.inference_mode(), self.evaluating():
@@ -250,10 +255,11 @@ class Codec(Network):
                 floor_codes = torch.from_numpy(floors).to(self.device) if floors.size else None
                 sound = self._sound(self._inputs(events, span, level), level, span.first, floor_codes)
             audio = sound[0].float().cpu().numpy()
-            begin, end = span.start * hop, min(span.stop * hop, events.n_samples)
-            gain = loudness.gain(events.loudness, grid.chunk_steps * hop, begin, end)
-            chunk = audio[begin - span.first * hop : end - span.first * hop]
-            yield decoders.faded(tail, chunk) * gain
+            for start in range(span.start, span.stop, grid.chunk_steps):
+                begin, end = start * hop, min((start + grid.chunk_steps) * hop, events.n_samples)
+                gain = loudness.gain(events.loudness, grid.chunk_steps * hop, begin, end)
+                chunk = audio[begin - span.first * hop : end - span.first * hop]
+                yield decoders.faded(tail, chunk) * gain
             tail = audio[(span.stop - span.first) * hop :][:fade]
 
     def _inputs(self, events: EventMatrix, span: Span, level: Tensor | None) -> Tensor:

@@ -162,11 +162,8 @@ class ThermometerModel(EntropyModel):
         """See `EntropyModel`. Chunks go side by side, step by step: many times as quick as one by one."""
         if not chunks:
             return []
-        return (
-            [self.layout.cells(signed) for signed in Decoding(self.network, self.layout, chunks).run()]
-            if chunks
-            else []
-        )
+        decoding = Decoding(self.network, self.layout, chunks)
+        return [self.layout.cells(signed) for signed in decoding.run()]
 
     def _signed(self, events: np.ndarray | Sparse) -> np.ndarray | None:
         """Signed numbers of thresholds passed, int16 `[step, bin]`; None if no coefficients have these events."""

@@ -19,6 +19,8 @@ from snn_codec.storage.entropy_model.thermometer_inputs import PASSES, Past, Pas
 from snn_codec.storage.entropy_model.thermometer_network import Network, Steps
 from snn_codec.thermometer import Layout
 
+MANY = 12  # cells from which one call for all is quicker than one each
+
 
 def cells_of(
     network: Network, layout: Layout, magnitudes: np.ndarray, side: Side
@@ -163,17 +165,25 @@ class Decoding:
 
 def _passed(source, odds: np.ndarray, most: list[int]) -> list[int]:
     """How many thresholds each coefficient passes, of the places of its log odds among `cell_models`."""
-    decode, models, place = source.decode, cell_models(), odds.item
     passed = [1] * len(most)
     asked = [number for number, count in enumerate(most) if count > 1]
-    threshold = 1
+    for threshold in range(odds.shape[1]):
+        if not asked:
+            break
+        asked = _more(source, odds[asked, threshold], asked)
+        for number in asked:
+            passed[number] = threshold + 2
+        asked = [number for number in asked if most[number] > threshold + 2]
+    return passed
+
+
+def _more(source, odds: np.ndarray, asked: list[int]) -> list[int]:
+    """Those of the coefficients `asked` that pass a threshold more."""
+    if len(asked) >= MANY:
+        cells = entropy.decode_cells(source, probability(odds - MAX_LOGIT))
+        return [asked[place] for place in np.flatnonzero(cells)]
+    decode, models = source.decode, cell_models()
     try:
-        while asked:
-            asked = [number for number in asked if decode(models[place(number, threshold - 1)])]
-            threshold += 1
-            for number in asked:
-                passed[number] = threshold
-            asked = [number for number in asked if most[number] > threshold]
+        return [number for number, place in zip(asked, odds.tolist(), strict=True) if decode(models[place])]
     except AssertionError as error:
         raise entropy.EntropyError("the code is not one that an encoder makes") from error
-    return passed

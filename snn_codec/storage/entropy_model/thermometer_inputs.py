@@ -54,11 +54,8 @@ class Past:
         self.signed = np.zeros((chunks, bins), np.int32)
 
     def seen(self) -> np.ndarray:
-        """Where any channel of a bin is not 0, bool `[chunk, bin]`.
-
-        The mean that moves by 1/4 is at least 16, 12 and 9 after a step with events, and the two that follow.
-        """
-        return (self.means > 3).any(0)
+        """Where any channel of a bin is not 0, bool `[chunk, bin]`."""
+        return _seen(self.means)
 
     def first(self, count: int) -> Past:
         """Of the first chunks alone."""
@@ -114,7 +111,15 @@ class Pasts:
                 means[step] += means[step - 1]
             inputs[..., channel] = means >> 2
 
-    seen = Past.seen
+    def seen(self) -> np.ndarray:
+        """Where any channel of a bin is not 0, bool `[step, bin]`."""
+        return _seen(self.means)
+
+
+def _seen(means: np.ndarray) -> np.ndarray:
+    """Where any channel is not 0: the mean that moves by 1/4 is at least 16, 12 and 9 after a step with events, and the
+    two that follow."""
+    return (means > 3).any(0)
 
 
 def past_inputs(magnitudes: np.ndarray) -> np.ndarray:
