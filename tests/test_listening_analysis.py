@@ -259,3 +259,11 @@ def test_one_condition_has_no_pairs_and_a_figure_all_the_same(tmp_path):
     assert found["pairs"] == []
     report.write(found, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["friedman"]["p"] is None
+
+
+def test_friedmans_test_needs_three_raters_and_three_conditions():
+    means = np.arange(9.0).reshape(3, 3)
+    assert np.isfinite(statistics.friedman(means)).all()
+    assert (
+        np.isnan(statistics.friedman(means[:2])).all() and np.isnan(statistics.friedman(means[:, :2])).all()
+    )

@@ -25,7 +25,8 @@ def blocks(name, language):
 
 
 def commands(name):
-    lines = [line.split("#")[0] for block in blocks(name, "sh") for line in block.splitlines()]
+    joined = [block.replace("\\\n", " ") for block in blocks(name, "sh")]
+    lines = [line.split("#")[0] for block in joined for line in block.splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.startswith("snn-codec ")]
 
 
