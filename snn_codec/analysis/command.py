@@ -238,14 +238,11 @@ def _page(path: Path, one: Study, item: Item, model: Column, options: Options) -
 def _readouts(
     learned: Sequence[Item], models: Sequence[Column], options: Options
 ) -> dict[str, dict[str, object]]:
-    """F1 at 50 ms from each model's events, and from a mel spectrogram on the grid of the first."""
+    """F1 at 50 ms from each model's rows (how many of its units fire), and from a mel spectrogram on the first's grid."""
 
     def of_events(item: Item, model: Column) -> Example:
-        events = model.events(item)
-        features = events.events
-        if model.hertz is not None:
-            features = rows.rows_of(model.hertz, events.n_units, "bin").counts(events)
-        return Example(features, options.score(item), events.sample_rate, events.hop)
+        events, taken = model.events(item), _rows(model, options)
+        return Example(taken.counts(events), options.score(item), events.sample_rate, events.hop)
 
     def of_mel(item: Item, settings: Settings, bands: int) -> Example:
         sound = item.sound(settings.sample_rate)

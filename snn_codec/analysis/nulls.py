@@ -50,8 +50,9 @@ class Null:
     @classmethod
     def stacked(cls, parts: Sequence[Null]) -> Null:
         """Nulls of different units and the same onsets as one."""
-        arrays = ([getattr(part, f.name) for part in parts] for f in fields(cls) if f.name != "onsets")
-        return cls(*map(np.concatenate, arrays), onsets=parts[0].onsets)
+        names = ("observed", "mean", "variance", "third")
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**arrays, onsets=parts[0].onsets)
 
     @property
     def tested(self) -> np.ndarray:

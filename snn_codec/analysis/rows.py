@@ -37,7 +37,7 @@ class Rows:
     @cached_property
     def number(self) -> int:
         """How many rows."""
-        return int(self.of.max()) + 1
+        return int(np.max(self.of)) + 1
 
     @cached_property
     def keys(self) -> NDArray[np.int64]:
@@ -105,7 +105,8 @@ def rows_of(hertz: NDArray[np.float64] | None, n_units: int, kind: str | None = 
     middle = np.bincount(of, hertz) / np.bincount(of)
     found = Rows(kind or "note", of.astype(np.int64), middle)
     if kind != "bin":
-        found = replace(found, hertz=440 * 2 ** ((np.unique(groups) + notes.LOWEST - 69) / 12))
+        pitch = np.unique(groups).astype(np.float64) + notes.LOWEST
+        found = replace(found, hertz=440 * 2 ** ((pitch - 69) / 12))
     if found.number > MOST:
         raise UserError(f"{found.number} bins are too many to set each against every key; take --rows note")
     return found

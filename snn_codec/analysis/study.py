@@ -174,7 +174,8 @@ class _Part:
             self.groups.append(group)
         else:
             place = self.recordings % GROUPS
-            self.groups[place] = tuple(a + b for a, b in zip(self.groups[place], group, strict=True))
+            earlier, near, total = self.groups[place]
+            self.groups[place] = (earlier + jitter, near + group[1], total + group[2])
         self.recordings += 1
         return sums.onsets
 
@@ -245,7 +246,7 @@ def _joined(parts: Sequence[_Part], steps: Steps) -> dict[str, Any]:
     dependent = np.concatenate([part.dependence.correlations() for part in parts], 1)
     return {
         "counts": counts,
-        "shifts": Null.stacked([part.shifts for part in parts]),
+        "shifts": Null.stacked([part.shifts for part in parts if part.shifts is not None]),
         "jitter": jitter,
         "tuning": tuning(counts, jitter, dependent, steps.half_width, steps.second),
         "parts": groups,
