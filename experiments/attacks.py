@@ -113,7 +113,7 @@ def draw(path: Path, courses: dict[str, np.ndarray], *, force: bool = False) -> 
         axis.set_xlabel("time from the attack (ms); grey: where pre-echo is measured")
         axis.set_ylabel("error (dB of the attack)")
         axis.set_xlim(-1000 * REACH, 1000 * REACH)
-        axis.legend(frameon=False, fontsize=7)
+        figure.legend(frameon=False, fontsize=7, loc="outside right upper")
         with replacing(path, force=force) as temporary:
             figure.savefig(temporary, dpi=200)
         plt.close(figure)

@@ -238,7 +238,7 @@ def _page(path: Path, one: Study, item: Item, model: Column, options: Options) -
 def _readouts(
     learned: Sequence[Item], models: Sequence[Column], options: Options
 ) -> dict[str, dict[str, object]]:
-    """F1 at 50 ms from each model's rows (how many of its units fire), and from a mel spectrogram on the first's grid."""
+    """F1 at 50 ms from each model's rows, as how many of their units fire, and from mel bands on the first's grid."""
 
     def of_events(item: Item, model: Column) -> Example:
         events, taken = model.events(item), _rows(model, options)
