@@ -1,14 +1,20 @@
 """The page that compares versions, without a browser."""
 
+import base64
+import io
 import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from conftest import tones
 
 from snn_codec.cli import main
 from snn_codec.codec import Codec
+from snn_codec.events import EventMatrix
+from snn_codec.listening import compare
 from snn_codec.storage import spk
 
 pytest.importorskip("matplotlib")
@@ -28,3 +34,22 @@ def test_files_of_several_models_are_decoded_by_their_own(tmp_path):
     assert (
         notes[0] == "" and notes[1].startswith("decoded by free") and notes[2].startswith("decoded by sparse")
     )
+
+
+def test_units_with_frequencies_are_drawn_by_semitone():
+    """Of 4000 units one fires: the picture has a row a semitone, so that it can be seen."""
+    hertz = np.geomspace(100, 3200, 4000)
+    events = EventMatrix.from_indices(
+        np.array([3]), np.array([0]), 4000, sample_rate=22050, hop=2048, n_samples=2048 * 10
+    )
+    version = compare.Version(Path("a.spk"), np.zeros(10), events, "wide", hertz)
+    picture = plt_image(compare._raster(version, 0.0, 2048 * 10 / 22050))
+    assert picture.shape[:2] == (61, 10)
+    dark = np.argwhere(picture[..., 0] < 1)
+    assert dark.tolist() == [[len(picture) - 1, 3]]  # the lowest row, from above
+
+
+def plt_image(data):
+    from matplotlib.image import imread
+
+    return imread(io.BytesIO(base64.b64decode(data.partition(",")[2])))

@@ -13,6 +13,7 @@ import soundfile
 from scipy import signal
 
 from snn_codec import checkpoints
+from snn_codec.analysis.rows import rows_of
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import check_writable, replacing
@@ -29,12 +30,13 @@ ROWS, COLUMNS = 200, 1200  # of the pictures
 
 
 class Version(NamedTuple):
-    """Sound at 48 kHz; its events, and the model that decoded them, if it was decoded here."""
+    """Sound at 48 kHz; its events, the model that decoded them, and its units' frequencies, if it was decoded here."""
 
     path: Path
     audio: np.ndarray
     events: EventMatrix | None = None
     model: str = ""
+    hertz: np.ndarray | None = None
 
 
 def compare(
@@ -84,7 +86,7 @@ def compare(
                 "note": _note(version.model, late, gain / gains[0]),
                 "audio": _flac(sound),
                 "spectrogram": _spectrogram(sound / top),
-                "raster": version.events and _raster(version.events, start, len(first) / RATE),
+                "raster": version.events and _raster(version, start, len(first) / RATE),
             }
             for version, sound, late, gain in zip(versions, sounds, lags, gains, strict=True)
         ],
@@ -106,6 +108,7 @@ def _version(path: Path, model: str | None, start: float, seconds: float) -> Ver
             _sound(codec.decode(events)[first:stop], events.sample_rate, path, start),
             events,
             Path(model).name,
+            codec.settings.unit_hertz(),
         )
     samples, rate = read_seconds(path, start, start + seconds + PADDING / RATE)
     return Version(path, _sound(samples, rate, path, start))
@@ -162,9 +165,16 @@ def _spectrogram(sound: np.ndarray) -> str:
     return _png((1 - share) * decibels[low] + share * decibels[low + 1], "magma", -90, -20)
 
 
-def _raster(events: EventMatrix, start: float, seconds: float) -> str:
+def _raster(version: Version, start: float, seconds: float) -> str:
+    """Of units; of those with frequencies a row a semitone, the darker the more of them fire."""
+    events = version.events
+    assert events is not None
     first, last = (round(second * events.step_rate) for second in (start, start + seconds))
-    return _png(events.window(first, min(last, events.n_steps)), "Greys", 0, 1)
+    part = slice(first, min(last, events.n_steps))
+    if version.hertz is None:
+        return _png(events.window(part.start, part.stop), "Greys", 0, 1)
+    together = rows_of(version.hertz, events.n_units).counts(events)[:, part]
+    return _png(np.log2(1 + together), "Greys", 0, 5)
 
 
 def _png(picture: np.ndarray, colours: str, low: float, high: float) -> str:
