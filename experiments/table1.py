@@ -28,7 +28,7 @@ from snn_codec.files import replacing
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
 
-SHIPPED = ("free", "rvq", "sparse", "mu-sparse")
+SHIPPED = ("free", "rvq", "sparse", "mu-sparse", "wide")
 OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200", "mdct:0.5", "mdct:1", "mdct:2.6")
 LEVELS = (0, 4, 8, 12, 16, 20, 24, 28)
 PAPER = {  # kbps, SI-SNR in dB, ViSQOL; on MAESTRO's recordings
