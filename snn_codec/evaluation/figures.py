@@ -17,7 +17,7 @@ from snn_codec.metrics import MEASURES
 from snn_codec.stats import bootstrap
 
 OURS = ("#b4482f", "#2f6db4", "#4f8f3a", "#8a5aa8", "#c58a1b", "#2a9d9d", "#7d5a3c")
-OTHERS = ("#3d4650", "#7b858f", "#a9834f")  # codecs that are not models
+OTHERS = ("#3d4650", "#7b858f", "#a9834f", "#b0428a")  # codecs that are not models
 GREY = "#8a8f98"
 RANGE = 20.0  # dB below the best mean that are drawn
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
