@@ -279,7 +279,8 @@ class Codec(Network):
         plain = partial(self.synthesise, level=level)
         if not self.active_decoder:
             return plain(inputs)
-        return self.active_decoder(inputs, first, plain, level, floors)
+        more = {"floors": floors} if self.active_decoder.takes_floor else {}
+        return self.active_decoder(inputs, first, plain, level, **more)
 
     def _check(self, events: EventMatrix) -> None:
         if not isinstance(events, EventMatrix):

@@ -60,9 +60,12 @@ class Decoder:
         sampling: For those that sample.
 
     Attributes:
+        takes_floor: Whether `__call__` also takes `floors`, the codes of the floor `[1, step, band]`, or None
+            (`snn_codec.floor`).
         fade_steps: Steps over which a chunk is faded into the next; 0 if both agree to the sample.
     """
 
+    takes_floor = False
     fade_steps = 0
 
     def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
@@ -76,12 +79,7 @@ class Decoder:
         raise NotImplementedError
 
     def __call__(
-        self,
-        inputs: Tensor,
-        first: int,
-        plain: Callable[[Tensor], Tensor],
-        level: Tensor | None = None,
-        floors: Tensor | None = None,
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
     ) -> Tensor:
         """Audio `[1, step * hop]`.
 
@@ -90,7 +88,6 @@ class Decoder:
             first: Which step of the recording the first one is.
             plain: The codec's own decoder.
             level: Levels `[1, step]` of a model that has them.
-            floors: Codes of the floor `[1, step, band]`, if the events have any (`snn_codec.floor`).
         """
         raise NotImplementedError
 
@@ -117,12 +114,7 @@ class Retrained(Decoder):
         return copying.deepcopy(codec.decoder)
 
     def __call__(
-        self,
-        inputs: Tensor,
-        first: int,
-        plain: Callable[[Tensor], Tensor],
-        level: Tensor | None = None,
-        floors: Tensor | None = None,
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
     ) -> Tensor:
         return self.module(inputs, **level_of(self.part, level))
 
@@ -149,12 +141,7 @@ class FlowSampler(Sampler):
         return FlowDecoder(codec.settings.hop, _width(settings, codec), settings, codec.settings.sample_rate)
 
     def __call__(
-        self,
-        inputs: Tensor,
-        first: int,
-        plain: Callable[[Tensor], Tensor],
-        level: Tensor | None = None,
-        floors: Tensor | None = None,
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
     ) -> Tensor:
         noise = self.noise(first, inputs.shape[1], inputs)
         sound = plain(inputs).float()
@@ -169,12 +156,7 @@ class DiffusionSampler(Sampler):
         return DiffusionDecoder(codec.settings.hop, _width(settings, codec), settings)
 
     def __call__(
-        self,
-        inputs: Tensor,
-        first: int,
-        plain: Callable[[Tensor], Tensor],
-        level: Tensor | None = None,
-        floors: Tensor | None = None,
+        self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None
     ) -> Tensor:
         # the slower blocks stand on the same samples in every window, and so do their sounds
         before = first % self.module.quantum
@@ -187,6 +169,7 @@ class DiffusionSampler(Sampler):
 class Filler(Sampler):
     """The plain decoder's sound with its spectrum filled in (`snn_codec.models.filling`)."""
 
+    takes_floor = True
     fade_steps = 0
 
     @staticmethod
