@@ -434,7 +434,7 @@ class Codec(Network):
         """Load a codec, in evaluation mode.
 
         Args:
-            name: A shipped model (`free`, `mu-sparse`, `rvq`, `sparse`, `wide`) or a checkpoint folder.
+            name: A shipped model (`free`, `free-plain`, `mu-sparse`, `rvq`, `sparse`, `wide`) or a checkpoint folder.
             device: What to compute on, as PyTorch names it.
             decoder: The decoder to decode with, one of `codec.decoders`.
             sampling: Sampler steps, seed and guidance, for decoders that sample.

@@ -22,7 +22,7 @@ def sound():
     return audio.read(RECORDING)[0]
 
 
-@pytest.fixture(scope="module", params=["sparse", "mu-sparse", "rvq", "wide"])
+@pytest.fixture(scope="module", params=["free-plain", "sparse", "mu-sparse", "rvq", "wide"])
 def model(request):
     if request.param == "rvq":
         pytest.importorskip("vector_quantize_pytorch")
