@@ -29,8 +29,9 @@ from snn_codec.errors import UserError
 from snn_codec.hardware import exchange, netx, nir, streams
 from snn_codec.hardware.features import encode_with_features, full_scale
 from snn_codec.hardware.fold import fold
+from snn_codec.hardware.interpreter import lava_python
 from snn_codec.hardware.quantise import quantise
-from snn_codec.hardware.simulate import in_lava, lava_python
+from snn_codec.hardware.simulate import in_lava
 from snn_codec.loading import load
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"

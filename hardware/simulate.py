@@ -6,9 +6,7 @@ whatever happens to either process; `snn_codec.hardware.supervise` sees to the p
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,38 +18,13 @@ from snn_codec.hardware import lanes
 from snn_codec.hardware.description import Description, description, encoder_description
 from snn_codec.hardware.encoder import IntegerEncoder, split
 from snn_codec.hardware.integers import IntegerLayer
+from snn_codec.hardware.interpreter import lava_python
 from snn_codec.hardware.layer import Layer
 from snn_codec.hardware.supervise import run_worker
 
 WORKER = Path(__file__).parent / "lava" / "worker.py"
-VARIABLE = "SNN_CODEC_LAVA_PYTHON"
 SECONDS_TO_START = 120.0
 SECONDS_A_STEP = 0.1  # many times what it takes
-
-
-def lava_python(given: str | os.PathLike | None = None) -> str:
-    """The interpreter that has Lava: `given`, $SNN_CODEC_LAVA_PYTHON, .venv-lava here or beside us, or this one.
-
-    Raises:
-        UserError: None is there.
-    """
-    for chosen, origin in ((given, "--lava-python"), (os.environ.get(VARIABLE), VARIABLE)):
-        if chosen:
-            if not os.access(chosen, os.X_OK) or os.path.isdir(chosen):
-                raise UserError(
-                    f"{origin} {chosen}: is not a program; give the Python of the Lava environment"
-                )
-            return str(chosen)
-    for folder in (Path.cwd(), Path(__file__).parent.parent):
-        python = folder / ".venv-lava" / "bin" / "python"
-        if python.exists():
-            return str(python)
-    if sys.version_info[:2] == (3, 10) and importlib.util.find_spec("lava"):
-        return sys.executable
-    raise UserError(
-        f"Lava is not here; make it with `make lava-venv`, or name a Python 3.10 that has lava-dl "
-        f"with --lava-python or {VARIABLE}"
-    )
 
 
 def in_lava(
@@ -80,19 +53,19 @@ def in_lava(
     Raises:
         UserError: There is no Lava, or the worker failed, died, or took too long.
     """
-    python = lava_python(python)
+    chosen = lava_python(python)
     steps = [run.shape[1] for run in runs]
     timeout = SECONDS_TO_START + SECONDS_A_STEP * sum(steps) if timeout is None else timeout
     if isinstance(layer, IntegerEncoder):
         rows = [part for run in runs for part in split(run)]
-        return _worked(encoder_description(layer), rows, runs, python, timeout, progress)
+        return _worked(encoder_description(layer), rows, runs, chosen, timeout, progress)
     if net is not None:
         arrays = description(layer) | {"net": np.array(os.path.abspath(net))}
-        return _worked(arrays, runs, runs, python, timeout, progress)
+        return _worked(arrays, runs, runs, chosen, timeout, progress)
     count = lanes.lanes(layer, steps)
     laid = lanes.laid_out(layer, runs, count)
     arrays = description(lanes.side_by_side(layer, count))
-    found = _worked(arrays, laid, laid, python, timeout, lambda done: progress(min(count * done, sum(steps))))
+    found = _worked(arrays, laid, laid, chosen, timeout, lambda done: progress(min(count * done, sum(steps))))
     return lanes.taken_apart(layer, found, steps, count)
 
 

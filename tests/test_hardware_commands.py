@@ -17,9 +17,9 @@ from snn_codec import settings as config
 from snn_codec.cli.main import main, parser
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
-from snn_codec.hardware import exchange, netx, simulate
+from snn_codec.hardware import exchange, interpreter, netx
 from snn_codec.hardware.fold import fold
-from snn_codec.hardware.simulate import lava_python
+from snn_codec.hardware.interpreter import lava_python
 from snn_codec.storage import event_files, h5
 
 ROOT = Path(__file__).parent.parent
@@ -134,9 +134,9 @@ def test_a_network_of_another_model_or_a_damaged_one_is_refused(cli, plain, chec
 
 
 def test_without_lava_it_says_what_to_do_before_it_works(cli, plain, sound, tmp_path, monkeypatch):
-    monkeypatch.setattr(simulate, "__file__", str(tmp_path / "hardware" / "simulate.py"))
+    monkeypatch.setattr(interpreter, "__file__", str(tmp_path / "hardware" / "simulate.py"))
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
-    monkeypatch.delenv(simulate.VARIABLE, raising=False)
+    monkeypatch.delenv(interpreter.VARIABLE, raising=False)
     monkeypatch.chdir(tmp_path)
     status, _, err = cli("simulate", sound, "--model", plain, "-o", tmp_path / "a.h5")
     assert status == 2 and "make lava-venv" in err and len(err.splitlines()) == 1

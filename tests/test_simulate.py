@@ -13,7 +13,7 @@ import pytest
 from test_quantise import features, random_layer
 
 from snn_codec.errors import UserError
-from snn_codec.hardware import simulate, supervise
+from snn_codec.hardware import interpreter, simulate, supervise
 from snn_codec.hardware.integers import IntegerLayer, Synapse
 from snn_codec.hardware.quantise import quantise
 
@@ -142,8 +142,8 @@ def test_the_wrong_python_is_named():
 
 def test_where_lava_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(simulate.VARIABLE, raising=False)
-    monkeypatch.setattr(simulate, "__file__", str(tmp_path / "hardware" / "simulate.py"))
+    monkeypatch.delenv(interpreter.VARIABLE, raising=False)
+    monkeypatch.setattr(interpreter, "__file__", str(tmp_path / "hardware" / "simulate.py"))
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     with pytest.raises(UserError, match="make lava-venv"):
         simulate.lava_python()
@@ -153,10 +153,10 @@ def test_where_lava_is_looked_for(tmp_path, monkeypatch):
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
     assert simulate.lava_python() == str(python)
-    monkeypatch.setenv(simulate.VARIABLE, sys.executable)
+    monkeypatch.setenv(interpreter.VARIABLE, sys.executable)
     assert simulate.lava_python() == sys.executable
-    monkeypatch.setenv(simulate.VARIABLE, str(tmp_path))
-    with pytest.raises(UserError, match=simulate.VARIABLE):
+    monkeypatch.setenv(interpreter.VARIABLE, str(tmp_path))
+    with pytest.raises(UserError, match=interpreter.VARIABLE):
         simulate.lava_python()
 
 

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     began = time.perf_counter() - time.process_time()  # what ran until here was the start of the program
     from snn_codec import audio
-    from snn_codec.hardware.simulate import lava_python
+    from snn_codec.hardware.interpreter import lava_python
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
     kind = "spk" if several else event_kind(options.output)
