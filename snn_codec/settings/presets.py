@@ -74,6 +74,11 @@ PRESETS: dict[str, Config] = {
         Training(steps=6000, batch=4, seconds=2**16 / 22050, warmup=100, validate_every=500),
         Coefficients(),
     ),
+    "gpu-wide": Config(
+        dataclasses.replace(_WIDE, decoder=Mdct(refined=1024, channels=96, blocks=4)),
+        Training(steps=100_000, batch=64, seconds=2**17 / 22050, warmup=1000, validate_every=2000),
+        Coefficients(),
+    ),
     "cpu-filling": Config(
         training=Training(
             steps=3000,
