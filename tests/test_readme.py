@@ -118,5 +118,5 @@ def test_the_python_examples_run(name):
 
 
 def test_presets_are_named():
-    named = set(re.findall(r"`((?:cpu|paper)-[a-z-]+)`", "\n".join(TEXTS.values())))
+    named = set(re.findall(r"`((?:cpu|gpu|paper)-[a-z-]+)`", "\n".join(TEXTS.values())))
     assert named == set(config.PRESETS)
