@@ -10,6 +10,7 @@ from test_mdct import RATE, codec, tones
 
 from snn_codec import decoders, floor
 from snn_codec import settings as config
+from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.storage import h5, spk
@@ -79,6 +80,13 @@ def test_files_carry_it(tmp_path):
     h5.write(tmp_path / "a.h5", {"with": events, "without": plain, "more": floored(3)})
     with h5.SpikeTrains(tmp_path / "a.h5") as trains:
         assert dict(trains) == {"with": events, "without": plain, "more": floored(3)}
+
+
+def test_info_tells_of_it(tmp_path, capsys):
+    h5.write(tmp_path / "a.h5", {"with": floored(), "without": floored().replace(floor=None)})
+    assert main(["info", str(tmp_path / "a.h5")]) == 0
+    with_it, without = capsys.readouterr().out.split("without:")
+    assert "floor: 5 bands a chunk" in with_it and "floor" not in without
 
 
 def test_a_lost_chunk_has_a_silent_floor():

@@ -102,6 +102,7 @@ def _recording(events: Any) -> dict[str, Any]:
         "events_per_second": events.events_per_second,
         "bits": events.costs,
         "levels": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.levels],
+        "floor_bands": events.floor.shape[1],
     }
 
 
@@ -121,6 +122,8 @@ def _print_recording(name: str, row: dict[str, Any]) -> None:
     found = [level for level in row["levels"] if level is not None]
     if found:
         print(f"  levels: {min(found):g} to {max(found):g}")
+    if row["floor_bands"]:
+        print(f"  floor: {row['floor_bands']} bands a chunk, for decoders that fill in the spectrum")
     below = [str(chunk) for chunk, level in enumerate(row["levels"]) if level is None]
     if below:
         print(f"  chunks whose quality no level could lift to what was asked for: {', '.join(below)}")
