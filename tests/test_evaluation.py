@@ -82,6 +82,7 @@ def test_onsets_are_counted_from_each_clips_start(codec, corpus):
     assert all(np.isnan(row["onset_si_snr"]) for row in evaluate(codec, [path]))
 
 
+@pytest.mark.once  # with torch 2.3, the second rank may not end, and holds the pipe
 @pytest.mark.usefixtures("own_port")
 def test_workers_and_ranks_give_the_rows_of_one_process(checkpoint, corpus, tmp_path, capsys):
     common = ["--data", str(corpus), "--model", str(checkpoint)]
@@ -118,6 +119,7 @@ def test_workers_end_with_the_evaluation_and_it_leaves_nothing(checkpoint, corpu
 
 
 @pytest.mark.slow
+@pytest.mark.once  # with torch 2.3, the second rank may not end, and holds the pipe
 @pytest.mark.usefixtures("own_port")
 def test_the_first_rank_names_a_bad_recording_of_another(checkpoint, tmp_path):
     for number in range(2):

@@ -174,6 +174,7 @@ def test_a_killed_process_resumes_exactly(music, tmp_path, run):
     assert Codec.load(tmp_path / "killed" / "best").fingerprint == Codec.load(whole / "best").fingerprint
 
 
+@pytest.mark.once  # as in test_evaluation
 @pytest.mark.usefixtures("own_port")
 def test_two_processes_train_as_one_with_their_batches(music, tmp_path, run):
     """Two ranks of batch 2 average what one process of batch 4 computes (the same crops, but for batch norm)."""
