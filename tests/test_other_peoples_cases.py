@@ -83,7 +83,7 @@ class Place:
             except audio.Incomplete:
                 taken = sum(map(len, audio.read_blocks(path, incomplete_ok=True)))
                 rate = audio.info(path, incomplete_ok=True).sample_rate
-                return f"refused; {taken / rate:.1f} s with `--take-what-is-there`"
+                return f"refused; {taken / rate:.1f} s with `--allow-incomplete`"
 
 
 def heard_of(place: Place, number: str, *names: str) -> str:
