@@ -178,8 +178,7 @@ class Codec(Network):
             features = self.dequantise(spikes[None].float(), level)
         said = self.decoder.read_out(features, level)[0].cpu().numpy()
         audio = window.audio[window.before * hop : (window.before + window.steps) * hop]
-        inside = slice(hop // 2, len(audio) - hop // 2) if window.steps > 1 else slice(None)
-        return floor.measure((audio - said)[inside], self.floor_bands, self.settings.sample_rate)
+        return floor.measure(audio - said, self.floor_bands, self.settings.sample_rate, edge=hop // 2)
 
     def prompts(self, level: float | np.ndarray | None) -> Prompts:
         """The level of each chunk, as `encode` takes it.
@@ -248,8 +247,7 @@ class Codec(Network):
         fade = min(grid.margin_steps, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
         together = TOGETHER if self.lists_events and not fade else 1
         for span in spans(events.n_steps, grid._replace(chunk_steps=together * grid.chunk_steps)):
-            codes = np.repeat(events.levels, grid.chunk_steps)[None, span.first : span.last]
-            floors = np.repeat(events.floor, grid.chunk_steps, 0)[None, span.first : span.last]
+            codes, floors = (_by_step(found, span, grid) for found in (events.levels, events.floor))
             with torch.inference_mode(), self.evaluating():
                 level = self.level_tensor(codes)
                 floor_codes = torch.from_numpy(floors).to(self.device) if floors.size else None
@@ -462,6 +460,11 @@ class Codec(Network):
         return codec
 
     from_pretrained = load  # the name that users of hubs know
+
+
+def _by_step(codes: np.ndarray, span: Span, grid: Grid) -> np.ndarray:
+    """Codes of chunks, which may be none, as those of a window's steps: `[1, step, ...]`."""
+    return codes[np.arange(span.first, span.last) // grid.chunk_steps][None] if len(codes) else codes[None]
 
 
 class _Counted:

@@ -39,14 +39,17 @@ def shares(bands: int, bins: int, sample_rate: int) -> np.ndarray:
     return share
 
 
-def measure(residual: np.ndarray, bands: int, sample_rate: int) -> np.ndarray:
+def measure(residual: np.ndarray, bands: int, sample_rate: int, *, edge: int = 0) -> np.ndarray:
     """The codes of one chunk: uint8 `[band]`.
 
     Args:
         residual: What is left out, float `[samples]`, of the loudness that networks see.
         bands: B.
         sample_rate: Of `residual`, in Hz.
+        edge: Samples at both ends that have no say, unless there are no others.
     """
+    if len(residual) > 2 * edge:
+        residual = residual[edge : len(residual) - edge]
     samples = np.pad(np.asarray(residual, np.float64), (0, max(0, WINDOW - len(residual))))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)
     window = np.hanning(WINDOW + 1)[:-1]

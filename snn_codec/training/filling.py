@@ -81,8 +81,8 @@ class FillingPhase(DecoderPhase):
     def _floors(self, residual: Tensor) -> Tensor:
         """Codes of the floor of what is left out, `[batch, band]`."""
         half, rate = self.source.settings.hop // 2, self.source.settings.sample_rate
-        inside = residual[:, half:-half].cpu().numpy()
-        codes = np.stack([floor.measure(one, self.settings.floor_bands, rate) for one in inside])
+        each = residual.cpu().numpy()
+        codes = np.stack([floor.measure(one, self.settings.floor_bands, rate, edge=half) for one in each])
         return torch.from_numpy(codes).float().to(residual.device)
 
     def note(self, row: Row) -> str:
