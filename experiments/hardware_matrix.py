@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snn_codec import audio, checkpoints, pretrained
+from snn_codec import audio, checkpoints
 from snn_codec.cli.common import fatal
 from snn_codec.errors import UserError
 from snn_codec.hardware import exchange, netx, nir, streams
@@ -47,10 +47,7 @@ def main() -> int:
     parser.add_argument("--lava-python", metavar="PROGRAM", help="the Python 3.10 that has Lava")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
-    places = pretrained.__path__
-    models = options.models or sorted(
-        p.parent.name for place in places for p in Path(place).glob("*/config.json")
-    )
+    models = options.models or checkpoints.names()
     try:
         rate = audio.info(options.recording).sample_rate
         sound, rate = audio.read(options.recording, 0, round(options.seconds * rate))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from snn_codec import audio, pretrained
+from snn_codec import audio, checkpoints
 from snn_codec.cli.common import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -48,9 +48,7 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", help="shipped models or folders (default: all shipped)")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
-    models = options.models or sorted(
-        p.parent.name for place in pretrained.__path__ for p in Path(place).glob("*/config.json")
-    )
+    models = options.models or checkpoints.names()
     try:
         rate = audio.info(options.recording).sample_rate
         sound, _ = audio.read(options.recording, 0, round(options.seconds * rate))

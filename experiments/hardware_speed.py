@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snn_codec import audio, pretrained
+from snn_codec import audio, checkpoints
 from snn_codec.cli.common import fatal
 from snn_codec.errors import UserError
 from snn_codec.hardware.encoder import encoder_of
@@ -37,9 +37,7 @@ def main() -> int:
     parser.add_argument("--lava-python", metavar="PROGRAM", help="the Python 3.10 that has Lava")
     options = parser.parse_args()
     torch.set_flush_denormal(True)
-    models = options.models or sorted(
-        p.parent.name for place in pretrained.__path__ for p in Path(place).glob("*/config.json")
-    )
+    models = options.models or checkpoints.names()
     try:
         rate = audio.info(options.recording).sample_rate
         sound, _ = audio.read(options.recording)

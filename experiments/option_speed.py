@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from snn_codec import Codec, EventMatrix, UserError, pretrained, read_audio
+from snn_codec import Codec, EventMatrix, UserError, checkpoints, read_audio
 from snn_codec.cli import fatal
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
-SHIPPED = sorted(path.parent.name for path in Path(pretrained.__path__[0]).glob("*/config.json"))
 SEARCH = 20
 KBPS = {"mu-sparse": 1.0, "wide": 1.0}
 MIN_SI_SNR = {"mu-sparse": 6.0, "wide": 12.0}
@@ -39,7 +38,7 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=2, help="the best of so many counts (2)")
     parser.add_argument(
-        "--model", nargs="+", default=SHIPPED, help="shipped models or checkpoint folders (all)"
+        "--model", nargs="+", default=checkpoints.names(), help="shipped models or checkpoint folders (all)"
     )
     options = parser.parse_args()
     import torch

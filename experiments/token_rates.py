@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec import EventMatrix, UserError, pretrained, read_audio, tokens
+from snn_codec import EventMatrix, UserError, checkpoints, read_audio, tokens
 from snn_codec.cli import fatal
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
-SHIPPED = sorted(path.parent.name for path in Path(pretrained.__path__[0]).glob("*/config.json"))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("recording", nargs="?", type=Path, default=RECORDING)
     parser.add_argument(
-        "--model", nargs="+", default=SHIPPED, help="shipped models or checkpoint folders (all)"
+        "--model", nargs="+", default=checkpoints.names(), help="shipped models or checkpoint folders (all)"
     )
     parser.add_argument("--bits", type=int, default=tokens.BITS, help=f"of an integer ({tokens.BITS})")
     parser.add_argument("--max-shift", type=int, default=tokens.MAX_SHIFT, help=f"steps ({tokens.MAX_SHIFT})")

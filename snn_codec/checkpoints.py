@@ -41,10 +41,14 @@ def find(name: str | Path = DEFAULT) -> Path:
     for folder in (Path(name), *(place / name for place in FOLDERS)):
         if (folder / "config.json").is_file():
             return folder
-    shipped = sorted({path.parent.name for place in FOLDERS for path in place.glob("*/config.json")})
     raise UserError(
-        f"{name}: no such model; give a checkpoint folder or one of: {', '.join(shipped) or '(none shipped)'}"
+        f"{name}: no such model; give a checkpoint folder or one of: {', '.join(names()) or '(none shipped)'}"
     )
+
+
+def names() -> list[str]:
+    """Of the shipped models, sorted."""
+    return sorted({path.parent.name for place in FOLDERS for path in place.glob("*/config.json")})
 
 
 def shipped(fingerprint: str) -> str | None:
