@@ -149,8 +149,7 @@ def rasters(
     first, last = seconds or (0.0, max(model.events.duration for model in models))
     heights = [1.0] * ((sound is not None) + (notes is not None))
     heights += [1.0 if model.hertz is None else 1.5 for model in models]
-    style = {"font.size": 8, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK}
-    with plt.rc_context(style | {"xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.6}):
+    with plt.rc_context(style(8) | {"xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.6}):
         figure, axes = plt.subplots(
             len(heights), 1, sharex=True, squeeze=False, figsize=(7.2, 0.5 + 1.45 * sum(heights)),
             height_ratios=heights, layout="constrained",
@@ -184,8 +183,8 @@ def _panel(axis, model: Raster, notes: Notes | None, first: float, last: float) 
         axis.set_ylim(_hertz(low), max(_hertz(high), 4000))
         if notes is not None:
             what += " (red: fundamentals of the notes)"
-            style = {"colors": NOTE, "linewidth": 3, "alpha": 0.4, "zorder": 0}
-            axis.hlines(_hertz(notes.pitch), notes.onset, notes.offset, **style)
+            pitches = _hertz(notes.pitch)
+            axis.hlines(pitches, notes.onset, notes.offset, colors=NOTE, linewidth=3, alpha=0.4, zorder=0)
     axis.set_title(f"{model.label}: {what}", loc="left", fontsize=8)
 
 

@@ -107,7 +107,7 @@ def analyse(
     summary: dict[str, object] = {"models": [one.summary() for one in studies]}
     if options.readout:
         learned = find(inputs, options.midi, "train")
-        summary["onset_readout"] = _readouts(learned, models, options)
+        summary["onset_readout"] = _readouts(learned, models, taken, options)
     summary = without_nan(summary)
     examples = [(model.events(model.items[0]), options.score(model.items[0])) for model in models]
     hertz = [model.hertz for model in models]
@@ -236,13 +236,13 @@ def _page(path: Path, one: Study, item: Item, model: Column, options: Options) -
 
 
 def _readouts(
-    learned: Sequence[Item], models: Sequence[Column], options: Options
+    learned: Sequence[Item], models: Sequence[Column], taken: Sequence[Rows], options: Options
 ) -> dict[str, dict[str, object]]:
     """F1 at 50 ms from each model's rows, as how many of their units fire, and from mel bands on the first's grid."""
 
-    def of_events(item: Item, model: Column) -> Example:
-        events, taken = model.events(item), _rows(model, options)
-        return Example(taken.counts(events), options.score(item), events.sample_rate, events.hop)
+    def of_events(item: Item, model: Column, grouped: Rows) -> Example:
+        events = model.events(item)
+        return Example(grouped.counts(events), options.score(item), events.sample_rate, events.hop)
 
     def of_mel(item: Item, settings: Settings, bands: int) -> Example:
         sound = item.sound(settings.sample_rate)
@@ -264,7 +264,10 @@ def _readouts(
             "trained_on": len(learned),
         }
 
-    found = {model.name: scored(partial(of_events, model=model), model.items) for model in models}
+    found = {
+        model.name: scored(partial(of_events, model=model, grouped=grouped), model.items)
+        for model, grouped in zip(models, taken, strict=True)
+    }
     first = models[0]
     assert first.codec is not None  # a readout takes a folder of sound
     settings = first.codec.settings

@@ -85,12 +85,13 @@ class MdctDecoder(nn.Module):
     def forward(self, features: Tensor, level: Tensor | None = None) -> Tensor:
         """Read-out `[batch, step, bin]` and levels `[batch, 1 or step]` -> audio `[batch, step * hop]`."""
         with torch.autocast(features.device.type, enabled=False):
-            coefficients = self.coefficients(features.float(), level)
-            return inverse_mdct(functional.pad(coefficients, (0, self.hop - self.settings.width)))
+            return self._sound(self.coefficients(features.float(), level))
 
     def read_out(self, features: Tensor, level: Tensor | None = None) -> Tensor:
         """What the events alone stand for, as audio `[batch, step * hop]`: without refinement."""
-        coefficients = features.float() * torch.exp2(octaves_of(self.settings, level, features))
+        return self._sound(features.float() * torch.exp2(octaves_of(self.settings, level, features)))
+
+    def _sound(self, coefficients: Tensor) -> Tensor:
         return inverse_mdct(functional.pad(coefficients, (0, self.hop - self.settings.width)))
 
     def coefficients(self, features: Tensor, level: Tensor | None = None) -> Tensor:
