@@ -9,9 +9,16 @@ import h5py  # noqa: F401 - before denormals are off, or numpy 1.26 warns about 
 import torch
 
 from snn_codec.codec import Codec
+from snn_codec.decoders import Sampling
+from snn_codec.named import Named
 
 
 def load(model: str | Path, device: str = "cpu", **choice: Any) -> Codec:
     """As `Codec.load`, with denormal numbers flushed in the whole process, which make a CPU several times slower."""
     torch.set_flush_denormal(True)
     return Codec.load(model, device, **choice)
+
+
+def load_named(named: Named, device: str = "cpu") -> Codec:
+    """The codec that a name asks for, with its decoder; what else `named` asks for is told to `Codec.encode`."""
+    return load(named.model, device, decoder=named.decoder, sampling=Sampling(named.sampler_steps))

@@ -226,7 +226,7 @@ def test_what_cannot_be_evaluated_is_a_sentence(checkpoint, name, message):
         coders.load(name.format(checkpoint))
 
 
-def test_a_level_is_asked_of_a_model_that_has_levels(checkpoint, monkeypatch):
+def test_a_level_is_asked_of_a_model_that_has_levels(prompted, monkeypatch):
     asked = []
     original = Codec.encode
 
@@ -235,13 +235,12 @@ def test_a_level_is_asked_of_a_model_that_has_levels(checkpoint, monkeypatch):
         return original(self, clip, rate)
 
     monkeypatch.setattr(Codec, "encode", encode)
-    monkeypatch.setattr(coders, "levels_of", lambda codec: 32)
-    coder = coders.load(f"{checkpoint}@12")
+    coder = coders.load(f"{prompted}@12")
     coder.code(tones(6.0)[:LENGTH])
     assert asked == [12] and coder.name.endswith("@12") and coder.fingerprint.endswith("-12")
-    assert coder.fingerprint != coders.load(f"{checkpoint}@13").fingerprint
-    with pytest.raises(UserError, match="levels 0 to 31"):
-        coders.load(f"{checkpoint}@32")
+    assert coder.fingerprint != coders.load(f"{prompted}@13").fingerprint
+    with pytest.raises(UserError, match="levels 0 to 15"):
+        coders.load(f"{prompted}@16")
 
 
 def test_missing_packages_are_a_sentence(monkeypatch):

@@ -13,6 +13,7 @@ from snn_codec.cli import main
 from snn_codec.errors import UserError
 from snn_codec.listening import build, conditions, signals
 from snn_codec.listening.signals import RATE
+from snn_codec.metrics import si_snr
 
 BUILT_IN = {"reference", "anchor35", "anchor70", "degraded"}
 
@@ -167,6 +168,20 @@ def test_other_codecs_are_rendered_in_time_and_at_their_rate(text):
     assert np.corrcoef(aligned, sound)[0, 1] > 0.95
 
 
+def test_a_model_is_heard_at_each_level_and_with_each_decoder_that_is_named():
+    sound = tones(3.0, RATE)
+    item = conditions.Item("x", None, 0, 3, sound, RATE)
+    texts = "wide@4", "wide@20.5", "low=wide+filling@20.5"
+    heard = {name: render(item) for name, render in conditions.parse_all(texts).items()}
+    assert list(heard) == ["wide@4", "wide@20.5", "low"]
+    fine, coarse, filled = heard.values()
+    assert fine.kbps > 2 * coarse.kbps and len(fine.audio) == len(sound)
+    assert si_snr(fine.audio, sound) > si_snr(coarse.audio, sound) + 6
+    assert filled.kbps == pytest.approx(coarse.kbps, rel=0.2) and not np.array_equal(
+        filled.audio, coarse.audio
+    )
+
+
 @pytest.mark.parametrize(
     ("texts", "said"),
     [
@@ -176,6 +191,9 @@ def test_other_codecs_are_rendered_in_time_and_at_their_rate(text):
         (["a b=free"], "cannot name"),
         (["free", "x/=free", "free"], "cannot name"),
         (["free", "free"], "two conditions"),
+        (["wide@4", "low=wide@11", "wide@4"], "two conditions 'wide@4'"),
+        (["wide@32"], "wide has the levels 0 to 31"),
+        (["wide+gan@4"], "has no decoder 'gan'"),
         ([], "give 1 to 8"),
         ([f"c{n}=free" for n in range(9)], "give 1 to 8"),
     ],

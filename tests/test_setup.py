@@ -56,7 +56,7 @@ LAYERS = [
         "weights",
     },
     {"storage"},
-    {"api", "checkpoints"},
+    {"api", "checkpoints", "named"},
     {"models", "decoders"},
     {"codec", "loading", "search"},
     {

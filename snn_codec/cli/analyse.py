@@ -68,15 +68,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
-    from snn_codec import checkpoints
-
     for path in options.inputs:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
     if options.half_width is not None:
         raise UserError("--half-width (steps) is now --half-width-ms; 6 steps of 512 samples are 150 ms")
     for model in options.model or ():
-        checkpoints.find(_at_level(model)[0])
+        _named(model)
 
     from snn_codec.analysis.command import Options, analyse, lines, ready
     from snn_codec.analysis.items import models_of, shipped_models
@@ -105,27 +103,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _at_level(model: str) -> tuple[str, float | None]:
-    """Name and level of `MODEL@LEVEL`."""
-    name, at, level = model.rpartition("@")
-    if not at or Path(model).is_dir():
-        return model, None
-    try:
-        return name, float(level)
-    except ValueError:
-        raise UserError(f"{model}: after @ must come a level, as in wide@4") from None
+def _named(model: str) -> Any:
+    from snn_codec import checkpoints, named
+
+    found = named.parse(model)
+    if found.search or found.decoder != checkpoints.PLAIN:
+        raise UserError(f"{model}: events are analysed as encoded; name a model, with @LEVEL or without")
+    return found
 
 
 def _loaded(models: Sequence[str], device: str) -> list[tuple[str, Any, float | None]]:
-    from snn_codec.loading import load
+    from snn_codec.loading import load_named
 
     codecs: list[tuple[str, Any, float | None]] = []
     for model in models:
-        place, level = _at_level(model)
-        name = Path(place).name + ("" if level is None else f"@{level:g}")
+        found = _named(model)
+        name = Path(found.model).name + ("" if found.level is None else f"@{found.level:g}")
         name = f"{name}-{len(codecs) + 1}" if any(name == other for other, _, _ in codecs) else name
-        codec = load(place, device)
-        if level is not None:
-            codec.prompts(level)  # which refuses a level that there is not
-        codecs.append((name, codec, level))
+        codecs.append((name, load_named(found, device), found.level))
     return codecs

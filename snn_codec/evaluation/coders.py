@@ -1,10 +1,6 @@
 """What can be evaluated: models, models at one level, and the codecs that a user would pick instead.
 
-free, runs/mine/best      a shipped model, or a checkpoint folder
-mu-sparse@12              one of its levels, if the model has levels
-free+gan                  with another of its decoders, if it has any
-free+flow:12         and with that many steps of its sampler
-sparse+search:20          with so many steps of the search for better events
+free, wide+filling@11     a model, and how it codes (`snn_codec.named`)
 opus:6, mp3:8             Opus or MP3 at that many kbps
 codec2:3200               Codec 2 at that many bits a second
 mdct:2.6                  the textbook (`transform`) at that many kbps
@@ -16,28 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from snn_codec import audio, decoders
+from snn_codec import audio, named
 from snn_codec import settings as config
 from snn_codec.codec import Codec
-from snn_codec.errors import UserError
 from snn_codec.evaluation.coder import Coded, Coder
 from snn_codec.evaluation.transform import TextbookCoder
 from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
-from snn_codec.loading import load as load_codec
+from snn_codec.loading import load_named
 from snn_codec.search import Search
 from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import EntropyModel
 
 CLASSICAL = (*conditions.LOSSY, "codec2", "mdct")  # each at a rate that its name says after a colon
-MODEL = re.compile(rf"(.+?)(?:\+({'|'.join(decoders.names())})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+))?")
 
 
 class ModelCoder:
@@ -47,14 +41,14 @@ class ModelCoder:
     without what a file has once.
     """
 
-    def __init__(self, codec: Codec, name: str = "", level: int | None = None, search: int = 0):
+    def __init__(self, codec: Codec, name: str = "", level: float | None = None, search: int = 0):
         self.codec, self.name, self.level = codec, name or codec.fingerprint, level
         self.search = search
         grid = codec.settings
         self.sample_rate, self.length = grid.sample_rate, grid.chunk_steps * grid.hop
         # the entropy model says how many bytes there are
         entropy_model = codec.entropy_model.fingerprint if codec.entropy_model else "none"
-        self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level}")
+        self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level:g}")
         if search:
             Search(codec, search)  # which says so if there can be none
             self.fingerprint += f"-search{search}"
@@ -62,7 +56,7 @@ class ModelCoder:
             self.fingerprint += f"+{codec.active_decoder.fingerprint}"
 
     def code(self, clip: np.ndarray) -> Coded:
-        chosen = {} if self.level is None else {"level": self.level}
+        chosen: dict[str, Any] = {} if self.level is None else {"level": self.level}
         chosen |= {"search": self.search} if self.search else {}
         events = self.codec.encode(clip, self.sample_rate, **chosen)
         return Coded(
@@ -119,30 +113,12 @@ def load(name: str, device: str = "cpu") -> Coder:
     """The coder of this name (see above).
 
     Raises:
-        UserError: There is none, it has no such level, or a package is missing.
+        UserError: There is none, it has no such level or decoder, or a package is missing.
     """
     kind, colon, _ = name.partition(":")
     if colon and kind == "mdct":
         return TextbookCoder(name)
     if colon and kind in CLASSICAL:
         return ConditionCoder(name)
-    parts = MODEL.fullmatch("" if Path(name).is_dir() else name)
-    if parts is None:
-        return ModelCoder(load_codec(name, device), name)
-    model, decoder, steps, search, level = parts.groups()
-    codec = load_codec(
-        model, device, decoder=decoder or decoders.PLAIN, sampling=decoders.Sampling(int(steps or 0))
-    )
-    if level is None:
-        return ModelCoder(codec, name, search=int(search or 0))
-    levels = levels_of(codec)
-    if not levels:
-        raise UserError(f"{name}: {model} has no levels; leave out @{level}")
-    if int(level) >= levels:
-        raise UserError(f"{name}: {model} has the levels 0 to {levels - 1}")
-    return ModelCoder(codec, name, int(level), int(search or 0))
-
-
-def levels_of(codec: Codec) -> int:
-    """How many levels of sparsity can be asked of a model (Eq. 8); 0 if none."""
-    return getattr(codec.settings, "levels", 0)
+    found = named.parse(name)
+    return ModelCoder(load_named(found, device), name, found.level, found.search)

@@ -1,6 +1,7 @@
 """The conditions of a listening test: what each of them makes of a recording.
 
 free, runs/mine/best      a shipped model, or a checkpoint folder
+wide@4, wide+filling@11   at one of its levels, with another of its decoders (`snn_codec.named`)
 opus:6, mp3:8             Opus or MP3 at that many kbps (needs PyAV, in the extra `codecs`)
 codec2:3200               Codec 2, for speech, at that many bits a second (needs pycodec2, in the extra `codecs`)
 mel=renders/mel           recordings that another program made: files with the items' names
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from snn_codec import audio, checkpoints
+from snn_codec import audio, named
 from snn_codec.errors import UserError
 from snn_codec.listening.keys import BUILT_IN
 from snn_codec.listening.signals import RATE
@@ -58,9 +59,9 @@ def parse(text: str) -> tuple[str, Condition]:
     """
     name, _, what = text.rpartition("=")
     name = name or (what if ":" in what else Path(what).name)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,39}", name) or name in BUILT_IN:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:+@-]{0,39}", name) or name in BUILT_IN:
         raise UserError(
-            f"{text}: {name!r} cannot name a condition; use letters, digits and ._:+- (not {', '.join(BUILT_IN)})"
+            f"{text}: {name!r} cannot name a condition; use letters, digits and ._:+@- (not {', '.join(BUILT_IN)})"
         )
     codec, colon, kbps = what.partition(":")
     if colon and codec in LOSSY:
@@ -70,7 +71,7 @@ def parse(text: str) -> tuple[str, Condition]:
     folder = Path(what)
     if folder.is_dir() and not (folder / "config.json").exists():
         return name, lambda item: _from_folder(folder, item)
-    return name, _model(checkpoints.find(what))
+    return name, _model(named.parse(what))
 
 
 def parse_all(texts: Sequence[str]) -> dict[str, Condition]:
@@ -111,17 +112,17 @@ def read_seconds(path: Path, start: float, stop: float) -> tuple[np.ndarray, int
     return audio.read(path, first, last)
 
 
-def _model(folder: Path) -> Condition:
+def _model(found: named.Named) -> Condition:
     loaded: list[Any] = []
 
     def render(item: Item) -> Rendered:
-        from snn_codec.codec import Codec
+        from snn_codec.loading import load_named
         from snn_codec.storage import spk
 
         if not loaded:
-            loaded.append(Codec.load(folder))
+            loaded.append(load_named(found))
         codec = loaded[0]
-        events = codec.encode(item.audio, item.rate)
+        events = codec.encode(item.audio, item.rate, **found.encoding)
         file = io.BytesIO()
         spk.write(file, events, entropy_model=codec.entropy_model)
         decoded = to_test_rate(codec.decode(events), events.sample_rate)

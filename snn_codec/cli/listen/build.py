@@ -15,7 +15,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--conditions", required=True,
-        help="models, opus:KBPS, mp3:KBPS, or NAME=FOLDER of decoded recordings, separated by commas",
+        help="models, MODEL@LEVEL, MODEL+DECODER@LEVEL, opus:KBPS, mp3:KBPS, or NAME=FOLDER of decoded recordings, "
+        "separated by commas",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="TEST", help="folder to make")
     parser.add_argument(
