@@ -364,6 +364,8 @@ def test_an_entropy_model_is_trained_and_used(checkpoint, music, tmp_path, capsy
         assert main([*command, str(first), "--model", str(checkpoint)]) == expected
         output = capsys.readouterr()
         assert "entropy model" in output.out + output.err
+    assert main(["info", str(first)]) == 0
+    assert "--events decodes the events to count them" in capsys.readouterr().out
     assert main(["info", str(first), "--model", str(folder), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["recordings"]["a"]["events"] == Codec.load(folder).encode(*soundfile.read(sound)).n_events

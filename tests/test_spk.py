@@ -18,10 +18,11 @@ from snn_codec.storage.spk import (
     Writer,
     breakdown,
     chunk,
+    frames,
     layout,
     read,
-    reader,
     salvaged,
+    survey,
     write,
     writer,
 )
@@ -60,7 +61,9 @@ def test_levels_are_read_as_written(events, chunk_steps, loudness):
     data = packed(recording)
     assert data[4] == 2 and packed(matrix(events, chunk_steps=chunk_steps, loudness=loudness))[4] == 1
     assert read(io.BytesIO(data)) == recording
-    assert breakdown(io.BytesIO(data))["side"] == recording.n_chunks * (1 + loudness)
+    found = survey(io.BytesIO(data))
+    assert found.parts["side"] == recording.n_chunks * (1 + loudness)
+    assert found.levels == list(recording.levels) and found.n_samples == recording.n_samples
     window = Reader(io.BytesIO(data)).window(0, recording.n_steps)
     np.testing.assert_array_equal(window, events)
 
@@ -119,7 +122,9 @@ def test_every_format_is_read(name, monkeypatch):
 
     monkeypatch.setattr(writer, "pack_chunk", only)
     data = packed(recording, model)
-    assert breakdown(io.BytesIO(data))["chunks"] == {name: 3}
+    found = survey(io.BytesIO(data))
+    assert found.parts["chunks"] == {name: 3}
+    assert found.n_events == (recording.n_events if name in spk.WITHOUT_MODEL else None)
     assert read(io.BytesIO(data), entropy_model=model) == recording
 
 
@@ -370,7 +375,7 @@ def test_another_kind_of_entropy_model_is_a_class_a_format_and_a_version(tmp_pat
     again = EntropyModel.of(tmp_path, "0123456789abcdef")
     assert isinstance(again, Doubled) and again.fingerprint == model.fingerprint
     with monkeypatch.context() as patch:
-        for module in (chunk, layout, reader):
+        for module in (chunk, frames, layout):
             patch.setattr(module, "FORMATS", (*module.FORMATS[:-1], "doubled"))  # a number has three bits
         patch.setattr(layout, "SINCE", {"doubled": 5})
         patch.setattr(chunk, "pack", lambda events, name: bytes(10**5))

@@ -12,6 +12,7 @@ from snn_codec import EventMatrix, checkpoints, write_events
 
 ROOT = Path(__file__).parent.parent
 RECORDING = ROOT / "data" / "recording" / "bach-bwv846.flac"
+LEARNED = ROOT / "tests" / "golden" / "v1_learned.spk"
 HEAVY = {"torch", "snntorch", "lightning_fabric", "scipy", "matplotlib", "pandas"}
 EVENTS, TAKEN = "made.spk", "taken.wav"
 
@@ -33,6 +34,7 @@ print(json.dumps(seen))
 
 LIGHT = {
     "--help": (0, ""),
+    f"info {LEARNED}": (0, ""),
     "--version": (0, ""),
     "encode --help": (0, ""),
     "train --help": (0, ""),
@@ -89,3 +91,11 @@ def test_a_command_imports_nothing_slow(seen, command):
 def test_help_needs_the_standard_library_alone(seen):
     assert next(iter(seen)) == "--help"
     assert not {"numpy", "h5py", "rich", "soundfile", "constriction"} & set(seen["--help"][2])
+
+
+def test_a_bitstream_is_described_without_what_decodes_events(seen):
+    modules = {name for command in list(seen)[:2] for name in seen[command][2]}
+    assert list(seen)[1] == f"info {LEARNED}" and "snn_codec.storage.spk.frames" in modules
+    coding = {f"snn_codec.storage.{name}" for name in ("entropy", "entropy_model", "h5", "exporters")}
+    assert not (coding | {"snn_codec.settings", "snn_codec.checkpoints"}) & modules
+    assert not {"h5py", "soundfile", "soxr", "safetensors", "constriction", "rich", "pandas"} & modules

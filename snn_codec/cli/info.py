@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from snn_codec.cli.common import MAKER, add_json, add_model, maker, shown
+from snn_codec.cli.common import MAKER, add_json, add_model, entropy_models, maker, shown
+
+if TYPE_CHECKING:
+    from snn_codec.events import EventMatrix
+    from snn_codec.storage.spk import Header
 
 HELP = "Show metadata and a size breakdown of an event file."
 
@@ -15,19 +20,25 @@ HELP = "Show metadata and a size breakdown of an event file."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("file", type=Path, help=".spk or .h5 file")
-    add_model(parser, None, MAKER)
+    parser.add_argument(
+        "--events",
+        action="store_true",
+        help="count events that must be decoded for it (those of a bitstream)",
+    )
+    add_model(parser, None, f"{MAKER}; implies --events")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
-    found = described(options.file, options.model)
+    decode = options.events or options.model is not None
+    found = described(options.file, options.model, decode=decode)
     if options.json:
         print(json.dumps(found))
         return 0
     print(f"{shown(options.file)}: {found['bytes']} bytes, {len(found['recordings'])} recording(s)")
     for name, row in found["recordings"].items():
-        _print_recording(name, row)
+        _print_recording(name, row, decode)
     if "parts" in found:
         _print_parts(found)
     elif not found["sealed"]:
@@ -38,18 +49,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def described(path: Path, model: str | None) -> dict[str, Any]:
+def described(path: Path, model: str | None = None, *, decode: bool = False) -> dict[str, Any]:
     """What an event file holds, as `--json` prints it.
+
+    Args:
+        path: A bitstream or HDF5 spike trains.
+        model: Whose entropy model decodes events; without one, the shipped model that made the file.
+        decode: Decode the events of a bitstream that cannot be counted without.
 
     Raises:
         UserError: The file cannot be read.
     """
-    from snn_codec.storage import event_files
+    from snn_codec.storage import spk
 
-    if event_files.is_bitstream(path):
-        found = _bitstream(path, model or maker(path))
-    else:
-        found = _spike_trains(path)
+    found = _bitstream(path, model, decode) if spk.is_bitstream(path) else _spike_trains(path)
     return {"file": str(path), "bytes": path.stat().st_size, **found}
 
 
@@ -63,62 +76,63 @@ def _spike_trains(path: Path) -> dict[str, Any]:
         return {"recordings": {name: _recording(trains[name]) for name in trains}, "sealed": sealed}
 
 
-def _bitstream(path: Path, model: str) -> dict[str, Any]:
-    from snn_codec import checkpoints
+def _recording(events: EventMatrix) -> dict[str, Any]:
+    return _row(events, events.n_samples, events.n_events, events.levels, events.floor.shape[1])
+
+
+def _bitstream(path: Path, model: str | None, decode: bool) -> dict[str, Any]:
     from snn_codec.storage import spk
-    from snn_codec.storage.entropy_model import EntropyModel
 
-    parts: dict[str, Any] = spk.breakdown(path)
-    with open(path, "rb") as file:
-        header = spk.Reader(file, name=str(path)).header
-    folder = checkpoints.find(model)
-    entropy_model = EntropyModel.of(folder) if header.entropy_model else None
-    known = entropy_model is not None and entropy_model.fingerprint == header.entropy_model
-    if set(parts["chunks"]) - set(spk.WITHOUT_MODEL) and not known:
-        # its bytes can be told without the entropy model, its events cannot
-        row = {
-            "units": header.n_units, "sample_rate": header.sample_rate, "hop": header.hop,
-            "samples": parts["samples"], "model": header.fingerprint,
-            "seconds": parts["samples"] / header.sample_rate,
-        }  # fmt: skip
-    else:
-        row = _recording(spk.read(path, entropy_model=entropy_model))
-    return {"recordings": {path.stem: row}, "parts": parts, "entropy_model": header.entropy_model}
+    found = spk.survey(path)
+    header, n_events = found.header, found.n_events
+    if n_events is None and decode:
+        entropy_model = entropy_models(model or maker(path))
+        if entropy_model is not None and entropy_model.fingerprint == header.entropy_model:
+            n_events = spk.read(path, entropy_model=entropy_model).n_events
+    row = _row(header, found.n_samples, n_events, found.levels, header.floor_bands)
+    return {"recordings": {path.stem: row}, "parts": found.parts, "entropy_model": header.entropy_model}
 
 
-def _recording(events: Any) -> dict[str, Any]:
+def _row(
+    made: EventMatrix | Header, n_samples: int, n_events: int | None, levels: Iterable[int], floor_bands: int
+) -> dict[str, Any]:
+    """Of one recording; without what its number of events says if that is None."""
+    from snn_codec.costs import all_bits
+    from snn_codec.events import steps_for
     from snn_codec.levels import LEVEL_PARTS, UNREACHED
 
-    return {
-        "units": events.n_units,
-        "steps": events.n_steps,
-        "sample_rate": events.sample_rate,
-        "hop": events.hop,
-        "samples": events.n_samples,
-        "seconds": events.duration,
-        "model": events.fingerprint,
-        "events": events.n_events,
-        "density": events.density,
-        "events_per_second": events.events_per_second,
-        "bits": events.costs,
-        "levels": [None if code == UNREACHED else code / LEVEL_PARTS for code in events.levels],
-        "floor_bands": events.floor.shape[1],
-    }
+    steps, seconds = steps_for(n_samples, made.hop), n_samples / made.sample_rate
+    row = {
+        "units": made.n_units, "steps": steps, "sample_rate": made.sample_rate, "hop": made.hop,
+        "samples": n_samples, "seconds": seconds, "model": made.fingerprint,
+    }  # fmt: skip
+    if n_events is not None:
+        row |= {
+            "events": n_events,
+            "density": n_events / (made.n_units * steps),
+            "events_per_second": n_events / seconds,
+            "bits": all_bits(made.n_units, steps, n_events),
+        }
+    numbers = [None if code == UNREACHED else code / LEVEL_PARTS for code in levels]
+    return {**row, "levels": numbers, "floor_bands": floor_bands}
 
 
-def _print_recording(name: str, row: dict[str, Any]) -> None:
+def _print_recording(name: str, row: dict[str, Any], decoded: bool) -> None:
     print(f"{shown(name)}: {row['seconds']:.2f} s, {row['units']} units, model {row['model'] or '-'}")
-    if "events" not in row:
+    if "events" in row:
         print(
-            "  its events are coded with an entropy model that --model does not have; they cannot be counted"
+            f"  {row['steps']} steps, {row['events']} events ({row['events_per_second']:.1f} a second, "
+            f"density {row['density']:.4f})"
         )
-        return
-    print(
-        f"  {row['steps']} steps, {row['events']} events ({row['events_per_second']:.1f} a second, "
-        f"density {row['density']:.4f})"
-    )
-    rates = (f"{kind} {bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items())
-    print(f"  kbps by the paper's formulas: {', '.join(rates)}")
+        rates = (f"{kind} {bits / row['seconds'] / 1000:.3f}" for kind, bits in row["bits"].items())
+        print(f"  kbps by the paper's formulas: {', '.join(rates)}")
+    elif decoded:
+        print(
+            f"  {row['steps']} steps; its events are coded with an entropy model that --model does not have; they "
+            "cannot be counted"
+        )
+    else:
+        print(f"  {row['steps']} steps; --events decodes the events to count them")
     found = [level for level in row["levels"] if level is not None]
     if found:
         print(f"  levels: {min(found):g} to {max(found):g}")

@@ -17,6 +17,7 @@ from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_writable
 from snn_codec.storage import exporters, spk  # HDF5, which takes long to import, where it is needed
 from snn_codec.storage.entropy_model import EntropyModel
+from snn_codec.storage.spk import is_bitstream
 
 SUFFIXES = (".spk", ".h5")
 KINDS = ("spk", "h5", *exporters.EXPORTERS)
@@ -25,21 +26,6 @@ FOR_SIMULATORS = ("shd", "nwb", "nirdata")  # kinds whose readers take events fo
 # One, or a function that finds that of the model with this fingerprint, such as `checkpoints.shipped_entropy_model`
 EntropyModels = EntropyModel | Callable[[str], EntropyModel | None] | None
 _SUFFIX = {"shd": ".h5", "nirdata": ".h5"}  # of the other kinds: the kind itself
-
-
-def is_bitstream(path: Path) -> bool:
-    """Whether the file begins as a bitstream does, whatever it is called.
-
-    Raises:
-        UserError: The file cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(spk.MAGIC)) == spk.MAGIC or path.suffix == ".spk"
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def fingerprint(path: Path, name: str | None = None) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from snn_codec.events import EventMatrix
 from snn_codec.storage import h5, spk
 from snn_codec.storage.entropy_model import EntropyModel, EntropyNetwork, ThermometerModel
+from snn_codec.storage.spk import writer
 from snn_codec.storage.spk.chunk import pack
 from snn_codec.thermometer import Layout
 
@@ -110,7 +111,7 @@ def bitstreams() -> dict[str, bytes]:
         def only(events, model, side, name=name):
             return name, model.encode(events) if name == "learned" else pack(events, name)
 
-        with mock.patch.object(spk.writer, "pack_chunk", only):
+        with mock.patch.object(writer, "pack_chunk", only):
             files[f"v1_{name}.spk"] = _packed(few, entropy_model())
     return files
 
