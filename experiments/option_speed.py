@@ -81,8 +81,10 @@ def ways_to_encode(codec: Codec, name: str) -> Iterator[tuple[str, Callable[...,
         return codec.encode_blocks(blocks(), rate, **options)
 
     yield "", plainly
-    if hasattr(codec.bottleneck, "search_step"):
-        yield f" `--search {SEARCH}`", partial(plainly, search=SEARCH)
+    by_gradients = hasattr(codec.bottleneck, "search_step")
+    search = SEARCH if by_gradients else 1  # a thermometer's needs no more
+    if by_gradients or codec.entropy_model:
+        yield f" `--search {search}`", partial(plainly, search=search)
     if codec.settings.levels:
         yield " `--level 12`", partial(plainly, level=12)
         kbps, quality = KBPS.get(name, 1.0), MIN_SI_SNR.get(name, 6.0)

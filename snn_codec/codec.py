@@ -25,7 +25,7 @@ from snn_codec.errors import UserError
 from snn_codec.events import Builder, EventMatrix
 from snn_codec.levels import Prompts, valid
 from snn_codec.models.network import Network, level_of
-from snn_codec.search import Search, searched
+from snn_codec.search import searcher
 from snn_codec.settings import Model
 from snn_codec.storage.entropy_model import EntropyModel
 
@@ -98,8 +98,8 @@ class Codec(Network):
                 eighths; or the code of each chunk's level, as in `EventMatrix.levels`. Default: a quarter of the way
                 up.
             batch_size: Chunks computed at once; useful on a GPU.
-            search: Optimiser steps per chunk of a search for better events (`snn_codec.search`), one chunk at a time;
-                0 takes the encoder's events.
+            search: Steps of a search for better events in each chunk (`snn_codec.search`): of an optimiser; or, in a
+                model such as `wide`, passes, of which one is enough. 0 takes the encoder's events.
 
         Returns:
             The events, `[units, ceil(samples / hop)]` at the codec's rate.
@@ -139,7 +139,7 @@ class Codec(Network):
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         grid, prompts = Grid.of(self.settings), self.prompts(level)
         if search:
-            coded = searched(Search(self, search, self.entropy_model), windows(counted, grid), prompts.codes)
+            coded = searcher(self, search, self.entropy_model).searched(windows(counted, grid), prompts.codes)
         else:
             quantise = self.quantise_sparse if self.lists_events else self.quantise
             coded = self._coded(counted, batch_size, quantise, prompts)

@@ -15,12 +15,15 @@ which has the most events, to all of it at level 8.
 Chunks are searched in order, on one thread: the events of the chunk before are fixed, those of the chunk after are
 as the encoder has them. So the events do not depend on blocks, batches or threads.
 
+A thermometer, whose entropy model says what each event costs, has a search of its own (`snn_codec.rate_distortion`).
+
 Departs: the paper has no search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +34,7 @@ from snn_codec.errors import UserError
 from snn_codec.metrics import batch_si_snr
 from snn_codec.models.network import Network
 from snn_codec.parallel import one_thread
+from snn_codec.settings.fields import imported
 from snn_codec.storage.entropy_model import EntropyModel
 
 PRICE = 3.0  # dB that e times the bytes have to bring; the levels of mu-sparse bring 3.4
@@ -40,8 +44,24 @@ BETAS = (0.8, 0.999)
 MAX_STEPS = 1000
 
 
+def searcher(network: Network, steps: int, entropy_model: EntropyModel | None = None) -> Any:
+    """The search that goes with a network's bottleneck: a `Search`, or one with its methods.
+
+    Args:
+        network: Any that has binary events of its own making.
+        steps: As much work as it may take for each chunk: steps of the optimiser, or passes.
+        entropy_model: What events cost by.
+
+    Raises:
+        UserError: Not so many steps, nothing to search in, or an entropy model is needed.
+    """
+    if not 1 <= steps <= MAX_STEPS:
+        raise UserError(f"a search has 1 to {MAX_STEPS} steps, not {steps}")
+    return imported(network.settings.bottleneck.search)(network, steps, entropy_model)
+
+
 class Search:
-    """The search with one network.
+    """The search with one network (`searcher` makes one).
 
     Args:
         network: Any that has binary events of its own making: spiking, or RVQ.
@@ -51,7 +71,7 @@ class Search:
         price: What e times the bytes have to bring, in dB of SI-SNR.
 
     Raises:
-        UserError: Not so many steps, or the bottleneck has nothing to search in.
+        UserError: The bottleneck has nothing to search in.
     """
 
     def __init__(
@@ -61,8 +81,6 @@ class Search:
         entropy_model: EntropyModel | None = None,
         price: float = PRICE,
     ):
-        if not 1 <= steps <= MAX_STEPS:
-            raise UserError(f"a search has 1 to {MAX_STEPS} steps, not {steps}")
         if not hasattr(network.bottleneck, "search_step"):
             raise UserError(
                 f"a bottleneck of kind {network.settings.bottleneck.kind} has no events to search for; "
@@ -133,6 +151,17 @@ class Search:
         """What is before the first chunk: events `[unit, 0]`."""
         return torch.zeros(self.network.settings.units, 0, device=self.network.device)
 
+    def searched(
+        self, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
+    ) -> Iterator[tuple[Window, Tensor]]:
+        """Each window and the events `[unit, step]` of its chunk; `codes_of(n)` are the codes of the first n levels."""
+        past = self.nothing()
+        for number, window in enumerate(windows):
+            known = codes_of(number + 2)
+            codes = known[[max(0, number - 1), number, number + 1]] if known.size else known
+            past, _ = self(window, codes, past)
+            yield window, past
+
     def _prices(self, spikes: Tensor) -> Tensor:
         """What an event more costs in each cell `[unit, step]`, as a share of the cost of all."""
         events = (spikes > 0.5).cpu().numpy()
@@ -144,18 +173,6 @@ class Search:
             p = np.broadcast_to(counts / (events.shape[1] + 1), events.shape)
         bits = -np.log2(np.where(events, p, 1 - p)).sum()
         return torch.from_numpy((np.log2((1 - p) / p) / bits).astype(np.float32)).to(spikes.device)
-
-
-def searched(
-    search: Search, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
-) -> Iterator[tuple[Window, Tensor]]:
-    """Each window and the events `[unit, step]` of its chunk; `codes_of(n)` are the codes of the first n levels."""
-    past = search.nothing()
-    for number, window in enumerate(windows):
-        known = codes_of(number + 2)
-        codes = known[[max(0, number - 1), number, number + 1]] if known.size else known
-        past, _ = search(window, codes, past)
-        yield window, past
 
 
 def _replaced(whole: Tensor, part: Tensor, steps: slice) -> Tensor:

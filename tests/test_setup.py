@@ -58,7 +58,7 @@ LAYERS = [
     {"storage"},
     {"api", "checkpoints", "named"},
     {"models", "decoders"},
-    {"codec", "loading", "search"},
+    {"codec", "loading", "rate_distortion", "search"},
     {
         "analysis",
         "evaluation",

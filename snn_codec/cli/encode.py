@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=1, help="chunks computed at once (default 1)")
     parser.add_argument(
         "--search", type=int, default=0, metavar="STEPS",
-        help="optimiser steps per chunk to search for better events, e.g. 20 (default 0: off)",
+        help="steps per chunk of a search for better events, e.g. 20, or 1 with wide (default 0: off)",
     )  # fmt: skip
     parser.add_argument(
         "--channel", choices=("mix", "left", "right"), default="mix",

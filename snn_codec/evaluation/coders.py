@@ -27,7 +27,7 @@ from snn_codec.events import CHUNK_STEPS, EventMatrix
 from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
 from snn_codec.loading import load_named
-from snn_codec.search import Search
+from snn_codec.search import searcher
 from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import EntropyModel
 
@@ -50,7 +50,7 @@ class ModelCoder:
         entropy_model = codec.entropy_model.fingerprint if codec.entropy_model else "none"
         self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level:g}")
         if search:
-            Search(codec, search)  # which says so if there can be none
+            searcher(codec, search, codec.entropy_model)  # which says so if there can be none
             self.fingerprint += f"-search{search}"
         if codec.active_decoder:
             self.fingerprint += f"+{codec.active_decoder.fingerprint}"

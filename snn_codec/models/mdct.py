@@ -96,9 +96,14 @@ class MdctDecoder(nn.Module):
 
     def coefficients(self, features: Tensor, level: Tensor | None = None) -> Tensor:
         """Refined coefficients `[batch, step, bin]`."""
+        return (features + self.added(features, level)) * torch.exp2(
+            octaves_of(self.settings, level, features)
+        )
+
+    def added(self, features: Tensor, level: Tensor | None = None) -> Tensor:
+        """What the refinement adds, in steps of the quantiser, `[batch, step, bin]`."""
         octaves = octaves_of(self.settings, level, features).expand(*features.shape[:2], 1)
-        added = functional.pad(self.correction(features, octaves), (0, self.settings.width - self.refined))
-        return (features + added) * torch.exp2(octaves)
+        return functional.pad(self.correction(features, octaves), (0, self.settings.width - self.refined))
 
     def correction(self, read: Tensor, octaves: Tensor) -> Tensor:
         """What the refinement adds to the lowest bins, in steps of the quantiser, `[batch, step, refined]`."""

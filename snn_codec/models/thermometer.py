@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import settings as config
-from snn_codec.models.surrogates import for_search, spike_function
+from snn_codec.models.surrogates import spike_function
 from snn_codec.thermometer import Layout, levels
 
 FIRST = 0.66  # the first threshold, in steps: between two levels the higher one costs more bits, so less is rounded up
@@ -140,12 +140,6 @@ class Thermometer(nn.Module):
         zeros = readout.new_zeros(1, steps, self.layout.bins)
         places = (torch.zeros_like(step), step, self.unit_bin[unit])
         return zeros.index_put(places, readout[unit], accumulate=True)
-
-    def search_step(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward`, with the surrogate gradient of a search: (read-out, events `[batch, unit, step]`)."""
-        with for_search(self.neuron):
-            spikes = self.encode(features)
-        return self.decode(spikes), spikes
 
     def norm(self) -> tuple[Tensor, Tensor]:
         """Scale and shift of the batch norm, `[unit]` each."""

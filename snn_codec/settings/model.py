@@ -63,11 +63,13 @@ class Bottleneck(ModelPart):
     Attributes:
         bottleneck_network: `module:class` of the network.
         entropy_training: `module:function` that trains an entropy model of its events (`training.rate.train_for`).
+        search: `module:class` of the search for better events (`snn_codec.search.searcher`).
         has_spikes: Its events are spikes; else they are bits of numbers, whose rates and times mean nothing.
     """
 
     bottleneck_network: ClassVar[str]
     entropy_training: ClassVar[str] = "snn_codec.training.rate:train_for"
+    search: ClassVar[str] = "snn_codec.search:Search"
     has_spikes: ClassVar[bool] = True
 
     def unit_hertz(self, model: Model) -> NDArray[np.float64] | None:

@@ -52,6 +52,7 @@ class Thermometer(Bottleneck):
 
     bottleneck_network = "snn_codec.models.thermometer:Thermometer"
     entropy_training = "snn_codec.training.thermometer_rate:train_for"
+    search = "snn_codec.rate_distortion:Choice"
 
     kind: Literal["thermometer"] = "thermometer"
     edges: tuple[int, ...] = setting((256, 448, 640, 1024), "bins below which bands end, rising", least=1)

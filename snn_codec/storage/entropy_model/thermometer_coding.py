@@ -6,7 +6,8 @@ passed by those that have one, whether threshold 2 is passed by those, and so on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,82 @@ def whole_level(network: Network, side: Side) -> int:
     return min((code + LEVEL_PARTS // 2) // LEVEL_PARTS, network.levels - 1)
 
 
+def walked(
+    network: Network,
+    bins: int,
+    levels: np.ndarray,
+    lengths: np.ndarray,
+    take: Callable[[int, slice, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Chunks side by side, step by step and pass by pass, each seeing what was taken before.
+
+    Args:
+        network: The weights.
+        bins: Number of bins.
+        levels: The whole level of each chunk, int `[chunk]`.
+        lengths: Steps of each chunk, the longest first, int `[chunk]`.
+        take: (step, bins of the pass, their outputs `[chunk, bin, OUTPUTS]` of the chunks that are that long) -> signed
+            numbers of thresholds, int16 `[chunk, bin]`.
+
+    Returns:
+        All of them, int16 `[chunk, step, bin]`.
+    """
+    biases, past = network.at(levels), Past(len(levels), bins, network.past_taps // 2)
+    found = np.zeros((len(lengths), int(np.max(lengths, initial=0)), bins), np.int16)
+    for step in range(found.shape[1]):
+        count = int(np.count_nonzero(lengths > step))
+        if count < len(past.padded):
+            past = past.first(count)
+        steps = Steps(network, past, biases.first(count))
+        row = found[:count, step]
+        for number, chosen in enumerate(PASSES):
+            row[:, chosen] = take(step, chosen, steps.outputs(number))
+            steps.know(number, row[:, chosen])
+        past.add(row)
+    return found
+
+
+def costs_of_none(outputs: np.ndarray) -> np.ndarray:
+    """Bits of no event, of outputs `[..., OUTPUTS]`."""
+    return _bits(-outputs[..., 0])
+
+
+def costs(
+    network: Network, layout: Layout, outputs: np.ndarray, bin: np.ndarray, positive: np.ndarray
+) -> np.ndarray:
+    """Bits of each number of thresholds that a coefficient may pass.
+
+    Args:
+        network, layout: Of the entropy model.
+        outputs: int `[cell, OUTPUTS]`.
+        bin: Which bin of all, int `[cell]`.
+        positive: The sign that it would have, bool `[cell]`.
+
+    Returns:
+        Of 0, 1, 2, ... thresholds, float64 `[cell, 1 + J]`; infinite for more than the bin has.
+    """
+    sign = _sign_odds(layout.bins, outputs, bin)
+    some = _bits(outputs[:, 0]) + _bits(np.where(positive, sign, -sign))
+    more = network.odds_of_more(outputs)
+    count, passed = layout.count[bin][:, None], np.arange(1, more.shape[1] + 2)
+    bits = np.empty((len(outputs), more.shape[1] + 2))
+    bits[:, 0], bits[:, 1] = costs_of_none(outputs), some
+    bits[:, 2:] = some[:, None] + np.cumsum(_bits(more), 1)
+    bits[:, 1:-1] += np.where(passed[:-1] < count, _bits(-more), 0)
+    bits[:, 1:][passed > count] = np.inf
+    return bits
+
+
+@lru_cache(maxsize=1)
+def _table_of_bits() -> np.ndarray:
+    return -np.log2(probability(np.arange(-MAX_LOGIT, MAX_LOGIT + 1)) / entropy.ONE)
+
+
+def _bits(odds: np.ndarray) -> np.ndarray:
+    """Bits of a cell that is true, of its log odds."""
+    return _table_of_bits()[np.clip(odds, -MAX_LOGIT, MAX_LOGIT) + MAX_LOGIT]
+
+
 class Decoding:
     """Chunks that are decoded side by side, step by step.
 
@@ -118,23 +195,17 @@ class Decoding:
         Raises:
             entropy.EntropyError: One of them is not the code of any.
         """
-        network, bins = self.network, self.layout.bins
-        levels = np.array([whole_level(network, chunk.side) for chunk in self.chunks])
-        biases, past = network.at(levels), Past(len(levels), bins, network.past_taps // 2)
-        length = np.array([chunk.steps for chunk in self.chunks])
-        found = np.zeros((len(length), int(np.max(length, initial=0)), bins), np.int16)
-        for step in range(found.shape[1]):
-            count = int(np.count_nonzero(length > step))
-            if count < len(past.padded):
-                past = past.first(count)
-            steps = Steps(network, past, biases.first(count))
-            row = found[:count, step]
-            for number, chosen in enumerate(PASSES):
-                row[:, chosen] = self._pass(steps.outputs(number), chosen)
-                steps.know(number, row[:, chosen])
-            past.add(row)
+        levels = np.array([whole_level(self.network, chunk.side) for chunk in self.chunks])
+        lengths = np.array([chunk.steps for chunk in self.chunks])
+        found = walked(
+            self.network,
+            self.layout.bins,
+            levels,
+            lengths,
+            lambda step, chosen, outputs: self._pass(outputs, chosen),
+        )
         results = dict(
-            zip(self.order, (part[:steps] for part, steps in zip(found, length, strict=True)), strict=True)
+            zip(self.order, (part[:steps] for part, steps in zip(found, lengths, strict=True)), strict=True)
         )
         return [results[number] for number in range(len(results))]
 
