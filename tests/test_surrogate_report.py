@@ -12,8 +12,9 @@ from scipy import stats
 from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.stats import holm
+from snn_codec.surrogate_study import level_curve
 from snn_codec.surrogate_study import report as surrogate_report
-from snn_codec.surrogate_study.equal_bytes import at_equal_bytes
+from snn_codec.surrogate_study.equal_bytes import at_equal_bytes, over_levels
 from snn_codec.surrogate_study.grid import Cell, Study
 from snn_codec.surrogate_study.results import collect, seconds_per_step
 from snn_codec.training.plain import COLUMNS as LOGGED
@@ -280,6 +281,34 @@ def test_a_choice_that_was_never_above_the_rate_has_no_value(found):
     ]
     assert at_equal_bytes(with_rates(found, {"atan:2": (4.0, 1.5), "triangular:1": (1.0, 0.5)})) is None
     assert at_equal_bytes(replace(found, rows=[])) is None
+
+
+def test_models_with_levels_are_read_between_their_levels(tmp_path):
+    planned = study(seeds=3, settings=("free",))
+    fill(tmp_path, planned)
+    for cell in planned.cells():
+        scale = 1 + 0.1 * (cell.choice == "atan:2")  # more bytes for the same sound
+        rows = [
+            {
+                "level": level,
+                "kbps": scale * 2.0**-level,
+                "si_snr": 10 - 3 * level + 0.1 * cell.seed + 0.01 * (cell.seed == 2) * (scale > 1),
+            }
+            for level in range(5)
+        ]
+        level_curve.write(cell.folder(tmp_path), rows)
+    results = collect(planned, tmp_path)
+    fine, coarse = over_levels(results, "free")
+    low, high = 1.1 / 16, 1.0
+    assert fine.kbps == round(low * (high / low) ** 0.75, 2) and coarse.kbps < 0.2
+    for found in (fine, coarse):
+        (atan,) = (row for row in found.rows if row["choice"] == "atan:2")
+        assert atan["against"]["difference"] == pytest.approx(-3 * math.log2(1.1) + 0.01 / 3)
+        (ours,) = (row for row in found.rows if row["choice"] == "fast_sigmoid:2")
+        assert ours["si_snr"]["mean"] == pytest.approx(10.1 + 3 * math.log2(found.kbps))
+    text = surrogate_report.text(replace(planned, entropy_model="/somewhere/wide"), results)
+    assert f"## FREE at equal bytes ({fine.kbps:.2f} kbps)" in text and "the entropy model of wide" in text
+    assert over_levels(results, "sparse") == over_levels(replace(results, curves={}), "free") == []
 
 
 def test_a_partial_report_says_what_is_missing(tmp_path):

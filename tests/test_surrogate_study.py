@@ -1,12 +1,14 @@
 """The grid of a study of surrogates: what runs, what is kept, and what is refused."""
 
 import csv
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +23,8 @@ from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive
-from snn_codec.surrogate_study import neurons, runner, worker
+from snn_codec.storage import entropy, spk
+from snn_codec.surrogate_study import level_curve, neurons, runner, worker
 from snn_codec.surrogate_study.folder import make as make_folder
 from snn_codec.surrogate_study.folder import read, result, write
 from snn_codec.surrogate_study.grid import Cell, choice_label, plan, split_choice
@@ -168,6 +171,42 @@ def test_a_run_that_fails_is_a_result_and_a_killed_one_is_not(make, instantly, t
     assert sorted(started) == ["free/atan-2/seed0", "free/atan-2/seed1", "free/fast_sigmoid-2/seed1"]
 
 
+# --- thermometers and levels ---
+
+
+def test_thresholds_of_wide_can_be_compared(make):
+    study = make(
+        preset="cpu-wide", changes=["phase.kind=plain"], settings=["free"], entropy_model="wide",
+    )  # fmt: skip
+    bottleneck = study.config(Cell("free", "atan:2", 1)).model.bottleneck
+    assert (bottleneck.kind, bottleneck.surrogate, bottleneck.slope) == ("thermometer", "atan", 2.0)
+    assert Path(study.entropy_model).name == "wide"
+
+
+def test_a_model_with_levels_has_a_curve_over_them(make, tmp_path, monkeypatch):
+    study = make(changes=["model.levels=3"], settings=["free"], steps=2)
+    cell = Cell("free", "atan:2", 0)
+    monkeypatch.setattr(runner.subprocess, "Popen", in_this_process)
+    monkeypatch.setattr(worker.threading, "Thread", lambda **options: SimpleNamespace(start=lambda: None))
+    runner.run(replace(study, choices=("atan:2",), seeds=1), tmp_path, jobs=1, console=QUIET)
+    curve = level_curve.read(cell.folder(tmp_path))
+    assert len(curve) == 3 and all(kbps > 0 for kbps, _ in curve)
+    codec = Codec.load(cell.folder(tmp_path) / "best")
+    clips = list(corpus.clips(corpus.paths(study.data[0], "validation"), 256 * 512, 22050, each=1))
+    events = [codec.encode(clip, 22050, level=2) for clip in clips]
+    kbps = [matrix.kbps(min(entropy.bits(matrix.events).values()) / 8) for matrix in events]
+    assert curve[2][0] == pytest.approx(sum(kbps) / len(kbps))
+
+
+def test_bytes_are_those_of_the_entropy_model_that_is_named(music):
+    codec, clip = Codec.load("wide"), tones(6.0)[: 64 * 2048]
+    found = level_curve.measured(codec, clip, 8.0, codec.entropy_model)
+    file = io.BytesIO()
+    spk.write(file, codec.encode(clip, 22050, level=8), entropy_model=codec.entropy_model)
+    assert found[0] == pytest.approx(8 * len(file.getvalue()) / (64 * 2048 / 22050) / 1000, rel=0.1)
+    assert level_curve.measured(codec, clip, 8.0, None)[0] > 1.5 * found[0]
+
+
 # --- neurons ---
 
 
@@ -247,6 +286,14 @@ def test_every_surrogate_has_every_neuron(make):
         (dict(sparse_changes=["model.hop=256"]), "start from FREE's model"),
         (dict(sparse_changes=["training.clip=2"], settings=["free"]), "there are no SPARSE runs"),
         (dict(preset="cpu-rvq"), "its bottleneck has no surrogate"),
+        (dict(preset="cpu-wide"), "cpu-wide: its phase, coefficients, trains nothing in front of the spikes"),
+        (dict(preset="cpu-wide", changes=["phase.kind=plain"], neuron_specs=["leaky:0.5"]), "have no memory"),
+        (dict(entropy_model="free"), "the study's model has no levels"),
+        (
+            dict(changes=["model.levels=4"], entropy_model="wide"),
+            "wide: its events have other units or levels",
+        ),
+        (dict(changes=["model.levels=4"], entropy_model="nope"), "nope: no such model"),
     ],
 )
 def test_a_study_that_cannot_be_is_refused_before_it_runs(make, options, words):

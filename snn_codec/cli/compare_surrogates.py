@@ -47,6 +47,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sparse-set", action="append", default=[], metavar="KEY=VALUE", dest="sparse_changes",
         help="change a setting of the runs of SPARSE only",
     )  # fmt: skip
+    parser.add_argument(
+        "--entropy-model", metavar="MODEL",
+        help="checkpoint whose entropy model counts the bytes of a model with levels, as wide (default: a coder "
+        "without a trained model)",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, help="runs at once, one core each (default: as many as cores)")
     parser.add_argument("--accelerator", default="cpu", help="cpu, cuda or mps (default cpu)")
     parser.add_argument(
@@ -88,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
         changes=options.changes,
         sparse_changes=options.sparse_changes,
         neuron_specs=_parts(options.neurons),
+        entropy_model=options.entropy_model,
     )
     reference = grid.choice_label(options.reference) if options.reference else None
     if reference and reference not in study.choices:

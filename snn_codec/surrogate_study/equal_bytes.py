@@ -4,6 +4,9 @@ The same pressure takes choices to different rates, and a neuron with a memory h
 SPARSE run the pressure grows, so that its rate falls through many values; its validated steps are a curve of SI-SNR
 over coded kbps. Of each run that curve is read at one rate R, between the last validated step at or above R and the
 next, linearly in the logarithm of the rate. R is the lowest rate that all finished runs reached.
+
+A model with levels has such a curve without pressure, one point a level (`level_curve`); it is read at two rates, a
+quarter and three quarters of the way, in the logarithm, from the lowest rate that all runs have to the highest.
 """
 
 from __future__ import annotations
@@ -45,14 +48,34 @@ def at_equal_bytes(results: Results) -> EqualBytes | None:
         return None
     scale = 10**DIGITS
     kbps = math.ceil(scale * max(curve[-1][0] for curve in curves.values())) / scale
+    return _compared(kbps, curves, results.reference)
+
+
+def over_levels(results: Results, setting: str) -> list[EqualBytes]:
+    """The choices of a setting at two rates, the higher first; empty without levels, or if no rate is common to all."""
+    curves = {
+        (cell.choice, cell.seed): curve for cell, curve in results.curves.items() if cell.setting == setting
+    }
+    if not curves:
+        return []
+    low = max(curve[-1][0] for curve in curves.values())
+    high = min(curve[0][0] for curve in curves.values())
+    if low >= high:
+        return []
+    rates = [round(low * (high / low) ** share, DIGITS) for share in (0.75, 0.25)]
+    return [found for rate in rates if (found := _compared(rate, curves, results.reference))]
+
+
+def _compared(
+    kbps: float, curves: dict[tuple[str, int], list[tuple[float, float]]], reference: str
+) -> EqualBytes | None:
+    """The choices at one rate; None if it is not common to two of them."""
     values: dict[str, dict[int, float]] = {}
     for (choice, seed), curve in curves.items():
         value = _at(kbps, curve)
         if value is not None:
             values.setdefault(choice, {})[seed] = value
-    if len(values) < 2:
-        return None
-    return EqualBytes(kbps, _rows(values, results.reference))
+    return EqualBytes(kbps, _rows(values, reference)) if len(values) > 1 else None
 
 
 def _at(kbps: float, curve: Sequence[tuple[float, float]]) -> float | None:

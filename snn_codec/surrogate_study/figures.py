@@ -81,7 +81,9 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 if not column:
                     axis.set_ylabel(name)
                 if measure == "encoder_gradient":
-                    axis.set_yscale("log")
+                    # none where the encoder is a fixed transform
+                    if any(row[measure] > 0 for row in results.rows):
+                        axis.set_yscale("log")
                 elif measure in ("dead_units", "saturated_units"):
                     top = max(1.0, axis.get_ylim()[1])
                     axis.set_ylim(-0.03 * top, top)

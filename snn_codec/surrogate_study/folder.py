@@ -32,17 +32,24 @@ def write(study: Study, root: Path) -> Study:
                 f"{path}: its runs use the data in {', '.join(map(str, before.data))}; "
                 "give the same, or another folder"
             )
+        if before.entropy_model != study.entropy_model:
+            raise UserError(
+                f"{path}: its runs have the entropy model {before.entropy_model or '(none)'}, not "
+                f"{study.entropy_model or '(none)'}; give the same as before, or another folder"
+            )
         study = Study(
             before.base | study.base,
             study.data,
             tuple(dict.fromkeys(before.choices + study.choices)),
             max(before.seeds, study.seeds),
+            study.entropy_model,
         )
     text = {
         "base": {setting: config.to_dict(base) for setting, base in study.base.items()},
         "data": [str(folder) for folder in study.data],
         "choices": study.choices,
         "seeds": study.seeds,
+        "entropy_model": study.entropy_model,
     }
     with replacing(path, force=True) as temporary:
         temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
@@ -74,7 +81,8 @@ def read(root: Path) -> Study:
             for setting, part in data["base"].items()
         }
         folders = tuple(Path(folder) for folder in data["data"])
-        return Study(base, folders, tuple(map(str, data["choices"])), int(data["seeds"]))
+        choices, entropy_model = tuple(map(str, data["choices"])), str(data.get("entropy_model", ""))
+        return Study(base, folders, choices, int(data["seeds"]), entropy_model)
     except UserError:
         raise
     except OSError as error:

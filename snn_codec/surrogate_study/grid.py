@@ -18,7 +18,7 @@ from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.models import surrogates
-from snn_codec.surrogate_study import neurons
+from snn_codec.surrogate_study import level_curve, neurons
 from snn_codec.training.optim import optimisers
 
 SETTINGS = ("free", "sparse")
@@ -54,12 +54,14 @@ class Study:
         choices: Labels: a surrogate's (`surrogates.label`) or, with a neuron that has a memory, that and the neuron's
             (`neurons.label`), joined by `@`.
         seeds: Seeds 0 to `seeds` - 1.
+        entropy_model: Folder of the checkpoint whose entropy model counts the bytes of runs with levels; or empty.
     """
 
     base: dict[str, config.Config]
     data: tuple[Path, ...]
     choices: tuple[str, ...]
     seeds: int
+    entropy_model: str = ""
 
     def cells(self) -> list[Cell]:
         """All cells, seed by seed, so that what is there after any time can be compared; FREE before SPARSE."""
@@ -77,7 +79,8 @@ class Study:
         surrogate, neuron = split_choice(cell.choice)
         name, slope = surrogates.parse(surrogate)
         bottleneck: Any = base.model.bottleneck
-        spiking = replace(bottleneck, surrogate=name, slope=float(slope), **neurons.fields(neuron))
+        fields = neurons.fields(neuron) if isinstance(bottleneck, config.Spiking) else {}
+        spiking = replace(bottleneck, surrogate=name, slope=float(slope), **fields)
         return replace(
             base,
             model=replace(base.model, bottleneck=spiking),
@@ -117,6 +120,7 @@ def plan(
     changes: Sequence[str] = (),
     sparse_changes: Sequence[str] = (),
     neuron_specs: Sequence[str] = (neurons.STATELESS,),
+    entropy_model: str | None = None,
 ) -> Study:
     """The study of surrogates `specs` with `seeds` seeds, `steps` steps each; everything is checked before it runs.
 
@@ -125,6 +129,7 @@ def plan(
             the preset `cpu-sparse`.
         sparse_changes: The same for the runs of SPARSE alone.
         neuron_specs: Neurons (`neurons.parse`), each with every surrogate.
+        entropy_model: A checkpoint whose entropy model counts the bytes of runs with levels (`level_curve`).
 
     Raises:
         UserError: A surrogate, setting, number, preset, change or folder that cannot be used, or a missing package.
@@ -140,7 +145,15 @@ def plan(
             length = steps if setting == "free" else sparse_steps
             own = [*changes, *sparse_changes] if setting == "sparse" else changes
             base[setting] = _base(preset, setting, length, own)
-    study = Study(base, tuple(folder.resolve() for folder in data), tuple(choices), seeds)
+    if entropy_model is not None:
+        entropy_model = level_curve.check(entropy_model, base["free"].model)
+    study = Study(
+        base, tuple(folder.resolve() for folder in data), tuple(choices), seeds, entropy_model or ""
+    )
+    if list(neuron_specs) != [neurons.STATELESS] and not isinstance(
+        base["free"].model.bottleneck, config.Spiking
+    ):
+        raise UserError(f"{preset}: its neurons have no memory to compare; leave out --neurons")
     for setting in base:  # contradictions show here, not in runs
         for choice in choices:
             settings_of_run = study.config(Cell(setting, choice, 0))
@@ -192,12 +205,18 @@ def _base(preset: str, setting: str, steps: int, changes: Sequence[str]) -> conf
         if setting == "sparse" or not key.startswith("training.sparsity."):
             given.append(change)
     found = config.load(preset, given)
-    if not isinstance(found.model.bottleneck, config.Spiking):
+    bottleneck: Any = found.model.bottleneck
+    if not hasattr(bottleneck, "surrogate"):
         raise UserError(
             f"{preset}: its bottleneck has no surrogate; use one that is spiking, as cpu-free-plain"
         )
-    spiking = replace(found.model.bottleneck, surrogate="fast_sigmoid", slope=2.0)
-    if spiking.beta:
+    if not isinstance(found.phase, config.Plain):
+        raise UserError(
+            f"{preset}: its phase, {found.phase.kind}, trains nothing in front of the spikes, so that no surrogate "
+            "has an effect; add --set phase.kind=plain"
+        )
+    spiking = replace(bottleneck, surrogate="fast_sigmoid", slope=2.0)
+    if getattr(spiking, "beta", 0.0):
         raise UserError(f"{preset}: model.bottleneck.beta is {spiking.beta}; name neurons with --neurons")
     return replace(
         found, model=replace(found.model, bottleneck=spiking), training=replace(found.training, seed=0)

@@ -12,7 +12,7 @@ from typing import Any
 from snn_codec.errors import UserError
 from snn_codec.files import make_folder, replacing, without_nan
 from snn_codec.surrogate_study import figures
-from snn_codec.surrogate_study.equal_bytes import at_equal_bytes
+from snn_codec.surrogate_study.equal_bytes import EqualBytes, at_equal_bytes, over_levels
 from snn_codec.surrogate_study.grid import Study, split_choice
 from snn_codec.surrogate_study.results import MEASURES, Results
 
@@ -66,6 +66,7 @@ def text(study: Study, results: Results, asked: str | None = None) -> str:
         lines += ["", *_missing(study, results)]
     for setting in results.settings():
         lines += ["", *_setting(study, results, setting)]
+        lines += _over_levels(study, results, setting)
     lines += _equal_bytes(results)
     if results.failed:
         lines += ["", "Runs that failed:", ""]
@@ -137,11 +138,33 @@ def _equal_bytes(results: Results) -> list[str]:
     found = at_equal_bytes(results)
     if found is None:
         return []
-    lines = [
+    return [
         "",
         f"## SPARSE at equal bytes ({found.kbps:.2f} coded kbps)",
         "",
         "The SI-SNR of each run where its rate falls, as the pressure grows, to the lowest that all of them reached.",
+        *_compared(found),
+    ]
+
+
+def _over_levels(study: Study, results: Results, setting: str) -> list[str]:
+    """The choices of a model with levels when they cost the same."""
+    lines: list[str] = []
+    coder = f"the entropy model of {Path(study.entropy_model).name}" if study.entropy_model else "coded kbps"
+    for found in over_levels(results, setting):
+        lines += [
+            "",
+            f"## {TITLES[setting]} at equal bytes ({found.kbps:.2f} kbps)",
+            "",
+            f"The SI-SNR of each run's best checkpoint between the levels whose rates ({coder}) are above and below.",
+            *_compared(found),
+        ]
+    return lines
+
+
+def _compared(found: EqualBytes) -> list[str]:
+    """The table of choices at one rate."""
+    lines = [
         "",
         "| choice | seeds | SI-SNR (dB) | difference (dB) | p |",
         "|---|---|---|---|---|",
@@ -188,6 +211,10 @@ def _json(study: Study, results: Results) -> dict[str, Any]:
             setting: results.against(setting, "si_snr", results.reference) for setting in results.settings()
         },
         "equal_bytes": None if equal is None else {"kbps": equal.kbps, "rows": equal.rows},
+        "over_levels": {
+            setting: [{"kbps": found.kbps, "rows": found.rows} for found in over_levels(results, setting)]
+            for setting in results.settings()
+        },
         "missing": [str(cell) for cell in results.missing],
         "failed": [{"run": str(cell), "reason": reason} for cell, reason in results.failed.items()],
         "measures": list(MEASURES),

@@ -6,7 +6,7 @@ import csv
 import math
 import statistics as median_of
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from snn_codec import settings as config
 from snn_codec.models import surrogates
 from snn_codec.stats import holm, mean_interval, paired
+from snn_codec.surrogate_study import level_curve
 from snn_codec.surrogate_study.folder import result
 from snn_codec.surrogate_study.grid import Cell, Study
 
@@ -61,6 +62,7 @@ class Results:
         failed: Runs that failed, with the reason.
         missing: Runs that have not ended.
         reference: The choice that others are set against; it has finished runs, if any choice has.
+        curves: Of each finished run of a model with levels, (kbps, SI-SNR) from the first level to the last.
     """
 
     rows: list[dict[str, Any]]
@@ -70,6 +72,7 @@ class Results:
     failed: dict[Cell, str]
     missing: list[Cell]
     reference: str
+    curves: dict[Cell, list[tuple[float, float]]] = field(default_factory=dict)
 
     def choices(self, setting: str) -> list[str]:
         """The choices of a setting, from the best mean SI-SNR to the worst."""
@@ -110,7 +113,7 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
     choice that has.
     """
     choices = list(study.choices)
-    rows, cells, failed, missing = [], [], {}, []
+    rows, cells, failed, missing, curves = [], [], {}, [], {}
     for cell in study.cells():
         ended = result(cell, root)
         if ended and ended["status"] == "failed":
@@ -119,6 +122,9 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
             found, last = _run(cell, study, root)
             rows += found
             cells.append(last)
+            curve = level_curve.read(cell.folder(root))
+            if curve:
+                curves[cell] = curve
         else:
             missing.append(cell)
     summary = [
@@ -133,7 +139,9 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
         for measure in TESTED
         for row in _pairs(setting, measure, choices, cells)
     ]
-    return Results(rows, cells, summary, pairs, failed, missing, _reference(reference, choices, summary))
+    return Results(
+        rows, cells, summary, pairs, failed, missing, _reference(reference, choices, summary), curves
+    )
 
 
 def _reference(asked: str | None, choices: Sequence[str], summary: Sequence[dict[str, Any]]) -> str:

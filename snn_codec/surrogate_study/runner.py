@@ -122,6 +122,7 @@ class _Runner:
             "data": [str(path) for path in self.study.data],
             "init_from": str(best) if cell.setting == "sparse" else None,
             "accelerator": self.accelerator,
+            "entropy_model": self.study.entropy_model,
         }
         with replacing(folder / "cell.json", force=True) as temporary:
             temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.files import exclusive, replacing
+from snn_codec.surrogate_study import level_curve
 from snn_codec.training.loop import train
 from snn_codec.training.run_folder import Run
 
@@ -40,6 +42,9 @@ def main(folder: Path) -> int:
         result = {"status": "done", "reason": ""}
         try:
             train(settings, run, Console(stderr=True))
+            if settings.model.levels:
+                held_out = sum(corpus.training_paths(run.data)["validation"], [])
+                level_curve.write(folder, level_curve.measure(folder, held_out, cell["entropy_model"]))
         except UserError as error:
             result = {"status": "failed", "reason": " ".join(str(error).split())}
         with replacing(folder / "result.json", force=True) as temporary:
