@@ -106,9 +106,9 @@ class _Parts(NamedTuple):
         return arriving + sum(shifted(s.reach(1), s.exponent) for s in self.laterals)
 
     def bias(self, layer: Layer) -> np.ndarray:
-        """The bias in units of a, and what rounding takes off on average: half a unit for each shift down, and,
-        as if half of the units fire, half of what the lateral weights lose."""
-        bias = layer.bias / self.unit + sum(synapse.exponent < 0 for synapse in self.inputs) / 2
+        """The bias in units of a, and what rounding takes off on average: half a unit for each synapse of the input,
+        which shifts down, and, as if half of the units fire, half of what the lateral weights lose."""
+        bias = layer.bias / self.unit + len(self.inputs) / 2
         if layer.groups > 1:
             arrives = sum(synapse(np.eye(len(self.unit), dtype=int)) for synapse in self.laterals)
             bias = bias + (layer.lateral / self.unit[:, None] - arrives).sum(1) / 2

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 FLOOR_DB = -160  # code 0; 24-bit silence is near -144 dB
-STEP_DB = 1
 
 
 def measure(audio: np.ndarray, hop: int) -> int:
@@ -24,7 +23,7 @@ def measure(audio: np.ndarray, hop: int) -> int:
     power = np.max(np.square(samples).reshape(-1, hop).mean(1))
     if power <= 10 ** (FLOOR_DB / 10):
         return 0
-    return int(np.clip(np.rint(10 * np.log10(power) / STEP_DB) - FLOOR_DB, 0, 255))
+    return int(np.clip(np.rint(10 * np.log10(power)) - FLOOR_DB, 0, 255))
 
 
 def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.ndarray:
@@ -33,7 +32,7 @@ def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.
     Normalised audio is audio / gain. It depends on the loudness of the chunks that hold [start, stop) and
     of their neighbours.
     """
-    decibels = loudness.astype(np.float64) * STEP_DB + FLOOR_DB
+    decibels = loudness.astype(np.float64) + FLOOR_DB
     borders = np.maximum(decibels[:-1], decibels[1:])
     knots = np.empty(2 * len(loudness) - 1)
     knots[0::2], knots[1::2] = decibels, borders

@@ -108,6 +108,12 @@ def test_pedal_holds_from_press_to_release(tmp_path):
     np.testing.assert_array_equal(held, wanted)
 
 
+def test_64_is_the_least_value_that_holds(tmp_path):
+    played = note(0, 960, 60) + [pedal(100, 64), pedal(200, 64), pedal(300, 63), pedal(400, 63)]
+    score = notes.read(write(tmp_path / "a.mid", played))
+    assert (score.pedal * 960 // score.per_second).tolist() == [[100, 300]]
+
+
 def test_the_pedal_is_down_in_steps_that_begin_while_it_is(tmp_path):
     """Steps of a tick: a press at tick 3 and a release at tick 5 hold steps 3 and 4, whatever lies outside."""
     played = note(0, 960, 60) + [pedal(3, 127), pedal(5, 0), pedal(900, 127), pedal(2000, 0)]
@@ -147,6 +153,36 @@ def test_clearness_is_in_deviations_of_units_that_count_alike():
     found, clearness = notes.lag(matrix(np.concatenate([busy, rare, rare & False, rare | True])), grid)
     assert found == 4 and clearness > 5
     assert notes.lag(matrix(np.concatenate([busy, rare])), grid) == pytest.approx((found, clearness))
+
+
+def test_a_lag_is_that_of_the_definition_without_wrapping_round():
+    """Notes at the beginning and events at the end are far apart, not close."""
+    random = np.random.default_rng(2)
+    onsets, events = np.zeros(90, int), random.random((5, 90)) < 0.3
+    onsets[random.integers(0, 15, 12)] += 1
+    events[:, 80:] |= random.random((5, 10)) < 0.6
+    steps = np.repeat(np.arange(90), onsets)
+    grid = notes.Grid(steps, steps + 5, steps * 0 + 40, steps * 0 + 64, np.zeros(90, bool))
+    lags, total = range(-20, 21), np.zeros(41)
+    for unit in events:
+        found = np.zeros(41)
+        for place, by in enumerate(lags):
+            for step in range(max(0, -by), min(90, 90 - by)):
+                found[place] += (onsets[step] - onsets.mean()) * (unit[step + by] - unit.mean()) / unit.std()
+        total += (found - found.mean()) ** 2
+    best = int(total.argmax())
+    expected = lags[best], (total[best] - np.median(total)) / total.std()
+    assert notes.lag(matrix(events), grid, reach=20) == pytest.approx(expected)
+
+
+def test_lags_of_up_to_43_steps_are_looked_for_unless_more_are_asked_for():
+    steps = np.flatnonzero(np.random.default_rng(1).random(2000) < 0.1)
+    steps = steps[(steps > 50) & (steps < 1900)]
+    grid = notes.Grid(steps, steps + 5, steps * 0 + 40, steps * 0 + 64, np.zeros(2000, bool))
+    for delay, options, found in ((43, {}, True), (44, {}, False), (44, {"reach": 44}, True)):
+        events = np.zeros((1, 2000), bool)
+        events[0, steps + delay] = True
+        assert (notes.lag(matrix(events), grid, **options)[0] == delay) == found
 
 
 @pytest.mark.parametrize("delay", [-20, -1, 0, 3, 30])

@@ -66,6 +66,26 @@ def test_writing_clips_and_counts(tmp_path):
     assert audio.write_stream(io.BytesIO(), [full], 22050, 2) == 0
 
 
+def test_what_is_beyond_full_scale_is_clipped_in_formats_without_a_full_scale(tmp_path):
+    tone = np.sin(np.arange(22050) / 20)
+    for name, gain in (("clipped.ogg", 3.0), ("loud.ogg", 3.0), ("quiet.ogg", -3.0)):
+        audio.write(
+            tmp_path / name, [gain * tone if name != "clipped.ogg" else np.clip(gain * tone, -1, 1)], 22050
+        )
+    clipped, loud, quiet = (
+        audio.read(tmp_path / name)[0] for name in ("clipped.ogg", "loud.ogg", "quiet.ogg")
+    )
+    np.testing.assert_array_equal(loud, clipped)
+    np.testing.assert_allclose(quiet, -clipped, atol=0.02)
+
+
+def test_any_positive_rate_can_be_written(tmp_path):
+    audio.write(tmp_path / "a.wav", [np.zeros(3)], 1)
+    assert audio.info(tmp_path / "a.wav").sample_rate == 1
+    with pytest.raises(UserError, match="must be a positive integer"):
+        audio.write(tmp_path / "b.wav", [np.zeros(3)], 0)
+
+
 def test_nothing_is_overwritten_or_left_half_written(tmp_path):
     path = tmp_path / "a.wav"
     path.write_text("precious")

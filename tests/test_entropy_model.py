@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from rasters import bursty, entropy_model, raster
 from safetensors.numpy import load_file, save_file
 
+from snn_codec.cells import listed
 from snn_codec.errors import UserError
 from snn_codec.storage.entropy_model import FILE_NAME, EntropyModel
 from snn_codec.storage.entropy_model.network import MAX_LOGIT, UNIT, probability
@@ -72,9 +74,15 @@ def test_a_saved_model_is_the_same_model(tmp_path):
     model.save(tmp_path / FILE_NAME)
     again = EntropyModel.load(tmp_path / FILE_NAME)
     assert again.fingerprint == model.fingerprint != entropy_model(10, seed=1).fingerprint
+    assert re.fullmatch("[0-9a-f]{8}", model.fingerprint)
     assert again.encode(events) == model.encode(events)
     with pytest.raises(UserError, match="--force"):
         model.save(tmp_path / FILE_NAME)
+
+
+def test_a_list_of_events_is_coded_as_their_matrix():
+    model, events = entropy_model(10), bursty(10, 50)
+    assert model.encode_sparse(listed(*np.nonzero(events.T), 10, 50)) == model.encode(events)
 
 
 def test_damaged_and_foreign_models_are_refused(tmp_path):

@@ -86,12 +86,31 @@ def test_equality_looks_at_everything():
         (dict(sample_rate=-1), ValueError),
         (dict(loudness=np.zeros(2, np.uint8)), ValueError),
         (dict(loudness=np.zeros(1)), ValueError),
+        (dict(floor=np.zeros((1, 5))), ValueError),
+        (dict(floor=np.zeros(1, np.uint8)), ValueError),
+        (dict(floor=np.zeros((2, 5), np.uint8)), ValueError),
+        (dict(floor=np.zeros((1, 0), np.uint8)), ValueError),
+        (dict(floor=np.zeros((1, 65), np.uint8)), ValueError),
+        (dict(floor=np.full((1, 5), 32, np.uint8)), ValueError),
     ],
 )
 def test_contradictions_are_refused(fields, error):
     base = dict(events=np.zeros((2, 1), bool), sample_rate=22050, hop=512, n_samples=5)
     with pytest.raises(error):
         EventMatrix(**(base | fields))
+
+
+@pytest.mark.parametrize("bands", [1, 64])
+def test_what_a_chunk_carries_is_copied_and_frozen(bands):
+    codes = {"loudness": np.full(1, 9, np.uint8), "levels": np.full(1, 8, np.uint8)}
+    codes["floor"] = np.full((1, bands), 31, np.uint8)
+    events = EventMatrix(np.zeros((2, 1), bool), 22050, 512, 5, **codes)
+    for name, given in codes.items():
+        given[:] = 0
+        kept = getattr(events, name)
+        assert kept.all() and kept.shape == given.shape
+        with pytest.raises(ValueError, match="read-only"):
+            kept[:] = 1
 
 
 def test_a_large_recording_is_held_as_a_list_and_is_the_same():
@@ -103,6 +122,9 @@ def test_a_large_recording_is_held_as_a_list_and_is_the_same():
     np.testing.assert_array_equal(whole.events, events)
     np.testing.assert_array_equal(np.concatenate(list(whole.chunks()), 1), events)
     assert [chunk.shape[1] for chunk in whole.chunks()] == [256] * 5 + [220]
+    np.testing.assert_array_equal(
+        np.concatenate([part.window(0, part.shape[1]) for part in whole.chunk_cells()], 1), events
+    )
     assert whole == EventMatrix.from_indices(*whole.indices(), 3000, **whole.metadata)
     assert pickle.loads(pickle.dumps(whole)) == whole
     events[5, 7] ^= True

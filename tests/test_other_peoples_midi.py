@@ -145,6 +145,7 @@ def test_what_is_wrapped_or_has_more_in_it_is_read(onsets):
         data + b"\0" * 100,
         b"RIFF\0\0\0\0RMIDdata\0\0\0\0" + data,
         alien,
+        data[:14] + b"XFIH" + struct.pack(">I", 2**24) + bytes(2**24) + data[14:],
         file(quavers(2), header=b"more"),
     ):
         assert onsets(found) == [0, 0.25]

@@ -217,9 +217,9 @@ def lag(events: EventMatrix, grid: Grid, *, reach: int = 43) -> tuple[int, float
     """By how many steps the events come after the notes, from the data, and how clear that is.
 
     Each unit's correlation with the onsets of all keys is squared, so that units that pause count as much as
-    those that fire, and summed over units; the lag of the largest sum within `reach` steps is given with its
-    distance from the median lag in standard deviations. It holds the model's own latency besides a real offset
-    between sound and MIDI, and means nothing below a clearness of about 5.
+    those that fire, and summed over units; the lag of the largest sum within `reach` steps (43: a second at the
+    paper's rate and hop) is given with its distance from the median lag in standard deviations. It holds the model's
+    own latency besides a real offset between sound and MIDI, and means nothing below a clearness of about 5.
     """
     onsets = np.bincount(grid.onset, minlength=grid.n_steps)
     reach = min(reach, grid.n_steps - 1)
