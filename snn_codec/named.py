@@ -2,6 +2,7 @@
 
 free, runs/mine/best      a shipped model, or a checkpoint folder
 wide@4, mu-sparse@12.5    at one of its levels, if the model has levels
+wide@2.6kbps              at the level that meets this rate, for each recording by itself
 free+gan                  with another of its decoders, if it has any
 free+flow:12              with that many steps of its sampler
 sparse+search:20          with so many steps of the search for better events
@@ -33,6 +34,7 @@ class Named:
         sampler_steps: Of that decoder; 0 for as many as it was made for.
         search: Steps of the search for better events; 0 for none.
         level: One of the model's levels; None for its own choice.
+        kbps: The rate that a level is to meet; None for no such rate.
     """
 
     model: str
@@ -40,10 +42,11 @@ class Named:
     sampler_steps: int = 0
     search: int = 0
     level: float | None = None
+    kbps: float | None = None
 
     @property
     def encoding(self) -> dict[str, Any]:
-        """What `Codec.encode` has to be told."""
+        """What `Codec.encode` has to be told, without a rate."""
         level = {} if self.level is None else {"level": self.level}
         return level | ({"search": self.search} if self.search else {})
 
@@ -70,17 +73,22 @@ def parse(name: str) -> Named:
             Prompts(levels, found.level)
         except UserError:
             raise UserError(f"{name}: {found.model} has the levels 0 to {levels - 1}") from None
+    if found.kbps is not None and not checkpoint.settings.levels:
+        raise UserError(
+            f"{name}: {found.model} has no levels to meet a rate with; leave out @{found.kbps:g}kbps"
+        )
+    if found.kbps == 0:
+        raise UserError(f"{name}: no recording can be coded at 0 kbps; give more")
     return found
 
 
 def _apart(name: str) -> Named:
     kinds = [PLAIN, *(kind for kind, phase in Phase.kinds.items() if phase.decoder_class)]
     parts = re.fullmatch(
-        rf"(.+?)(?:\+({'|'.join(kinds)})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+(?:\.\d+)?))?", name
+        rf"(.+?)(?:\+({'|'.join(kinds)})(?::(\d+))?)?(?:\+search:(\d+))?(?:@(\d+(?:\.\d+)?)(kbps)?)?", name
     )
     if parts is None:
         return Named(name)
-    model, decoder, steps, search, level = parts.groups()
-    return Named(
-        model, decoder or PLAIN, int(steps or 0), int(search or 0), None if level is None else float(level)
-    )
+    model, decoder, steps, search, number, unit = parts.groups()
+    wanted = {} if number is None else {unit or "level": float(number)}
+    return Named(model, decoder or PLAIN, int(steps or 0), int(search or 0), **wanted)

@@ -361,3 +361,18 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
 )
 def test_what_is_one_curve_in_a_figure(name, common):
     assert figures.family(name) == common
+
+
+def test_a_rate_is_met_clip_by_clip(corpus):
+    """As many bytes as fit, whatever the clip; with a search, too."""
+    clip = audio.read(corpus / "0.flac")[0][:LENGTH]
+    rates = {}
+    for name in ("wide@1kbps", "wide+search:1@1kbps", "wide@2kbps"):
+        coder = coders.load(name)
+        coded = [coder.code(sound) for sound in (clip, 0.1 * clip + np.roll(clip, 999))]
+        rates[name] = [found.kbps for found in coded]
+        assert "kbps" in coder.fingerprint
+    assert all(0.95 < rate <= 1.0 for name in list(rates)[:2] for rate in rates[name])
+    assert all(1.9 < rate <= 2.0 for rate in rates["wide@2kbps"])
+    coarsest = coders.load("wide@0.001kbps").code(clip)
+    assert coarsest.kbps == coders.load("wide@31").code(clip).kbps

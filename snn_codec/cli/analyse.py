@@ -109,6 +109,8 @@ def _named(model: str) -> Any:
     found = named.parse(model)
     if found.search or found.decoder != checkpoints.PLAIN:
         raise UserError(f"{model}: events are analysed as encoded; name a model, with @LEVEL or without")
+    if found.kbps is not None:
+        raise UserError(f"{model}: units are compared at one level; name one, as {found.model}@4")
     return found
 
 

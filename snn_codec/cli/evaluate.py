@@ -15,7 +15,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "--model", default="free",
-        help="a shipped model or a checkpoint folder, MODEL@LEVEL, MODEL+DECODER, MODEL+flow:STEPS, "
+        help="a shipped model or a checkpoint folder, MODEL@LEVEL, MODEL@KBPSkbps, MODEL+DECODER, MODEL+flow:STEPS, "
         "MODEL+search:STEPS, opus:KBPS, mp3:KBPS, codec2:BITS or mdct:KBPS (default free)",
     )  # fmt: skip
     add_data(parser)

@@ -1,6 +1,7 @@
 """What can be evaluated: models, models at one level, and the codecs that a user would pick instead.
 
 free, wide+filling@11     a model, and how it codes (`snn_codec.named`)
+wide@2.6kbps              the finest level of a clip that takes no more, as the textbook's step is found
 opus:6, mp3:8             Opus or MP3 at that many kbps
 codec2:3200               Codec 2 at that many bits a second
 mdct:2.6                  the textbook (`transform`) at that many kbps
@@ -24,6 +25,7 @@ from snn_codec.codec import Codec
 from snn_codec.evaluation.coder import Coded, Coder
 from snn_codec.evaluation.transform import TextbookCoder
 from snn_codec.events import CHUNK_STEPS, EventMatrix
+from snn_codec.levels import LEVEL_PARTS
 from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
 from snn_codec.loading import load_named
@@ -35,20 +37,28 @@ CLASSICAL = (*conditions.LOSSY, "codec2", "mdct")  # each at a rate that its nam
 
 
 class ModelCoder:
-    """A codec of ours, at one of its levels if it has any.
+    """A codec of ours, at one of its levels if it has any, or at the finest that a rate allows each clip.
 
     kbps are true bytes: those of the clip's chunk in a bitstream, with its level of sound and its checksum, but
     without what a file has once.
     """
 
-    def __init__(self, codec: Codec, name: str = "", level: float | None = None, search: int = 0):
-        self.codec, self.name, self.level = codec, name or codec.fingerprint, level
-        self.search = search
+    def __init__(
+        self,
+        codec: Codec,
+        name: str = "",
+        level: float | None = None,
+        search: int = 0,
+        kbps: float | None = None,
+    ):
+        self.codec, self.name, self.kbps = codec, name or codec.fingerprint, kbps
+        self.encoding = named.Named(codec.fingerprint, search=search, level=level).encoding
         grid = codec.settings
         self.sample_rate, self.length = grid.sample_rate, grid.chunk_steps * grid.hop
         # the entropy model says how many bytes there are
         entropy_model = codec.entropy_model.fingerprint if codec.entropy_model else "none"
         self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level:g}")
+        self.fingerprint += "" if kbps is None else f"-{kbps:g}kbps"
         if search:
             searcher(codec, search, codec.entropy_model)  # which says so if there can be none
             self.fingerprint += f"-search{search}"
@@ -56,16 +66,40 @@ class ModelCoder:
             self.fingerprint += f"+{codec.active_decoder.fingerprint}"
 
     def code(self, clip: np.ndarray) -> Coded:
-        chosen: dict[str, Any] = {} if self.level is None else {"level": self.level}
-        chosen |= {"search": self.search} if self.search else {}
-        events = self.codec.encode(clip, self.sample_rate, **chosen)
+        if self.kbps is None:
+            events = self.codec.encode(clip, self.sample_rate, **self.encoding)
+        else:
+            events = self._within(self.kbps, clip)
         return Coded(
             self.codec.decode(events),
-            events.kbps(_chunk_bytes(events, self.codec.entropy_model)),
+            self._rate(events),
             events.kbps(events.costs["dense"] / 8),
             events.density,
             events.events_per_second,
         )
+
+    def _rate(self, events: EventMatrix) -> float:
+        return events.kbps(_chunk_bytes(events, self.codec.entropy_model))
+
+    def _within(self, kbps: float, clip: np.ndarray) -> EventMatrix:
+        """Events of the lowest level that takes no more than `kbps`, or those of the highest level."""
+
+        def events_at(code: int, **encoding: Any) -> EventMatrix:
+            return self.codec.encode(clip, self.sample_rate, level=code / LEVEL_PARTS, **encoding)
+
+        top = (self.codec.settings.levels - 1) * LEVEL_PARTS
+        low, high = 0, top
+        while low < high:
+            middle = (low + high) // 2
+            fits = self._rate(events_at(middle)) <= kbps
+            low, high = (low, middle) if fits else (middle + 1, high)
+        if not self.encoding:
+            return events_at(low)
+        # searched events cost a little more or less than the encoder's: on from a little below
+        low = max(0, low - LEVEL_PARTS // 2)
+        while self._rate(events := events_at(low, **self.encoding)) > kbps and low < top:
+            low += 1
+        return events
 
 
 def _chunk_bytes(events: EventMatrix, entropy_model: EntropyModel | None) -> int:
@@ -121,4 +155,4 @@ def load(name: str, device: str = "cpu") -> Coder:
     if colon and kind in CLASSICAL:
         return ConditionCoder(name)
     found = named.parse(name)
-    return ModelCoder(load_named(found, device), name, found.level, found.search)
+    return ModelCoder(load_named(found, device), name, found.level, found.search, found.kbps)

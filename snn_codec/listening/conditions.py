@@ -117,12 +117,16 @@ def _model(found: named.Named) -> Condition:
 
     def render(item: Item) -> Rendered:
         from snn_codec.loading import load_named
+        from snn_codec.rate_control import at_rate
         from snn_codec.storage import spk
 
         if not loaded:
             loaded.append(load_named(found))
         codec = loaded[0]
-        events = codec.encode(item.audio, item.rate, **found.encoding)
+        if found.kbps is None:
+            events = codec.encode(item.audio, item.rate, **found.encoding)
+        else:
+            events = at_rate(codec, lambda: [item.audio], item.rate, found.kbps, search=found.search).events
         file = io.BytesIO()
         spk.write(file, events, entropy_model=codec.entropy_model)
         decoded = to_test_rate(codec.decode(events), events.sample_rate)
