@@ -157,6 +157,25 @@ def test_attacks(checkpoint, music, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 5000
 
 
+def test_shapes_of_the_transform(music, monkeypatch):
+    result = run("transform_shapes.py", music, "--clips", "2", "--rates", "1.5")
+    assert result.returncode == 0, result.stderr
+    rows = [line.split("|")[1:-1] for line in result.stdout.splitlines()[2:]]
+    assert [row[0].strip() for row in rows[:2]] == ["2048, sine", "2048, vorbis"] and len(rows) == 7
+    assert "-" not in rows[0][1] and all(row[1].strip()[0] in "+-" for row in rows[1:])
+    result = run("transform_shapes.py", music, "--clips", "2", "--rates", "90")
+    assert result.returncode == 2 and "90 kbps: the quantiser's steps have" in result.stderr
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    import transform_shapes
+
+    clips = tones(2048 * 8 / 22050)[None]
+    for frame, kind in transform_shapes.SHAPES:
+        rising = transform_shapes.window(kind, frame)
+        assert rising**2 + rising[::-1] ** 2 == pytest.approx(1)
+        energy = np.square(transform_shapes.mdct(clips, rising)).sum()
+        assert energy == pytest.approx(np.square(clips.astype(np.float64)).sum())
+
+
 def test_the_storage_costs(tmp_path):
     pytest.importorskip("matplotlib")
     result = run("storage_costs.py", "--output", tmp_path / "new" / "a.png", "--matrices", "1")
