@@ -144,6 +144,24 @@ def test_band_snr(checkpoint, music):
     assert len(ratio) == 12 and ratio[1::2] == ["dB"] * 6
 
 
+def test_a_learned_transform(music):
+    result = run("learned_transform.py", music, "--split", "train", "--clips", "4", "--learn", "4")
+    assert result.returncode == 0, result.stderr
+    rows = [[float(cell) for cell in line.split("|")[2:-1]] for line in result.stdout.splitlines()[2:]]
+    assert len(rows) == 5 and rows[0][2] == rows[0][5] == 0
+    assert rows[-1][2] >= max(row[2] for row in rows[:3]) - 0.05  # switching is no worse than one length
+
+
+def test_equal_bytes(checkpoint, music):
+    options = ("--clips", "2", "--split", "train", "--model", checkpoint, "mdct:2")
+    result = run("equal_bytes.py", music, *options)
+    assert result.returncode == 0, result.stderr
+    ours, itself = (line.split("|")[2:-1] for line in result.stdout.splitlines()[2:])
+    assert float(ours[2].split()[0]) > float(ours[1].split()[0])  # the small model was hardly trained
+    assert float(itself[3].split()[0]) == pytest.approx(0, abs=0.1)  # the textbook beside itself
+    assert float(itself[4].split()[0]) == pytest.approx(100, abs=2)
+
+
 def test_attacks(checkpoint, music, tmp_path):
     pytest.importorskip("matplotlib")
     options = ("--clips", "2", "--split", "train", "--output", tmp_path / "a.png")

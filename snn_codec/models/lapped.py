@@ -26,9 +26,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 
-def mdct(audio: Tensor, frame: int) -> Tensor:
-    """Audio `[..., samples]`, a multiple of `frame` samples -> coefficients `[..., step, frame]`."""
-    return _dct4(_rotated(audio.unflatten(-1, (-1, frame)), 1.0))
+def mdct(audio: Tensor, frame: int, angle: Tensor | None = None) -> Tensor:
+    """Audio `[..., samples]`, a multiple of `frame` samples -> coefficients `[..., step, frame]`.
+
+    `angle`, `[frame / 2]`, has those of other rotations than the sine window's: c_j = sin(angle_j), from the border on.
+    """
+    return _dct4(_rotated(audio.unflatten(-1, (-1, frame)), 1.0, angle))
 
 
 def inverse_mdct(coefficients: Tensor) -> Tensor:
@@ -60,10 +63,16 @@ def shifted(values: Tensor, steps: int) -> Tensor:
     return pad(values, (0, 0, 0, -steps))[..., -steps:, :]
 
 
-def _rotated(blocks: Tensor, sign: float) -> Tensor:
+def sine(frame: int) -> Tensor:
+    """The angles of the sine window, float64 `[frame / 2]`."""
+    half = frame // 2
+    return math.pi / 4 * (1 + (torch.arange(half, dtype=torch.float64) + 0.5) / half)
+
+
+def _rotated(blocks: Tensor, sign: float, angle: Tensor | None = None) -> Tensor:
     """Blocks `[..., step, M]` with the samples around each inner border rotated into each other."""
     half = blocks.shape[-1] // 2
-    angle = math.pi / 4 * (1 + (torch.arange(half, dtype=torch.float64) + 0.5) / half)
+    angle = sine(2 * half) if angle is None else angle
     near, far = torch.sin(angle).to(blocks), sign * torch.cos(angle).to(blocks)
     left, right = blocks[..., :-1, half:].flip(-1), blocks[..., 1:, :half]
     ends = pad((near * left - far * right).flip(-1), (0, 0, 0, 1))
