@@ -22,7 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from snn_codec.errors import UserError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 State = TypeVar("State")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 5  # for a process whose parent has ended to remove what is half written
 
 
@@ -201,7 +202,9 @@ class Ranks:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, _Worker.begin, (work, prepare)) as pool:
             try:
-                for number, result in enumerate(pool.map(_Worker.do, jobs)):
+                with _uninterrupted():
+                    found = pool.map(_Worker.do, jobs)  # starts the workers
+                for number, result in enumerate(found):
                     yield result
                     progress((number + 1) / len(jobs))
             except BrokenProcessPool as error:
@@ -213,6 +216,23 @@ class Ranks:
                 for process in multiprocessing.active_children():
                     process.terminate()  # which they take as Ctrl-C: nothing half written is left
                 raise
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals that end this process wait for the end of the block; processes that it starts hold them back as well.
+
+    A worker that is still importing, or that has not got all of what it is to do, would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let the signals through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_launcher(fabric: lightning_fabric.Fabric) -> None:
@@ -250,6 +270,8 @@ class _Worker:
     def begin(cls, work: Callable[[Any, Any], Any], prepare: Callable[[], Any]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
         signal.signal(signal.SIGTERM, cls.stop)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)  # see `_uninterrupted`
         end_with_parent()
         os.environ["OMP_NUM_THREADS"] = "1"  # the workers are the threads, also of a PyTorch imported later
         if "torch" in sys.modules:

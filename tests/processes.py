@@ -12,6 +12,13 @@ from snn_codec.errors import UserError
 from snn_codec.files import replacing
 from snn_codec.parallel import Parallelism, Ranks
 
+HELD_BACK = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # while this module is imported
+
+
+def held_back(state, job):
+    """Signals that are held back in a worker: when it starts, and when it works."""
+    return HELD_BACK, signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
 
 def state():
     return 10

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import torch
 from conftest import tones
-from processes import dies, missing, state, times
+from processes import dies, held_back, missing, state, times
 
 from snn_codec import parallel
 from snn_codec.cli import main
@@ -49,6 +49,14 @@ def test_the_complaint_of_a_job_or_of_getting_ready_is_what_is_raised(workers):
 def test_a_worker_that_dies_is_a_sentence():
     with pytest.raises(UserError, match="of 2 worker processes died"):
         list(Ranks(Parallelism(2)).map(dies, state, [1, 2, 3]))
+
+
+def test_a_worker_that_is_starting_is_not_interrupted():
+    """It would print a traceback; the signal that ends it comes when it can take it."""
+    ending, here = {signal.SIGINT, signal.SIGTERM}, signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    for starting, working in Ranks(Parallelism(2)).map(held_back, state, range(4)):
+        assert ending <= starting and not ending & working
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == here
 
 
 def ended_by(number, folder, *names):
