@@ -6,7 +6,7 @@ Of every shipped model: events; multiply-accumulates (MACs) of graded inputs tha
 the encoder is a matrix, in its integers; synaptic operations, one for each event and weight behind it that is not 0,
 between groups and in the decoder's first layer. Beside them the MACs of the dense networks in torch: encoder and
 bottleneck, decoder. These are of matrix products and convolutions as `torch.utils.flop_counter` counts them; what is
-done by an FFT is not in them.
+done by an FFT is not in them. A PyTorch whose counter sees nothing in inference mode (2.3 is one) is refused.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main() -> int:
     torch.set_flush_denormal(True)
     models = options.models or checkpoints.names()
     try:
+        check_counter()
         rate = audio.info(options.recording).sample_rate
         sound, _ = audio.read(options.recording, 0, round(options.seconds * rate))
         rows = {Path(model).name: counted(load(model), sound, rate) for model in models}
@@ -60,6 +61,21 @@ def main() -> int:
         cells = (f"{counts[name]:,.0f}".replace(",", " ") if name in counts else "-" for name in COLUMNS)
         print(f"| `{model}` | {' | '.join(cells)} |")
     return 0
+
+
+def check_counter() -> None:
+    """See that operations are counted in inference mode, in which a codec works.
+
+    Raises:
+        UserError: They are not.
+    """
+    ones = torch.ones(2, 2)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        ones @ ones
+    if counter.get_total_flops() != 16:
+        raise UserError(
+            f"PyTorch {torch.__version__} counts no operations in inference mode; run this with a newer one"
+        )
 
 
 def counted(codec: Codec, sound: np.ndarray, rate: int) -> dict[str, float]:

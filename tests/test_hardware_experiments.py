@@ -77,6 +77,17 @@ def test_a_minute_through_lava_in_short():
     assert len(rows) == 3 and all(row.endswith("| 100 % |") for row in rows), result.stdout
 
 
+def test_a_counter_that_sees_nothing_is_refused(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    import hardware_operations
+
+    monkeypatch.setattr(sys, "argv", ["hardware_operations.py", "--seconds", "2"])
+    monkeypatch.setattr(hardware_operations.FlopCounterMode, "get_total_flops", lambda counter: 0)
+    assert hardware_operations.main() == 2
+    said = capsys.readouterr()
+    assert "counts no operations in inference mode; run this with a newer one" in said.err and not said.out
+
+
 @pytest.mark.once  # torch 2.3's counter sees no convolution in inference mode
 @pytest.mark.slow
 def test_operations_of_every_shipped_model(monkeypatch, capsys):
