@@ -34,6 +34,7 @@ State = TypeVar("State")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+EXIT_SECONDS = 20  # for a rank to leave when it is done
 GRACE_SECONDS = 5  # for a process whose parent has ended to remove what is half written
 
 
@@ -123,8 +124,8 @@ class Ranks:
         except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is a ValueError
             raise UserError(f"--devices {self.parallelism.devices}: cannot be used here ({error})") from error
         fabric.launch()
-        end_with_launcher(fabric)
         atexit.register(distributed.destroy_process_group)
+        end_with_launcher(fabric)
         self.rank, self.device = fabric.global_rank, str(fabric.device)
 
     @property
@@ -240,6 +241,18 @@ def end_with_launcher(fabric: lightning_fabric.Fabric) -> None:
     environment = getattr(fabric.strategy, "cluster_environment", None)
     if fabric.local_rank and environment is not None and not environment.creates_processes_externally:
         end_with_parent()
+        atexit.register(end_surely)
+
+
+def end_surely(seconds: int = EXIT_SECONDS) -> None:
+    """Let the system end this process if it has not ended by itself after so many seconds.
+
+    For a rank whose work is done: destroying a process group of gloo has hung where no thread of Python's could run
+    (torch 2.3), and a rank but the first has nothing to say any more.
+    """
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(seconds)
 
 
 def end_with_parent() -> None:

@@ -92,6 +92,17 @@ def test_a_worker_that_has_nothing_to_do_ends_as_well(tmp_path, number):
     assert {path.name for path in tmp_path.iterdir()} == {"quick.begun", "quick.txt", "slow.begun"}
 
 
+def test_a_rank_that_hangs_when_it_is_done_ends():
+    code = (
+        "import atexit, threading\nfrom snn_codec import parallel\n"
+        "atexit.register(threading.Event().wait)\natexit.register(parallel.end_surely, 1)\nprint('done')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGALRM, "done\n", "")
+
+
 def test_one_thread_is_for_the_block_alone():
     torch.set_num_threads(3)
     try:
