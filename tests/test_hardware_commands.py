@@ -152,6 +152,20 @@ def test_what_a_file_cannot_express_is_refused_and_nothing_is_written(cli, leaky
         assert status == 2 and reason in err and list(tmp_path.iterdir()) == [sound]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["free-plain"], "free-plain: is a model, not a recording; give it as --model free-plain"),
+        (["none.flac"], "none.flac: no such file"),
+        (["{}", "--recording", "{}"], "give one recording"),
+    ],
+)
+def test_a_recording_is_looked_at_before_the_network_is_written(cli, sound, tmp_path, arguments, reason):
+    named = [part.format(sound) for part in arguments]
+    status, _, err = cli("export", "netx", *named, "-o", tmp_path / "a.net")
+    assert status == 2 and reason in err and list(tmp_path.iterdir()) == [sound]
+
+
 @pytest.mark.parametrize("kind", ["netx", "nir"])
 @pytest.mark.parametrize("model", ["checkpoint", "prompted"])
 def test_what_comes_back_from_another_simulator_decodes(cli, request, sound, tmp_path, kind, model):

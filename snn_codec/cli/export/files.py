@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+from snn_codec import audio, checkpoints
 from snn_codec.cli.common import add_force, add_model, check_spiking
 from snn_codec.cli.simulate import add_level
+from snn_codec.errors import UserError
 from snn_codec.files import check_writable
 
 
@@ -36,11 +38,18 @@ def checked(options: argparse.Namespace, suffix: str) -> Files:
     """The files, where nothing stands in the way of writing them.
 
     Raises:
-        UserError: One to write exists (without `--force`), or the model has no spiking neurons.
+        UserError: One to write exists (without `--force`), the recording cannot be read, or the model has no spiking
+            neurons.
     """
+    if options.recording and options.same_recording:
+        raise UserError(f"{options.recording} and --recording {options.same_recording}: give one recording")
     recording = options.recording or options.same_recording
     files = Files(options.output, recording, options.output.with_suffix(suffix))
     for path in (files.network, files.features) if recording else (files.network,):
         check_writable(path, force=options.force)
     check_spiking(options.model)
+    if recording:
+        if not recording.exists() and str(recording) in checkpoints.names():
+            raise UserError(f"{recording}: is a model, not a recording; give it as --model {recording}")
+        audio.info(recording)
     return files
