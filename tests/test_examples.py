@@ -12,12 +12,16 @@ SAID = {
     "read_spikes": ("first half: EventMatrix", "tokens, the first are", "events by h5py"),
     "train_tiny": ("EventMatrix(32 units", "dB after 20 steps"),
     "notes_against_events": ("304 onsets", "by chance 0.051", "  unit"),
+    "nir_in_other_simulators": ("snntorch: 100.000 %", "norse: 100.000 %", "decoded from norse's spikes"),
     "add_a_surrogate": ("H' at -1, 0, 0.5: [0.107", "trained with add_a_surrogate:gauss:0.5"),
 }
 
 
 @pytest.mark.parametrize("name", SAID)
 def test_an_example_runs(name, tmp_path):
+    if name.startswith("nir"):
+        for package in ("nir", "norse", "snntorch.import_nir"):
+            pytest.importorskip(package)
     arguments = [] if name == "notes_against_events" else [str(tmp_path)]
     script = EXAMPLES / f"{name}.py"
     found = subprocess.run(
