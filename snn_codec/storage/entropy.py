@@ -82,8 +82,13 @@ def decode_cells(source: RangeDecoder, probabilities: np.ndarray) -> np.ndarray:
     Raises:
         EntropyError: The bytes are not the code of any cells.
     """
+    return decode_shares(source, (probabilities / ONE).astype(np.float32))
+
+
+def decode_shares(source: RangeDecoder, shares: np.ndarray) -> np.ndarray:
+    """As `decode_cells`, of probabilities in units of one, float32."""
     try:
-        return source.decode(_CELLS, (probabilities / ONE).astype(np.float32)).astype(bool)
+        return source.decode(_CELLS, shares).astype(bool)
     except AssertionError as error:
         raise EntropyError("the code is not one that an encoder makes") from error
 

@@ -204,11 +204,31 @@ def probability(logits: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+def _shares() -> np.ndarray:
+    return (_sigmoid() / entropy.ONE).astype(np.float32)
+
+
+def share(logits: np.ndarray) -> np.ndarray:
+    """As `probability`, in units of one, float32: what the range coder takes."""
+    return _shares().take(logits + MAX_LOGIT, mode="clip")
+
+
+@lru_cache(maxsize=1)
 def cell_models() -> list:
     """The coder's model of a cell for every logit from -MAX_LOGIT to MAX_LOGIT."""
     values, places = np.unique(_sigmoid(), return_inverse=True)
     known = [entropy.Bernoulli(value / entropy.ONE, perfect=False) for value in values.tolist()]
     return [known[place] for place in places.tolist()]
+
+
+@lru_cache(maxsize=1)
+def _model_array() -> np.ndarray:
+    return np.array(cell_models(), object)
+
+
+def models_of(logits: np.ndarray) -> np.ndarray:
+    """The coder's models of cells of these logits, array of objects."""
+    return _model_array().take(logits + MAX_LOGIT, mode="clip")
 
 
 def _check_layer(weight: np.ndarray, bias: np.ndarray, shape: tuple[int, int]) -> None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from snn_codec.levels import LEVEL_PARTS, UNREACHED
 from snn_codec.storage import entropy
 from snn_codec.storage.entropy_model.base import Coded, Side
-from snn_codec.storage.entropy_model.network import MAX_LOGIT, cell_models, probability
+from snn_codec.storage.entropy_model.network import MAX_LOGIT, models_of, probability, share
 from snn_codec.storage.entropy_model.thermometer_inputs import PASSES, Past, Pasts, turns
 from snn_codec.storage.entropy_model.thermometer_network import Network, Steps
 from snn_codec.thermometer import Layout
 
-MANY = 12  # cells from which one call for all is quicker than one each
+FEW = 6  # thresholds whose models are made together
 
 
 def cells_of(
@@ -38,7 +38,7 @@ def cells_of(
     return _ordered(first, further)
 
 
-class _Further(NamedTuple):
+class _FurtherCells(NamedTuple):
     """Signs and further thresholds of a pass, in order: their steps, cells and log odds, `[n]` each."""
 
     step: np.ndarray
@@ -48,7 +48,7 @@ class _Further(NamedTuple):
 
 def _further_cells(
     network: Network, layout: Layout, own: np.ndarray, outputs: np.ndarray, chosen: slice
-) -> _Further:
+) -> _FurtherCells:
     step, place = np.nonzero(own)
     outputs, signed = outputs[step, place], own[step, place]
     bin = place * chosen.step + chosen.start
@@ -57,15 +57,17 @@ def _further_cells(
     asked = np.arange(len(step))
     for threshold in range(1, int(np.max(count, initial=0))):
         asked = asked[(passed[asked] >= threshold) & (count[asked] > threshold)]
+        if not len(asked):
+            break
         steps.append(step[asked])
         cells.append(passed[asked] > threshold)
         odds.append(more[asked, threshold - 1])
     order = np.argsort(np.concatenate(steps), kind="stable")  # thresholds and bins rise already
-    return _Further(*(np.concatenate(parts)[order] for parts in (steps, cells, odds)))
+    return _FurtherCells(*(np.concatenate(parts)[order] for parts in (steps, cells, odds)))
 
 
 def _ordered(
-    first: list[tuple[np.ndarray, np.ndarray]], further: list[_Further]
+    first: list[tuple[np.ndarray, np.ndarray]], further: list[_FurtherCells]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cells and log odds in order; `first` are those of each pass that say which bins have events, `[step, bin]`."""
     steps = len(first[0][0])
@@ -183,7 +185,7 @@ class Decoding:
     """
 
     def __init__(self, network: Network, layout: Layout, chunks: Sequence[Coded]):
-        self.network, self.layout = network, layout
+        self.network, self.layout, self.least = network, layout, min(layout.count.tolist())
         # those with more steps first, so that the ones that go on are always the first
         self.order = sorted(range(len(chunks)), key=lambda number: -chunks[number].steps)
         self.chunks = [chunks[number] for number in self.order]
@@ -212,49 +214,62 @@ class Decoding:
     def _pass(self, outputs: np.ndarray, chosen: slice) -> np.ndarray:
         """Signed int16 `[chunk, bin]` of a pass, of its outputs `[chunk, bin, OUTPUTS]`."""
         sources = self.sources[: len(outputs)]
-        likely = probability(outputs[..., 0])
-        some = np.stack([entropy.decode_cells(*pair) for pair in zip(sources, likely, strict=True)])
+        likely = share(outputs[..., 0])
+        some = np.stack([entropy.decode_shares(*pair) for pair in zip(sources, likely, strict=True)])
         signed = np.zeros(some.shape, np.int16)
         chunk, place = np.nonzero(some)
         if not len(chunk):
             return signed
         bin = place * chosen.step + chosen.start
         outputs = outputs[chunk, place]
-        signs = probability(_sign_odds(self.layout.bins, outputs, bin))
-        more = np.clip(self.network.odds_of_more(outputs), -MAX_LOGIT, MAX_LOGIT) + MAX_LOGIT
+        signs = models_of(_sign_odds(self.layout.bins, outputs, bin)).tolist()
+        further = _Further(self.network, outputs)
+        count = self.layout.count[bin].tolist()
         bounds = np.searchsorted(chunk, np.arange(len(some) + 1)).tolist()
-        passed = np.ones(len(chunk), np.int16)
-        most = self.layout.count[bin].tolist()
-        for source, start, stop in zip(sources, bounds[:-1], bounds[1:], strict=True):
-            if start < stop:
-                positive = entropy.decode_cells(source, signs[start:stop])
-                passed[start:stop] = _passed(source, more[start:stop], most[start:stop])
-                passed[start:stop] *= np.where(positive, 1, -1).astype(np.int16)
-        signed[chunk, place] = passed
+        found: list[int] = []
+        try:
+            for source, *part in zip(sources, bounds[:-1], bounds[1:], strict=True):
+                found += _coefficients(source.decode, range(*part), signs, further, count, self.least)
+        except AssertionError as error:
+            raise entropy.EntropyError("the code is not one that an encoder makes") from error
+        signed[chunk, place] = found
         return signed
 
 
-def _passed(source, odds: np.ndarray, most: list[int]) -> list[int]:
-    """How many thresholds each coefficient passes, of the places of its log odds among `cell_models`."""
-    passed = [1] * len(most)
-    asked = [number for number, count in enumerate(most) if count > 1]
-    for threshold in range(odds.shape[1]):
-        if not asked:
-            break
-        asked = _more(source, odds[asked, threshold], asked)
+class _Further(dict[int, list[Any]]):
+    """The coder's models of whether a threshold (from 1) is passed by each coefficient, made when they are needed."""
+
+    def __init__(self, network: Network, outputs: np.ndarray):
+        super().__init__()
+        self.network, self.outputs = network, outputs
+
+    def __missing__(self, threshold: int) -> list[Any]:
+        odds = self.network.odds_of_more(self.outputs, slice(threshold - 1, threshold - 1 + FEW))
+        self.update(enumerate(models_of(odds).T.tolist(), threshold))
+        return self[threshold]
+
+
+def _coefficients(
+    decode: Callable[[Any], int],
+    numbers: range,
+    signs: list[Any],
+    further: _Further,
+    count: list[int],
+    least: int,
+) -> list[int]:
+    """Signed numbers of thresholds passed by the coefficients of these numbers, which have events.
+
+    A call for each cell: few are asked at a time, and a call for several takes as long as a dozen.
+    """
+    positive = [decode(signs[number]) for number in numbers]
+    passed, asked, start = [1] * len(numbers), list(numbers), numbers.start
+    threshold = 1
+    while asked:
+        if threshold >= least:  # some have no more thresholds
+            asked = [number for number in asked if count[number] > threshold]
+        models = further[threshold] if asked else []
+        asked = [number for number in asked if decode(models[number])]
+        threshold += 1
         for number in asked:
-            passed[number] = threshold + 2
-        asked = [number for number in asked if most[number] > threshold + 2]
-    return passed
-
-
-def _more(source, odds: np.ndarray, asked: list[int]) -> list[int]:
-    """Those of the coefficients `asked` that pass a threshold more."""
-    if len(asked) >= MANY:
-        cells = entropy.decode_cells(source, probability(odds - MAX_LOGIT))
-        return [asked[place] for place in np.flatnonzero(cells)]
-    decode, models = source.decode, cell_models()
-    try:
-        return [number for number, place in zip(asked, odds.tolist(), strict=True) if decode(models[place])]
-    except AssertionError as error:
-        raise entropy.EntropyError("the code is not one that an encoder makes") from error
+            passed[number - start] = threshold
+    return [number if sign else -number for number, sign in zip(passed, positive, strict=True)]

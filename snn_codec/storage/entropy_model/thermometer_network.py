@@ -107,14 +107,15 @@ class Network:
         hidden = self.middle[number](hidden, 0, TOP_ACTIVATION)
         return self.output[number](hidden, -MAX_LOGIT, MAX_LOGIT).astype(np.int32)
 
-    def odds_of_more(self, outputs: np.ndarray) -> np.ndarray:
+    def odds_of_more(self, outputs: np.ndarray, chosen: slice = slice(None)) -> np.ndarray:
         """Log odds of passing threshold 1, 2, ... (the first is 0), given that the one before is passed.
 
-        `[cell, OUTPUTS]` -> `[cell, J - 1]`.
+        `[cell, OUTPUTS]` -> `[cell, J - 1]`, or those of the thresholds that are `chosen` among these.
         """
-        own, factor = self._further
+        own, factor = self._further[:, chosen]
         odds = outputs[:, 3:4] + ((outputs[:, 4:5] * factor) >> 8)
-        odds[:, :2] = outputs[:, 1:3][:, : odds.shape[1]]
+        lowest = outputs[:, 1:3][:, chosen]
+        odds[:, : lowest.shape[1]] = lowest[:, : odds.shape[1]]
         return odds + own
 
 
@@ -140,6 +141,11 @@ class Steps:
         self._known = np.zeros((self.count, self.bins + 2 * self._half, KNOWN_CHANNELS), np.float32)
         self._active = _near(seen, network.past_taps)
         self._some = np.zeros_like(seen)
+        self._windows = [
+            _windows(padded, taps)
+            for padded, taps in ((past.padded, network.past_taps), (self._known, network.known_taps))
+        ]
+        self._base = biases.base.reshape(-1, biases.base.shape[-1])
 
     def know(self, number: int, magnitudes: np.ndarray) -> None:
         """Take in the bins of a pass, signed int `[step, bin of the pass]`."""
@@ -164,14 +170,14 @@ class Steps:
 
     def _rows(self, number: int, step: np.ndarray, bin: np.ndarray) -> np.ndarray:
         sums = self.sums(number, step, bin)
-        return self.network.top(number, sums, self.biases.base[self.biases.row[step], bin])
+        return self.network.top(number, sums, self._base.take(self.biases.row[step] * self.bins + bin, 0))
 
     def sums(self, number: int, step: np.ndarray, bin: np.ndarray) -> np.ndarray:
         """Sums of the first layer of these bins, without the bias, in units of 1 / ACTIVATION: `[place, H]`."""
-        sums = _windows(self.past.padded, self.network.past_taps, step, bin) @ self.network.past
+        past, known = self._windows
+        sums = past[step * self.past.padded.shape[1] + bin] @ self.network.past
         if number:
-            windows = _windows(self._known, self.network.known_taps, step, bin)
-            sums += windows @ self.network.known[number - 1]
+            sums += known[step * self._known.shape[1] + bin] @ self.network.known[number - 1]
         return sums
 
 
@@ -186,16 +192,11 @@ def _clipped(sums: np.ndarray, bias: np.ndarray | float, low: int, high: int) ->
     return np.clip(sums, low, high, out=sums)
 
 
-def _windows(padded: np.ndarray, taps: int, step: np.ndarray, bin: np.ndarray) -> np.ndarray:
-    """What bins see: of `[step, bin and margins, channel]`, float32 `[place, taps * channel]`."""
-    _, width, channels = padded.shape
-    rows = np.lib.stride_tricks.as_strided(
-        padded,
-        (padded.shape[0] * width - taps + 1, taps * channels),
-        (padded.strides[1], padded.strides[2]),
-        writeable=False,
-    )
-    return rows[step * width + bin]
+def _windows(padded: np.ndarray, taps: int) -> np.ndarray:
+    """A view of what bins see of `[step, bin and margins, channel]`, row after row of bins: `[row, taps * channel]`."""
+    steps, width, channels = padded.shape
+    shape = (steps * width - taps + 1, taps * channels)
+    return np.lib.stride_tricks.as_strided(padded, shape, padded.strides[1:], writeable=False)
 
 
 def _near(some: np.ndarray, taps: int) -> np.ndarray:
