@@ -248,9 +248,8 @@ def resampled(blocks: Iterable[np.ndarray], source_rate: int, target_rate: int) 
     if stream is not None:
         wanted = -(-taken * target_rate // source_rate)
         rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-        if wanted > given:
-            rest = rest[: wanted - given]
-            yield np.pad(rest, (0, wanted - given - len(rest)))
+        missing = max(wanted - given, 0)
+        yield np.pad(rest[:missing], (0, max(missing - len(rest), 0)))
 
 
 def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

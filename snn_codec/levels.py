@@ -51,7 +51,7 @@ class Prompts:
         else:
             number = levels // 4 if level is None else float(level)
             known = 0 <= number <= levels - 1
-            self._codes = np.array([round(number * LEVEL_PARTS) if known else 0], np.uint8)
+            self._codes = np.array([round(number * LEVEL_PARTS)] if known else [], np.uint8)
         if not known:
             raise UserError(f"level {level} is not one of this model's, 0 to {levels - 1}")
 

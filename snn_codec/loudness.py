@@ -21,9 +21,8 @@ def measure(audio: np.ndarray, hop: int) -> int:
     samples = np.zeros(-(-len(audio) // hop) * hop)
     samples[: len(audio)] = audio
     power = np.max(np.square(samples).reshape(-1, hop).mean(1))
-    if power <= 10 ** (FLOOR_DB / 10):
-        return 0
-    return int(np.clip(np.rint(10 * np.log10(power)) - FLOOR_DB, 0, 255))
+    with np.errstate(divide="ignore"):  # silence has -infinity decibels
+        return int(np.clip(np.rint(10 * np.log10(power)) - FLOOR_DB, 0, 255))
 
 
 def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.ndarray:

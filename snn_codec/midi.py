@@ -9,6 +9,7 @@ Reference: The Complete MIDI 1.0 Detailed Specification, Standard MIDI Files 1.0
 from __future__ import annotations
 
 import os
+import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from itertools import accumulate
@@ -113,11 +114,11 @@ def _tracks(data: bytes) -> tuple[bytes, list[bytes]]:
     tracks: list[bytes] = []
     if len(division) < 2 or not any(division):
         raise ValueError("its header is cut short")
-    place = start + 8 + int.from_bytes(data[start + 4 : start + 8], "big")
-    count = int.from_bytes(data[start + 10 : start + 12], "big")
+    length, count = struct.unpack_from(">I2xH", data, start + 4)
+    place = start + 8 + length
     while place + 8 <= len(data) and len(tracks) < count:
-        size = int.from_bytes(data[place + 4 : place + 8], "big")
-        if data[place : place + 4] == b"MTrk":
+        name, size = struct.unpack_from(">4sI", data, place)
+        if name == b"MTrk":
             if place + 8 + size > len(data):
                 raise ValueError("it is cut short")
             tracks.append(data[place + 8 : place + 8 + size])

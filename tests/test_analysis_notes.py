@@ -91,6 +91,11 @@ def test_what_lies_outside_is_left_out(tmp_path):
     assert onsets.shape == (88, 43) and np.argwhere(onsets).tolist() == [[0, 0], [87, 4]]
 
 
+def test_a_note_that_begins_where_the_grid_ends_is_left_out(tmp_path):
+    score = notes.read(write(tmp_path / "a.mid", note(9, 5, 60) + note(10, 5, 61)))
+    assert score.grid(10, 960, 1).onset.tolist() == [9]
+
+
 def test_pedal_holds_from_press_to_release(tmp_path):
     """Half pedal under 64 is up; a press that never ends lasts to the last note."""
     played = note(0, 960, 60) + [

@@ -53,6 +53,8 @@ def test_blocks_are_cut_anew():
 def test_channels_and_samples_that_changed_places_are_noticed():
     with pytest.raises(UserError, match="more channels than samples"):
         list(audio.resampled([np.zeros((64, 65), np.float32)], 22050, 22050))
+    with pytest.raises(UserError, match="more channels than samples"):
+        list(audio.resampled([np.zeros((1, 65), np.float32)], 22050, 22050))
     for shape in ((65, 65), (63, 64), (0, 65)):
         assert sum(map(len, audio.resampled([np.zeros(shape), np.zeros(1)], 22050, 22050))) == shape[0] + 1
 
@@ -77,6 +79,24 @@ def test_what_is_beyond_full_scale_is_clipped_in_formats_without_a_full_scale(tm
     )
     np.testing.assert_array_equal(loud, clipped)
     np.testing.assert_allclose(quiet, -clipped, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (np.zeros(9, np.int16), r"not int16 \(9,\) \(divide 16-bit integers by 32768\)"),
+        (np.array("a.wav"), r"\(snn_codec.read_audio reads a file\)"),
+        (np.zeros((2, 3, 4)), r"not float64 \(2, 3, 4\)$"),
+    ],
+)
+def test_blocks_that_are_no_audio_are_refused_with_a_hint(block, words):
+    with pytest.raises(UserError, match=f"audio must be float .samples. or .samples, channels., .*{words}"):
+        list(audio.resampled([block], 22050, 22050))
+
+
+def test_every_format_of_the_library_can_be_written(tmp_path):
+    audio.write(tmp_path / "a.caf", [np.zeros(3)], 22050)
+    assert soundfile.info(tmp_path / "a.caf").format == "CAF"
 
 
 def test_any_positive_rate_can_be_written(tmp_path):

@@ -7,6 +7,7 @@ from snn_codec.levels import LEVEL_PARTS, MAX_LEVELS, UNREACHED, Prompts, number
 
 def test_a_level_is_for_all_chunks():
     assert Prompts(32, 12.5).codes(3).tolist() == [100, 100, 100]
+    assert Prompts(32, 31).codes(1).tolist() == [248]
     assert Prompts(32, 0).codes(1).tolist() == [0]
     assert Prompts(32, None).codes(2).tolist() == [64, 64]
     assert Prompts(0, None).codes(4).shape == (0,)

@@ -94,6 +94,14 @@ def test_nothing_is_coarser_than_the_registers_ask():
     assert quantise(random_layer(), 4.0, input_bits=2).inputs[0].exponent == -1
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_whole_bias_is_the_nearest_unit(groups):
+    layer = random_layer(groups=groups)
+    fine, whole = (quantise(layer, 4.0, input_bits=8, whole_bias=asked) for asked in (False, True))
+    units, near = (x.bias_mantissa * 2.0**x.bias_exponent / 64 for x in (fine, whole))
+    assert (near == np.rint(near)).all() and np.abs(near - units).max() <= 0.5 + 1 / 64
+
+
 def test_scaling_weights_and_bias_changes_no_spike_of_a_stateless_neuron():
     layer, x = random_layer(), features()
     factor = np.random.default_rng(5).uniform(0.01, 100, 40)
