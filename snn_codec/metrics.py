@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -162,7 +161,8 @@ def onset_si_snr(
     return si_snr(np.asarray(estimate)[inside], np.asarray(target)[inside])
 
 
-class Clip(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Clip:
     """A decoded clip, as measures see it: float `[samples]` twice, note onsets in seconds, and what its code costs."""
 
     decoded: np.ndarray
@@ -174,7 +174,7 @@ class Clip(NamedTuple):
     density: float = float("nan")
     events_per_second: float = float("nan")
 
-    @property
+    @cached_property
     def attacks(self) -> np.ndarray:
         """Onsets in seconds: of the notes, or, without MIDI, found in the original (`attacks.energy_onsets`)."""
         return self.onsets if len(self.onsets) else attacks.energy_onsets(self.original, self.sample_rate)
@@ -189,7 +189,8 @@ class Measure:
         digits: Decimals in tables.
         better: `higher`, `lower`, or "" if neither is better.
         of: Computes it from a `Clip`; NaN where it is not defined.
-        check: Raises a UserError if its package is missing. A measure with a `check` is computed on request only.
+        on_request: Whether it is computed only when it is asked for by name.
+        check: Raises a UserError if its package is missing.
     """
 
     label: str
@@ -197,6 +198,7 @@ class Measure:
     digits: int
     better: str
     of: Callable[[Clip], float]
+    on_request: bool = False
     check: Callable[[], object] | None = None
 
     @property
@@ -225,34 +227,34 @@ MEASURES: dict[str, Measure] = {
     "visqol": Measure(
         "ViSQOL", "MOS-LQO", 2, "higher",
         lambda clip: perceptual.visqol(clip.decoded, clip.original, clip.sample_rate),
-        perceptual.visqol_api,
+        on_request=True, check=perceptual.visqol_api,
     ),
     "zimtohrli": Measure(
         "Zimtohrli", "MOS", 2, "higher",
         lambda clip: perceptual.zimtohrli(clip.decoded, clip.original, clip.sample_rate),
-        perceptual.zimtohrli_api,
+        on_request=True, check=perceptual.zimtohrli_api,
     ),
     "attack_si_snr": Measure(
         "SI-SNR around attacks", "dB", 2, "higher",
         lambda clip: onset_si_snr(clip.decoded, clip.original, clip.attacks, clip.sample_rate),
-        lambda: None,
+        on_request=True,
     ),
     "pre_echo": Measure(
         "pre-echo below the attack", "dB", 1, "lower",
         lambda clip: attacks.pre_echo(clip.decoded, clip.original, clip.attacks, clip.sample_rate),
-        lambda: None,
+        on_request=True,
     ),
     "pre_echo_own": Measure(
         "error before attacks", "dB of the sound there", 1, "lower",
         lambda clip: attacks.pre_echo(clip.decoded, clip.original, clip.attacks, clip.sample_rate, own=True),
-        lambda: None,
+        on_request=True,
     ),
 }  # fmt: skip
 
 
 def always() -> tuple[str, ...]:
     """Names of the measures that every evaluation computes."""
-    return tuple(name for name, measure in MEASURES.items() if measure.check is None)
+    return tuple(name for name, measure in MEASURES.items() if not measure.on_request)
 
 
 def check(names: Iterable[str]) -> None:
@@ -261,8 +263,9 @@ def check(names: Iterable[str]) -> None:
     Raises:
         UserError: There is no such measure, or its package is missing.
     """
-    slow = {name: measure.check for name, measure in MEASURES.items() if measure.check is not None}
+    known = {name: measure.check for name, measure in MEASURES.items() if measure.on_request}
     for name in names:
-        if name not in slow:
-            raise UserError(f"--perceptual {name}: must be of {', '.join(slow)}, with commas between")
-        slow[name]()
+        if name not in known:
+            raise UserError(f"--perceptual {name}: must be of {', '.join(known)}, with commas between")
+        if (can_be_computed := known[name]) is not None:
+            can_be_computed()

@@ -38,6 +38,22 @@ class EqualBytes:
     rows: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class AtEqualBytes:
+    """The choices of a study at equal bytes: in SPARSE, or None; and, by setting, over levels at each rate."""
+
+    sparse: EqualBytes | None
+    over_levels: dict[str, list[EqualBytes]]
+
+    @classmethod
+    def of(cls, results: Results) -> AtEqualBytes:
+        """Those of these results."""
+        return cls(
+            at_equal_bytes(results),
+            {setting: over_levels(results, setting) for setting in results.settings()},
+        )
+
+
 def at_equal_bytes(results: Results) -> EqualBytes | None:
     """The choices at one rate; None without SPARSE runs that measured bytes, or if no rate is common to two choices."""
     curves: dict[tuple[str, int], list[tuple[float, float]]] = {}

@@ -12,7 +12,7 @@ from typing import Any
 from snn_codec.errors import UserError
 from snn_codec.files import make_folder, replacing, without_nan
 from snn_codec.surrogate_study import figures
-from snn_codec.surrogate_study.equal_bytes import EqualBytes, at_equal_bytes, over_levels
+from snn_codec.surrogate_study.equal_bytes import AtEqualBytes, EqualBytes
 from snn_codec.surrogate_study.grid import Study, split_choice
 from snn_codec.surrogate_study.results import MEASURES, Results
 
@@ -39,8 +39,9 @@ def write(study: Study, results: Results, folder: Path, asked: str | None = None
     _table(folder / "runs.csv", results.rows)
     _table(folder / "summary.csv", flat)
     _table(folder / "pairs.csv", results.pairs)
-    _text(folder / "summary.json", json.dumps(without_nan(_json(study, results)), indent=1) + "\n")
-    _text(folder / "report.md", text(study, results, asked))
+    equal = AtEqualBytes.of(results)
+    _text(folder / "summary.json", json.dumps(without_nan(_json(study, results, equal)), indent=1) + "\n")
+    _text(folder / "report.md", text(study, results, asked, equal))
     figures.learning(folder / "learning.png", results)
     figures.ranking(folder / "ranking.png", results)
     if "sparse" in results.settings():
@@ -49,8 +50,9 @@ def write(study: Study, results: Results, folder: Path, asked: str | None = None
     figures.derivatives(folder / "derivatives.png", list(each))
 
 
-def text(study: Study, results: Results, asked: str | None = None) -> str:
-    """The report as Markdown; `asked` is the reference that was asked for, if any."""
+def text(study: Study, results: Results, asked: str | None = None, equal: AtEqualBytes | None = None) -> str:
+    """The report as Markdown; `asked` is the reference that was asked for, if any, `equal` that of the results."""
+    equal = AtEqualBytes.of(results) if equal is None else equal
     lines = [
         "# Surrogate gradients compared",
         "",
@@ -66,8 +68,8 @@ def text(study: Study, results: Results, asked: str | None = None) -> str:
         lines += ["", *_missing(study, results)]
     for setting in results.settings():
         lines += ["", *_setting(study, results, setting)]
-        lines += _over_levels(study, results, setting)
-    lines += _equal_bytes(results)
+        lines += _over_levels(study, setting, equal.over_levels[setting])
+    lines += _equal_bytes(equal.sparse)
     if results.failed:
         lines += ["", "Runs that failed:", ""]
         lines += [f"- {cell}: {reason}" for cell, reason in results.failed.items()]
@@ -133,9 +135,8 @@ def _missing(study: Study, results: Results) -> list[str]:
     ]
 
 
-def _equal_bytes(results: Results) -> list[str]:
+def _equal_bytes(found: EqualBytes | None) -> list[str]:
     """The choices when they cost the same."""
-    found = at_equal_bytes(results)
     if found is None:
         return []
     return [
@@ -147,11 +148,11 @@ def _equal_bytes(results: Results) -> list[str]:
     ]
 
 
-def _over_levels(study: Study, results: Results, setting: str) -> list[str]:
+def _over_levels(study: Study, setting: str, at_rates: Sequence[EqualBytes]) -> list[str]:
     """The choices of a model with levels when they cost the same."""
     lines: list[str] = []
     coder = f"the entropy model of {Path(study.entropy_model).name}" if study.entropy_model else "coded kbps"
-    for found in over_levels(results, setting):
+    for found in at_rates:
         lines += [
             "",
             f"## {TITLES[setting]} at equal bytes ({found.kbps:.2f} kbps)",
@@ -198,8 +199,8 @@ def _p(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2g}"
 
 
-def _json(study: Study, results: Results) -> dict[str, Any]:
-    equal = at_equal_bytes(results)
+def _json(study: Study, results: Results, equal: AtEqualBytes) -> dict[str, Any]:
+    sparse = equal.sparse
     return {
         "reference": results.reference,
         "choices": list(study.choices),
@@ -210,10 +211,10 @@ def _json(study: Study, results: Results) -> dict[str, Any]:
         "against_reference": {
             setting: results.against(setting, "si_snr", results.reference) for setting in results.settings()
         },
-        "equal_bytes": None if equal is None else {"kbps": equal.kbps, "rows": equal.rows},
+        "equal_bytes": None if sparse is None else {"kbps": sparse.kbps, "rows": sparse.rows},
         "over_levels": {
-            setting: [{"kbps": found.kbps, "rows": found.rows} for found in over_levels(results, setting)]
-            for setting in results.settings()
+            setting: [{"kbps": found.kbps, "rows": found.rows} for found in at_rates]
+            for setting, at_rates in equal.over_levels.items()
         },
         "missing": [str(cell) for cell in results.missing],
         "failed": [{"run": str(cell), "reason": reason} for cell, reason in results.failed.items()],
