@@ -102,7 +102,7 @@ def guaranteed(found: list[dict[str, Any]], threshold: float) -> list[dict[str, 
     """
     groups: dict[str, list[list[Row]]] = {}
     for result in found:
-        if "@" in result["model"]:
+        if "@" in result["model"] and not result["model"].endswith("kbps"):
             groups.setdefault(figures.family(result["model"]), []).append(result["clips"])
     chosen = []
     for name, levels in groups.items():

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from snn_codec import checkpoints
+from snn_codec import named
 from snn_codec.cli import fatal
 from snn_codec.cli.common import add_data, add_parallelism
 from snn_codec.errors import UserError
@@ -28,7 +28,8 @@ from snn_codec.files import replacing
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
 
-SHIPPED = ("free", "rvq", "sparse", "mu-sparse", "wide")
+# wide at the rates of mdct, because means over clips of one level and of one rate are not alike
+SHIPPED = ("free", "rvq", "sparse", "mu-sparse", "wide@0.5kbps", "wide@1kbps", "wide@2.6kbps")
 OTHERS = ("opus:6", "opus:8", "opus:12", "mp3:8", "codec2:3200", "mdct:0.5", "mdct:1", "mdct:2.6")
 LEVELS = (0, 4, 8, 12, 16, 20, 24, 28)
 PAPER = {  # kbps, SI-SNR in dB, ViSQOL; on MAESTRO's recordings
@@ -76,7 +77,7 @@ def shipped() -> list[str]:
     there = []
     for name in SHIPPED:
         try:
-            checkpoints.find(name)
+            named.parse(name)
         except UserError:
             continue
         there.append(name)
@@ -103,10 +104,10 @@ def evaluations(
 
 
 def at_levels(coder: Coder, levels: Sequence[int]) -> list[Coder]:
-    """A model that has levels and was given without one, at each of these; any other coder alone."""
-    if not isinstance(coder, coders.ModelCoder) or coder.level is not None:
+    """A model that has levels and was given without one or a rate, at each of these; any other coder alone."""
+    if not isinstance(coder, coders.ModelCoder) or coder.level is not None or coder.kbps is not None:
         return [coder]
-    there = [level for level in levels if level < coders.levels_of(coder.codec)]
+    there = [level for level in levels if level < coder.codec.settings.levels]
     return [coders.ModelCoder(coder.codec, f"{coder.name}@{level}", level) for level in there] or [coder]
 
 

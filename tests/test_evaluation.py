@@ -353,6 +353,7 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
     [
         ("mu-sparse@12", "mu-sparse"),
         ("mu-sparse+search:20@12", "mu-sparse+search:20"),
+        ("wide@2.6kbps", "wide"),
         ("opus:6", "opus"),
         ("codec2:3200", "codec2"),
         ("runs/a/best+search:20", "best+search:20"),

@@ -51,7 +51,8 @@ class ModelCoder:
         search: int = 0,
         kbps: float | None = None,
     ):
-        self.codec, self.name, self.kbps = codec, name or codec.fingerprint, kbps
+        self.codec, self.name = codec, name or codec.fingerprint
+        self.level, self.kbps = level, kbps
         self.encoding = named.Named(codec.fingerprint, search=search, level=level).encoding
         grid = codec.settings
         self.sample_rate, self.length = grid.sample_rate, grid.chunk_steps * grid.hop

@@ -31,10 +31,10 @@ def family(name: str) -> str:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """`mu-sparse`, `12` of `mu-sparse@12`; `opus`, `6` of `opus:6`; `free+search:20` and nothing."""
+    """`mu-sparse`, `12` of `mu-sparse@12`; `wide`, `1` of `wide@1kbps`; `opus`, `6` of `opus:6`; `free` and nothing."""
     common, at, level = name.rpartition("@")
     if at:
-        return common, level
+        return common, level.removesuffix("kbps")
     codec, _, rate = name.partition(":")
     return (codec, rate) if codec in CLASSICAL else (name, "")
 
@@ -159,7 +159,7 @@ def _name(
 def _unit(model: str) -> str:
     """What the numbers beside the marks are."""
     if "@" in model:
-        return ", by level"
+        return ", by kbit/s" if model.endswith("kbps") else ", by level"
     if not _parts(model)[1]:
         return ""
     return ", by bit/s" if model.startswith("codec2:") else ", by kbit/s"
