@@ -126,6 +126,13 @@ def test_median_interval_is_between_the_order_statistics_that_enclose_it():
     assert not np.isnan(statistics.median_interval(values[:6])[1:]).any()
 
 
+def test_an_interval_moves_and_stretches_with_its_values():
+    values = np.random.default_rng(4).random((9, 3))
+    found = statistics.median_interval(values)
+    for moved, before in zip(statistics.median_interval(50 + 7 * values), found, strict=True):
+        np.testing.assert_allclose(moved, 50 + 7 * before)
+
+
 def test_wilcoxon_is_exact_for_few_raters():
     scores = np.zeros((5, 1, 2))
     scores[:, 0, 0] = [1, 2, 3, 4, 5]
