@@ -58,7 +58,7 @@ LAYERS = [
     {"storage"},
     {"api", "checkpoints", "named"},
     {"models", "decoders"},
-    {"codec", "loading", "rate_distortion", "search"},
+    {"codec", "loading", "rate_distortion", "search", "tensors"},
     {
         "analysis",
         "evaluation",
