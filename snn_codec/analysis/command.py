@@ -1,4 +1,4 @@
-"""The work of `snn-codec analyse`: recordings and their MIDI in, a folder of figures, tables and pages out."""
+"""The work of `snn-codec analyse`: read recordings and their MIDI, write a folder of figures, tables and pages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Options:
     """What to analyse and what to write.
 
     Attributes:
-        midi: Files, or folders of them; without, MIDI stands beside each recording or in the folder's table.
+        midi: MIDI files, or folders of them; by default, MIDI is looked for beside each recording or in the folder's
+            table.
         split: Of a folder in the MAESTRO layout.
         times: What counts as near an onset, and the largest lag, in milliseconds.
         rows: What to take together of models whose units have frequencies (`snn_codec.analysis.rows`).
@@ -68,7 +69,11 @@ class Options:
             raise UserError(f"the number of pages must be 0 or more, not {self.pages}")
 
     def score(self, item: Item) -> Score:
-        """The notes of a recording, at the time of its sound."""
+        """The notes of a recording, moved by `offset_ms` to the time of its sound.
+
+        Raises:
+            UserError: Its MIDI cannot be read.
+        """
         assert item.midi is not None  # `find` has seen to it
         return notes.read(item.midi).shifted(round(self.offset_ms * 1000))
 
@@ -80,7 +85,7 @@ def analyse(
     options: Options,
     progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, object]:
-    """Write the report; the summary that is also in its `summary.json`.
+    """Write the report, and return the summary that is also in its `summary.json`.
 
     Args:
         inputs: Recordings, event files, folders of them, or one folder in the MAESTRO layout.
@@ -137,7 +142,7 @@ def _rows(model: Column, options: Options) -> Rows:
 
 
 def ready(inputs: Sequence[Path], options: Options) -> list[Item]:
-    """The recordings, once all that can be told before the work was looked at: their MIDI, and what a readout needs.
+    """The recordings, after all checks that need no work: their MIDI, and what a readout needs.
 
     Raises:
         UserError: As `analyse`.
@@ -196,7 +201,7 @@ def _share(progress: Callable[[float], None], before: int, total: int, done: int
 
 
 def lines(summary: dict[str, Any]) -> Iterator[str]:
-    """The summary in words."""
+    """The summary in words, a line at a time."""
 
     def words(values: list[float | None], digits: int) -> str:
         estimate, low, high = ("-" if value is None else f"{value:.{digits}f}" for value in values)

@@ -25,7 +25,7 @@ BATCH = 64  # blocks transformed at once
 
 
 class Correlation:
-    """Sums of Eq. 9 over recordings, in memory that depends on neither their number nor their lengths.
+    """Sum Eq. 9 over recordings, in memory that depends on neither their number nor their lengths.
 
     Args:
         units: N.
@@ -70,7 +70,7 @@ class Correlation:
 
 
 def interior(onsets: np.ndarray, lags: int) -> np.ndarray:
-    """Onsets with `lags` steps of the recording on both sides; the others are cleared."""
+    """Keep the onsets, bool `[keys, T]`, that have `lags` steps of the recording on both sides; clear the others."""
     kept = onsets.copy()
     kept[:, :lags] = False
     kept[:, max(onsets.shape[1] - lags, 0) :] = False
@@ -86,7 +86,7 @@ def _blocks(matrix: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
 
 
 def around_zero(counts: np.ndarray, half_width: int = HALF_WIDTH) -> np.ndarray:
-    """Events within `half_width` steps of an onset: `[units, keys]`, the sum of C over |tau| <= half_width."""
+    """Count events within `half_width` steps of an onset: `[units, keys]`, the sum of C over |tau| <= half_width."""
     middle = counts.shape[-1] // 2
     return counts[..., middle - half_width : middle + half_width + 1].sum(-1)
 

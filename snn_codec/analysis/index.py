@@ -91,7 +91,7 @@ def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:
 
 
 def why(found: Mapping[str, Any]) -> str:
-    """Of a study's summary: how many keys could be tested, and how much music the first selectivity needs."""
+    """Explain a study's summary: how many keys could be tested, and how much music the first selectivity needs."""
     keys, minutes = found["tested_keys"], found["minutes_needed"]
     tested = f"{keys or 'no'} of 88 keys have the {nulls.FEWEST} onsets that a test needs"
     if found["selective_units"][0]:

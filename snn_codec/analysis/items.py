@@ -1,4 +1,4 @@
-"""What `snn-codec analyse` is given: recordings and event files, their MIDI, and which model each is of."""
+"""The inputs of `snn-codec analyse`: recordings and event files, their MIDI, and the model of each."""
 
 from __future__ import annotations
 
@@ -27,15 +27,24 @@ class Item:
 
     @property
     def is_sound(self) -> bool:
+        """Whether it is a file of sound, not of events."""
         return self.path.suffix.lower() not in event_files.SUFFIXES
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the checkpoint that made an event file; "" for sound, or if none did."""
+        """Fingerprint of the checkpoint that made an event file; "" for sound, or if it is not known.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
         return "" if self.is_sound else event_files.fingerprint(self.path, self.event_name)
 
     def events(self, codec: Codec | None, level: float | None = None) -> EventMatrix:
-        """Read, or encoded."""
+        """The events: of an event file as they are, of sound as `codec` encodes it.
+
+        Raises:
+            UserError: The file cannot be read, or `codec` has no such level.
+        """
         if self.is_sound:
             assert codec is not None  # `columns` gives no sound to a model that is not there
             blocks, rate = audio.read_blocks(self.path), audio.info(self.path).sample_rate
@@ -46,11 +55,11 @@ class Item:
 
     @property
     def event_name(self) -> str | None:
-        """Which one of an event file that may hold several."""
+        """The name of this recording in an event file that may hold several; None in a bitstream."""
         return None if event_files.is_bitstream(self.path) else self.name
 
     def sound(self, sample_rate: int) -> np.ndarray:
-        """The recording at this rate."""
+        """The recording at this rate: float32 `[samples]`, channels mixed down."""
         rate = audio.info(self.path).sample_rate
         return np.concatenate(list(audio.resampled(audio.read_blocks(self.path), rate, sample_rate)))
 
@@ -74,12 +83,12 @@ class Column:
         return None if self.codec is None else self.codec.settings.unit_hertz()
 
     def events(self, item: Item) -> EventMatrix:
-        """Of a recording, read or encoded."""
+        """The events of a recording (`Item.events`)."""
         return item.events(self.codec, self.level)
 
 
 def columns(items: Sequence[Item], codecs: Sequence[tuple[str, Codec, float | None]]) -> list[Column]:
-    """Who is measured on what: sound by every model, event files by the one that made them.
+    """Assign recordings to models: sound to every model, event files to the one that made them.
 
     Event files of a model that is not among `codecs` have a column of their own, named by their fingerprint.
     """

@@ -50,7 +50,7 @@ class Needed(NamedTuple):
 
 
 def needed(null: Null) -> Needed:
-    """Of the jitter null of a study."""
+    """Estimate it from the jitter null of a study."""
     pairs = max(int(null.tested.sum()), len(null.observed))
     wanted = stats.norm.isf(RATE / 2 / pairs)
     looked = (null.variance > 1e-6) & (null.onsets >= SEEN)

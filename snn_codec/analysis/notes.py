@@ -75,12 +75,12 @@ class Score:
     per_second: int
 
     def shifted(self, microseconds: int) -> Score:
-        """All of it later by a whole number of microseconds (earlier if negative), exactly."""
+        """Move notes and pedal by a whole number of microseconds, exactly: later, or earlier if negative."""
         shift = int(microseconds) * (self.per_second // 10**6)
         return replace(self, onset=self.onset + shift, offset=self.offset + shift, pedal=self.pedal + shift)
 
     def notes(self) -> midi.Notes:
-        """The notes in seconds."""
+        """The notes, in seconds."""
         return midi.Notes(
             self.onset / self.per_second, self.offset / self.per_second, self.pitch, self.velocity
         )
@@ -145,14 +145,14 @@ class Score:
         return _score(np.array(found, np.int64), pedal, midi.MICRO)
 
     def within(self, n_steps: int, sample_rate: int, hop: int) -> Score:
-        """Only the notes that start on this grid and on one of the 88 keys."""
+        """Keep the notes that start on this grid and on one of the 88 keys."""
         onset, key = _steps(self.onset, self.per_second, sample_rate, hop), self.pitch - LOWEST
         kept = (onset >= 0) & (onset < n_steps) & (key >= 0) & (key < KEYS)
         columns = {name: getattr(self, name)[kept] for name in ("onset", "offset", "pitch", "velocity")}
         return replace(self, **columns)
 
     def grid(self, n_steps: int, sample_rate: int, hop: int) -> Grid:
-        """The notes of `within` on the grid."""
+        """Put the notes of `within` and the pedal on a grid of `n_steps` steps; `sample_rate` is in Hz."""
         kept = self.within(n_steps, sample_rate, hop)
         onset, offset = (
             _steps(times, self.per_second, sample_rate, hop) for times in (kept.onset, kept.offset)
@@ -164,7 +164,7 @@ class Score:
         return Grid(onset, np.minimum(offset, n_steps), kept.pitch - LOWEST, kept.velocity, pedal)
 
     def check_overlap(self, name: str, seconds: float) -> None:
-        """See that some note begins in a recording of this length.
+        """Check that some note begins in a recording of this length.
 
         Raises:
             UserError: None does; the message begins with `name`.
@@ -178,15 +178,19 @@ class Score:
             )
 
     def on(self, events: EventMatrix) -> Grid:
-        """The notes on the grid of these events."""
+        """The notes on the grid of these events (`grid`)."""
         return self.grid(events.n_steps, events.sample_rate, events.hop)
 
 
 def read(path: str | os.PathLike) -> Score:
-    """Notes of all instruments but drums, and their sustain pedal.
+    """Read the notes of all instruments but drums, and their sustain pedal, from a MIDI file.
 
     Raises:
-        UserError: Missing, not MIDI, or without notes.
+        UserError: The file is missing, not MIDI, or has no notes.
+
+    Example:
+        >>> read("bach.mid").on(events).onsets().shape  # doctest: +SKIP
+        (88, 1704)
     """
     found = midi.played(path)
     return _score(found.notes, found.pedal.tolist(), found.per_second)
@@ -214,7 +218,7 @@ def _steps(times: np.ndarray, per_second: int, sample_rate: int, hop: int) -> np
 
 
 def lag(events: EventMatrix, grid: Grid, *, reach: int = 43) -> tuple[int, float]:
-    """By how many steps the events come after the notes, from the data, and how clear that is.
+    """Estimate by how many steps the events come after the notes, and how clear that is.
 
     Each unit's correlation with the onsets of all keys is squared, so that units that pause count as much as
     those that fire, and summed over units; the lag of the largest sum within `reach` steps (43: a second at the

@@ -2,7 +2,7 @@
 
 The statistic of a pair is the number of events within `half_width` steps of an onset (`correlation.around_zero`).
 
-- `shifts`: the events of a recording turned round by any number of steps. Keeps each unit's own structure and each
+- `shifts`: the events of a recording, rotated by any number of steps. Keeps each unit's own structure and each
   key's; breaks every relation between them, also slow ones (both are busy in loud passages).
 - `jitter`: each onset moved by itself within its interval of `JITTER` steps (one second). Keeps all that is
   slower than that; what remains is timing. This is the stricter test, and the one the report counts.
@@ -29,7 +29,7 @@ FEWEST = 20  # onsets: with fewer the three moments do not describe the tail
 
 @dataclass(frozen=True, eq=False)
 class Null:
-    """What was found and what chance gives, each `[units, keys]`; sums over recordings are sums of these.
+    """The observed statistic and its moments by chance, each `[units, keys]`; recordings add up.
 
     `onsets` `[keys]` is how many went in; `third` the third central moment.
     """
@@ -49,14 +49,14 @@ class Null:
 
     @classmethod
     def stacked(cls, parts: Sequence[Null]) -> Null:
-        """Nulls of different units and the same onsets as one."""
+        """Join the nulls of different units and the same onsets."""
         names = ("observed", "mean", "variance", "third")
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return cls(**arrays, onsets=parts[0].onsets)
 
     @property
     def tested(self) -> np.ndarray:
-        """bool `[units, keys]`: enough onsets, and a unit that could have fired otherwise."""
+        """Pairs that can be tested, bool `[units, keys]`: enough onsets, and a variance above 0."""
         return (self.variance > 1e-6) & (self.onsets >= FEWEST)
 
     def z(self) -> np.ndarray:
@@ -84,14 +84,14 @@ class Null:
         return p
 
     def selective(self, rate: float = 0.05) -> np.ndarray:
-        """bool `[units, keys]`: fires more near this key's onsets, at this false-discovery rate."""
+        """Pairs that count, bool `[units, keys]`: more events near the key's onsets, at this false-discovery rate."""
         return (np.nan_to_num(self.q(), nan=1) <= rate) & (np.nan_to_num(self.z()) > 0)
 
 
 def shifts(events: np.ndarray, onsets: np.ndarray, half_width: int = HALF_WIDTH) -> Null:
     """The null of circular shifts, for one recording: bool `[units, T]`, bool `[keys, T]`.
 
-    Parts of up to `STRETCH` steps are turned round independently; what is left of T over a multiple of 64 is not
+    Parts of up to `STRETCH` steps are rotated independently; what is left of T over a multiple of 64 is not
     used, and a recording of less than 64 steps tells nothing.
     """
     steps = events.shape[1] // 64 * 64

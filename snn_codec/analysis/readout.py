@@ -41,7 +41,7 @@ class Example(NamedTuple):
     hop: int
 
     def steps(self, seconds: float) -> float:
-        """So many seconds in steps."""
+        """Seconds as a number of steps, not rounded."""
         return seconds * self.sample_rate / self.hop
 
 
@@ -67,7 +67,7 @@ class Readout(NamedTuple):
 
 
 def fit(examples: Examples) -> Readout:
-    """The readout of a training set.
+    """Fit the readout to a training set.
 
     Raises:
         UserError: It has fewer than two recordings, or mir_eval is not installed.
@@ -90,7 +90,11 @@ def fit(examples: Examples) -> Readout:
 
 
 def evaluate(readout: Readout, examples: Examples) -> list[dict[str, float]]:
-    """Onset `precision`, `recall` and `f1` of each recording, at 50 ms."""
+    """Score the readout: onset `precision`, `recall` and `f1` of each recording, at 50 ms.
+
+    Raises:
+        UserError: mir_eval is not installed.
+    """
     rows = []
     for example in (load() for load in examples):
         rows.append(

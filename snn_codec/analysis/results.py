@@ -88,12 +88,20 @@ def _frame(rows: Iterator[dict[str, Any]]) -> pandas.DataFrame:
 
 
 def write_units(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
-    """One row a unit: its tuning, and for how many keys it is selective."""
+    """Write one row a unit: its tuning, and for how many keys it is selective.
+
+    Raises:
+        UserError: The file exists (without `force`), or cannot be written.
+    """
     _table(path, _units(studies), force)
 
 
 def write_pairs(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
-    """One row a unit and key that could be tested."""
+    """Write one row a unit and key that could be tested.
+
+    Raises:
+        UserError: As `write_units`.
+    """
     _table(path, _pairs(studies), force)
 
 

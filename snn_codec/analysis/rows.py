@@ -1,7 +1,7 @@
-"""What an analysis takes together: every unit by itself, or units of one frequency, or of one semitone.
+"""The rows of an analysis: every unit by itself, or all units of one frequency, or of one semitone.
 
-A model as `wide` has 38 400 units, most of which fire a few times an hour, so that one of them alone says nothing of a
-key; all units of a bin or of a semitone together do. A row fires where any of its units does.
+A model such as `wide` has 38 400 units, most of which fire a few times an hour, so that one of them alone says nothing
+of a key; all units of a bin or of a semitone together do. A row fires where any of its units does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Rows:
 
     @cached_property
     def number(self) -> int:
-        """How many rows."""
+        """The number of rows."""
         return int(np.max(self.of)) + 1
 
     @cached_property
@@ -46,7 +46,7 @@ class Rows:
         return key_of(self.hertz)
 
     def name(self, row: int) -> str:
-        """As `unit 12`, `523 Hz`, or `C5 band`."""
+        """The name of a row, such as `unit 12`, `523 Hz`, or `C5 band`."""
         if self.hertz is None:
             return f"unit {row}"
         if self.kind == "note":

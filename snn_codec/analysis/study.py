@@ -31,7 +31,7 @@ TOGETHER = 128  # rows measured at once, which bounds memory for models of many
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What was found; arrays are `[rows, 88]` unless said.
+    """The results of one model; arrays are `[rows, 88]` unless said.
 
     Attributes:
         model: A name for it, and `fingerprint` of its checkpoint.
@@ -66,10 +66,12 @@ class Study:
 
     @property
     def half_width(self) -> int:
+        """Steps to both sides of an onset that count as near."""
         return self.times.on(self.step_rate).half_width
 
     @property
     def seconds(self) -> float:
+        """Length of all recordings together."""
         return self.steps / self.step_rate
 
     @cached_property
@@ -79,14 +81,17 @@ class Study:
 
     @property
     def prominence(self) -> np.ndarray:
+        """Peak prominence, float64 `[rows, 88]`, as the paper's."""
         return correlation.prominence(self.counts, self.half_width)
 
     @property
     def chance(self) -> float:
+        """The prominence of a row without a relation to a key."""
         return correlation.chance(self.half_width, self.counts.shape[-1] // 2)
 
     @property
     def corrected(self) -> np.ndarray:
+        """Prominence corrected for chance, float64 `[rows, 88]` (`correlation.corrected`)."""
         return correlation.corrected(self.prominence, self.chance)
 
     def summary(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A second opinion from elephant (extra `analysis`) on the timing of one unit and one key."""
+"""The timing of one unit and one key by elephant (extra `analysis`), to check ours against."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Opinion(NamedTuple):
 
 
 def opinion(fired: np.ndarray, played: np.ndarray, lags: int = correlation.LAGS) -> Opinion:
-    """Of the events of a unit and the onsets of a key, both bool `[T]`; only onsets in the interior count.
+    """Measure the events of a unit and the onsets of a key, both bool `[T]`; only onsets in the interior count.
 
     A step is given to elephant as one millisecond, so that its bins are ours.
 

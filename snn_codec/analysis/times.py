@@ -52,7 +52,7 @@ class Times:
             )
 
     def on(self, step_rate: float) -> Steps:
-        """In steps, of which there are `step_rate` a second.
+        """The spans in steps, of which there are `step_rate` a second.
 
         Raises:
             UserError: A step is so long that the window holds all lags.

@@ -1,4 +1,4 @@
-"""What rows do without regard to notes: how often they fire, how regularly, and how much at once.
+"""Spike-train statistics without regard to notes: how often rows fire, how regularly, and how much at once.
 
 Synchrony is SPIKE-contrast (Ciba et al., Frontiers in Computational Neuroscience 12, 2018) by elephant (extra
 `analysis`), of the busiest rows in the first minute, which bounds its time.
@@ -19,7 +19,7 @@ EDGES = np.geomspace(0.01, 10, 31)  # seconds, of the histogram of intervals
 
 
 class Trains(NamedTuple):
-    """Of each row, float64 `[rows]`: events a second, median interval in s, and coefficient of variation of intervals.
+    """By row, float64 `[rows]`: events a second, median interval in s, and coefficient of variation of intervals.
 
     NaN with fewer than two events, or three for the variation. `histogram` int64 `[30]`: intervals of all rows between
     the `EDGES`, what lies outside in the first and last. `synchrony`: SPIKE-contrast, 0 to 1 for all at once; NaN with
@@ -34,7 +34,7 @@ class Trains(NamedTuple):
 
 
 def trains(events: EventMatrix) -> Trains:
-    """Of one recording.
+    """The statistics of one recording.
 
     Example:
         >>> found = trains(codec.encode(sound, rate))  # doctest: +SKIP

@@ -82,7 +82,7 @@ def tuning(
     half_width: int = HALF_WIDTH,
     latest: int = LATEST,
 ) -> Tuning:
-    """The tuning of all units.
+    """Compute the tuning of all units.
 
     Args:
         counts: Of `Correlation`, `[units, 88, lags]`.

@@ -1,10 +1,10 @@
-"""Making the folder of a listening test.
+"""The folder of a listening test.
 
-audio/           every sound a listener can hear: 48 kHz, 16 bit, mono, under names that say nothing
+audio/           every sound a listener can hear: 48 kHz, 16 bit, mono, under random names
 index.html       the page
-key.json         which sound is which; the server never gives it out
+key.json         which sound is which; never served
 webmushra.yaml   the same test for webMUSHRA
-results.sqlite   what listeners said (made by `server`)
+results.sqlite   the ratings (made by `server`)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def build(
     seconds: float = 10,
     reference_rate: int | None = None,
 ) -> dict[str, Any]:
-    """Make the test `output` of the recordings in `folder`; what `key.json` says.
+    """Make the test `output` of the recordings in `folder`, and return the content of `key.json`.
 
     Every version of an item has one length and one loudness (BS.1770-4), is aligned in time, and fades in and out
     in 5 ms.
@@ -51,7 +51,7 @@ def build(
         start: Where in a recording its excerpt begins, in seconds.
         seconds: Length of the excerpt; shorter recordings are taken whole.
         reference_rate: Bring recordings to this rate first (the paper: 22 050 Hz), so that a codec of that rate
-            is judged for its coding and not for its band.
+            is rated for its coding and not for its bandwidth.
 
     Raises:
         UserError: Something cannot be read or rendered, is silent or too short, or `output` exists.
@@ -154,7 +154,7 @@ def _write(test: Path, key: dict[str, Any], versions: dict[str, dict[str, dict[s
 
 
 def webmushra(key: dict[str, Any]) -> str:
-    """The test as a configuration of webMUSHRA; its results have the codes C1, C2, ... for conditions.
+    """Return the test as a configuration of webMUSHRA; its results have the codes C1, C2, ... for conditions.
 
     JSON is YAML, so it is written as JSON.
     """

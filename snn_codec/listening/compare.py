@@ -30,7 +30,7 @@ ROWS, COLUMNS = 200, 1200  # of the pictures
 
 
 class Version(NamedTuple):
-    """Sound at 48 kHz; its events, the model that decoded them, and its units' frequencies, if it was decoded here."""
+    """Sound at 48 kHz; of decoded sound also the events, the model, and the frequencies of its units."""
 
     path: Path
     audio: np.ndarray
@@ -50,8 +50,8 @@ def compare(
 ) -> None:
     """Write a page to hear recordings and event files of one piece of music; it needs no other file.
 
-    All get the length of the first. Sound files are moved to where they fit it best in time, events stay where they
-    are; all get its loudness (BS.1770-4). The page says how much of either each got.
+    All get the length and the loudness (BS.1770-4) of the first. Sound files are aligned with it in time, events are
+    not. The page states each shift and gain.
 
     Args:
         model: Decodes event files; by default the shipped model that made each of them.

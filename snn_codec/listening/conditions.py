@@ -1,4 +1,4 @@
-"""The conditions of a listening test: what each of them makes of a recording.
+"""The conditions of a listening test: functions that render an excerpt.
 
 free, runs/mine/best      a shipped model, or a checkpoint folder
 wide@4, wide+filling@11   at one of its levels, with another of its decoders (`snn_codec.named`)
@@ -38,7 +38,7 @@ class Item(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """What a condition made: float32 `[samples]` at 48 kHz, and kbps (true bytes) if that is known.
+    """The output of a condition: float32 `[samples]` at 48 kHz, and kbps (true bytes) if that is known.
 
     `exact` says that sample n is sample n of the item; other sound may be late, and is aligned.
     """
@@ -52,10 +52,10 @@ Condition = Callable[[Item], Rendered]
 
 
 def parse(text: str) -> tuple[str, Condition]:
-    """The name of a condition and the function that renders an item with it.
+    """Parse a condition: its name, and the function that renders an item with it.
 
     Raises:
-        UserError: It is nothing that can be rendered.
+        UserError: There is no such model, codec or folder.
     """
     name, _, what = text.rpartition("=")
     name = name or (what if ":" in what else Path(what).name)
@@ -97,12 +97,12 @@ def parse_all(texts: Sequence[str]) -> dict[str, Condition]:
 
 
 def to_test_rate(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Float32 `[samples]` at 48 kHz."""
+    """Resample float `[samples]` to 48 kHz, float32."""
     return np.concatenate(list(audio.resampled([samples], rate, RATE)))
 
 
 def read_seconds(path: Path, start: float, stop: float) -> tuple[np.ndarray, int]:
-    """What a file has of [start, stop) in seconds, mixed down, and its rate.
+    """Read [start, stop) in seconds of a file, as far as it goes: float32 `[samples]`, mixed down, and its rate.
 
     Raises:
         UserError: As `audio.read`.

@@ -1,4 +1,4 @@
-"""Which sound of a test is which: `key.json`, which listeners never see.
+"""The key of a test, `key.json`, which says which sound is which; listeners never see it.
 
 test        its name
 items       what each item was made from
@@ -26,7 +26,7 @@ BUILT_IN = (REFERENCE, LOW_ANCHOR, MID_ANCHOR, DEGRADED)
 def new(
     name: str, items: Mapping[str, dict[str, Any]], versions: Mapping[tuple[str, str], dict[str, Any]]
 ) -> dict[str, Any]:
-    """A key that gives every sound a name that says nothing, in an order that says nothing.
+    """Make a key that gives every sound a random name, in random order.
 
     Args:
         items: What is known of each item.
@@ -49,7 +49,7 @@ def new(
 
 
 def read(test: Path) -> dict[str, Any]:
-    """What `key.json` of a test says.
+    """Read the key of a test.
 
     Raises:
         UserError: There is none, or it is damaged.

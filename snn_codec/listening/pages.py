@@ -1,4 +1,4 @@
-"""Pages that need nothing but themselves: one HTML file with its style, its program and its data in it."""
+"""Self-contained pages: one HTML file with its style, its programs and its data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def page(name: str, data: Any) -> str:
-    """The page `name` of this package, with its style and programs, and `data` where they find it."""
+    """Return the page `name` of this package with its style and programs, and `data` as JSON."""
     assets = files("snn_codec.listening") / "assets"
     html = (assets / f"{name}.html").read_text(encoding="utf-8")
     for asset in ("style.css", "player.js", f"{name}.js"):

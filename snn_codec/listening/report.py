@@ -1,4 +1,4 @@
-"""What a listening test says: screening, means and medians, tests, and the paper's Figure 3."""
+"""The report of a listening test: screening, means and medians, tests, and the paper's Figure 3."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from snn_codec.stats import mean_interval
 
 
 def analyse(ratings: Ratings) -> dict[str, Any]:
-    """All figures of a test, ready for JSON.
+    """Compute all figures of a test, ready for JSON.
 
     `raters`: how many, who was dropped and why. `conditions`: from best to worst, mean and median of the raters'
     means with 95 % intervals. `friedman` and `pairs` are over the conditions under test: not the reference, not
     the anchors, which would make any test significant.
 
     Raises:
-        UserError: No hidden reference or no mid anchor, so nobody can be screened; or nobody is left.
+        UserError: There is no hidden reference or no mid anchor to screen raters by, or no rater is left.
     """
     for needed in (REFERENCE, MID_ANCHOR):
         if needed not in ratings.conditions:
@@ -95,7 +95,7 @@ def _conditions(names: list[str], scores: np.ndarray) -> list[dict[str, Any]]:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report as Markdown."""
+    """Return the report as Markdown."""
     raters, friedman = report["raters"], report["friedman"]
     lines = [
         "# Listening test",

@@ -20,7 +20,7 @@ COLUMNS = ("session_test_id", *LISTENER, *RATING)
 class Ratings(NamedTuple):
     """Scores float `[raters, items, conditions]`, 0 to 100, with the names of each axis.
 
-    `incomplete` has the raters who left something out, and how many scores: they are not among the others.
+    `incomplete` has the raters who left scores out, and how many; they are not among the others.
     """
 
     scores: np.ndarray
@@ -50,14 +50,14 @@ def write(path: Path, rows: Iterable[Sequence[object]], *, force: bool = False) 
 
 
 def read(path: Path, names: Mapping[str, str] | None = None) -> Ratings:
-    """The ratings in a table of ours or of webMUSHRA's.
+    """Read the ratings from a table of ours or of webMUSHRA's.
 
     Args:
         path: CSV with at least session_uuid, trial_id, rating_stimulus and rating_score.
         names: What to call a stimulus, where that is not its name in the table.
 
     Raises:
-        UserError: No such table, a score that is none, or one rater's two scores of one thing.
+        UserError: There is no such table, a score is no number from 0 to 100, or a rater scored something twice.
     """
     found: dict[tuple[str, str, str], float] = {}
     try:

@@ -19,7 +19,7 @@ def serve(test: Path, port: int) -> None:
     """Serve the test until it is interrupted.
 
     Raises:
-        UserError: It is no test, a package is missing, or the port is taken.
+        UserError: The folder is no test, a package is missing, or the port is taken.
     """
     app = application(test)
     import waitress
@@ -36,13 +36,13 @@ def serve(test: Path, port: int) -> None:
 
 
 def application(test: Path) -> Flask:
-    """The test as a WSGI application.
+    """Make the WSGI application of a test.
 
     GET / and /audio/NAME.wav; POST /api/session begins a session, POST /api/results stores its ratings. Nothing else
-    of the folder is given out: not the key, not the results.
+    of the folder is served: not the key, not the results.
 
     Raises:
-        UserError: It is no test, or a package is missing.
+        UserError: The folder is no test, or a package is missing.
     """
     try:
         import flask

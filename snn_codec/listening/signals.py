@@ -1,4 +1,4 @@
-"""What is done to sound before people hear it: loudness, delay, anchors; float `[samples]` at 48 kHz.
+"""Processing of stimuli: loudness, delay, anchors; float `[samples]` at 48 kHz.
 
 References: ITU-R BS.1770-4 (loudness), ITU-R BS.1534-3 (anchors).
 """

@@ -1,4 +1,4 @@
-"""What listeners said, in SQLite: a submission is there whole, once, and on disk before it is acknowledged."""
+"""The ratings of a test in SQLite: a submission is stored whole, once, and on disk before it is acknowledged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS ratings (
 
 
 class Refused(Exception):
-    """A submission that is not stored; the HTTP status and one sentence for it."""
+    """Raised for a submission that is not stored; has the HTTP status and one sentence."""
 
     def __init__(self, status: int, reason: str):
         super().__init__(reason)
@@ -54,7 +54,7 @@ class Store:
         key: Its key (`keys.read`).
 
     Raises:
-        UserError: The folder cannot be written, or its `results.sqlite` is no such file.
+        UserError: The folder cannot be written, or its `results.sqlite` is another kind of file.
     """
 
     def __init__(self, test: Path, key: dict[str, Any]):
@@ -75,7 +75,7 @@ class Store:
             yield connection
 
     def begin(self) -> dict[str, Any]:
-        """A new session: its name, the items in a random order, and of each the versions in a random order."""
+        """Begin a session: its name, the items in random order, and of each the versions in random order."""
         shuffled = random.SystemRandom()
         by_item: dict[str, list[str]] = {item: [] for item in self.key["references"]}
         for version, known in self.key["versions"].items():
@@ -91,14 +91,14 @@ class Store:
         return {"session": session, "trials": trials}
 
     def submit(self, body: Any) -> bool:
-        """Store what a listener sends; False if the same was stored before.
+        """Store a listener's ratings; False if the same were stored before.
 
         Args:
             body: `{"session": name, "listener": {"playback": ..., "experience": ...}, "trials": [{"scores":
                 {version: 0 to 100, for every version}, "time": ms}, ... in the session's order]}`
 
         Raises:
-            Refused: It is not what this session's page sends, or something else was stored before.
+            Refused: The body is not one that this session's page sends, or other ratings were stored before.
         """
         session = body.get("session") if isinstance(body, dict) else None
         if not isinstance(session, str) or not re.fullmatch("[0-9a-f]{32}", session):

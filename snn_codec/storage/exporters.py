@@ -1,4 +1,4 @@
-"""Events in the forms of other programs. One way: `.h5` and `.spk` are the forms that can be read back.
+"""Export of events to formats of other programs; only `.h5` and `.spk` can be read back.
 
     shd       the layout of the Spiking Heidelberg Digits (tonic, snntorch); labels count the recordings
     nwb       Neurodata Without Borders, one recording (pynwb, neo); needs pynwb
@@ -32,7 +32,7 @@ def export(path: str | os.PathLike, kind: str, recordings: Recordings, *, force:
     """Write recordings to `path` in one of `EXPORTERS`.
 
     Raises:
-        UserError: No such exporter, no recordings or more than the form can hold, a package is missing, or
+        UserError: There is no such exporter, no recordings or more than the format can hold, a package is missing, or
             `path` cannot be written (`snn_codec.files.replacing`).
     """
     if kind not in EXPORTERS:

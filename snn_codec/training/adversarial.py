@@ -21,7 +21,7 @@ from snn_codec.models.discriminators import Judgement
 
 
 def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], loss: str) -> Tensor:
-    """What the discriminators minimise: 2 if they can tell nothing, 0 if all."""
+    """The discriminators' loss L_D: 2 at chance, 0 if they are always right (`hinge`)."""
     total = real[0].logits.new_zeros(())
     for true, false in zip(real, fake, strict=True):
         total = total + _far(true.logits, 1, loss) + _far(false.logits, -1, loss)
@@ -29,12 +29,12 @@ def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], los
 
 
 def generator_loss(fake: Sequence[Judgement], loss: str) -> Tensor:
-    """What the decoder minimises."""
+    """The decoder's adversarial loss L_G."""
     return torch.stack([_far(judgement.logits, 1, loss) for judgement in fake]).mean()
 
 
 def feature_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
-    """Relative distance of the discriminators' layers on recording and decoded sound."""
+    """The feature loss: relative distance of the discriminators' layers on recording and decoded sound."""
     distances = [
         (wanted.detach() - found).abs().mean() / wanted.detach().abs().mean().clamp_min(1e-8)
         for true, false in zip(real, fake, strict=True)

@@ -1,7 +1,7 @@
-"""Variation of training crops: equaliser, reverberation, noise, polarity and level.
+"""Augmentation of training crops: equaliser, reverberation, noise, polarity and loudness.
 
-One sampled piano in one room would otherwise be all that a model knows. (Tuning is varied where crops are
-read.) All filters are applied in one FFT.
+Without it a model would know one sampled piano in one room. (Tuning is varied where crops are read.) All filters
+are applied in one FFT.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KNOTS_HZ = np.array([30.0, 90.0, 250.0, 700.0, 2000.0, 5500.0, 11000.0])
 def augment(
     crop: np.ndarray, sample_rate: int, settings: config.Augmentation, random: np.random.Generator
 ) -> np.ndarray:
-    """A varied, normalised copy of a crop, float32 `[samples]`; each effect is on with `settings.probability`.
+    """Return a varied, normalised copy of a crop, float32 `[samples]`; each effect is on with `settings.probability`.
 
     The loudest step of the result has an RMS of 1, less an attenuation of 0 to `attenuation_db` (mostly
     little): quiet passages in a chunk whose level a loud one sets.

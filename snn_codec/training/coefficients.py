@@ -1,8 +1,8 @@
 """Training of a codec of kind `mdct` with its thresholds as they are: the read-out and the decoder's refinement.
 
-The transform is orthogonal, so the error of the coefficients is that of the sound, and nothing has to be transformed
-back. The loss is the mean over crops, each at a level of its own, of the error in dB relative to the crop: the negative
-SI-SNR, but for the gain that SI-SNR allows.
+The transform is orthogonal, so the error of the coefficients is that of the sound, and no inverse transform is
+needed. The loss is the mean over crops, each at a level of its own, of the error in dB relative to the crop: the
+negative SI-SNR, but for the gain that SI-SNR allows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TINY = 1e-6  # of a crop's energy: what is silent has no error in dB
 
 
 class CoefficientsPhase(Phase):
-    """Read-out and refinement. The best checkpoint is the one with the highest SI-SNR over all levels."""
+    """Training of read-out and refinement; the best checkpoint has the highest SI-SNR over all levels."""
 
     columns = ("loss", "read_out", "gradient", "learning_rate", "validation_si_snr")
 

@@ -1,15 +1,14 @@
-"""A loss for events that say the same twice: how well they are told, linearly, by others at most `LAGS` steps before.
+"""A loss for redundant events: how well others, at most `LAGS` steps earlier, predict them linearly.
 
     K_l = mean over steps of s_t s_(t-l)^T,   s = 2 z - 1 less each unit's mean;   cost = sum over l of |K_l|^2 / N
 
 with l from 0 to `LAGS`, and K_0 without its diagonal. One batch has too few steps for N x N numbers a lag, so that most
 of its |K|^2 would be chance; the gradient is therefore that of a running mean of K: 2 <mean K, dK> / N.
 
-The entropy model of the bitstream finds the same redundancy, and more, but one that learns along is too slow to be a
-judge (`training.sparsity.objective=fill`): the encoder is ahead of it.
+The entropy model of the bitstream finds the same redundancy, and more, but one that learns along is too slow
+for this (`training.sparsity.objective=fill`): the encoder is ahead of it.
 
-Of a model with levels, only those that are to have many events are meant: samples count by 1 - level / `REACH`, and
-not from there on.
+Of a model with levels, only those with many events count: a sample has the weight max(0, 1 - level / `REACH`).
 """
 
 from __future__ import annotations

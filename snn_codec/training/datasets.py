@@ -64,7 +64,7 @@ def _tuning(settings: config.Augmentation, random: np.random.Generator) -> float
 
 
 class StepSampler(Sampler[int]):
-    """The crop numbers that one of `world` processes takes, from step `start` to step `stop`."""
+    """The crop numbers of rank `rank` of `world` processes, `batch` a step, for steps [start, stop)."""
 
     def __init__(self, start: int, stop: int, batch: int, rank: int, world: int):
         self.steps, self.batch, self.rank, self.world = range(start, stop), batch, rank, world

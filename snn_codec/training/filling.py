@@ -1,4 +1,4 @@
-"""Training of the decoder that fills in the spectrum (`snn_codec.models.filling`), on any level of a codec.
+"""Training of the decoder that fills in the spectrum (`snn_codec.models.filling`), at any level of a codec.
 
     loss = stft STFT distance + mel mel distance / 10 dB - si_snr SI-SNR / 10 dB
 

@@ -1,8 +1,8 @@
-"""What the later phases share: a codec that stays as it is, another decoder for its events, their validation.
+"""What the phases after the first share: a frozen codec, a further decoder for its events, and their validation.
 
-A later phase's `best` is a checkpoint of the codec, with all decoders that it had, and the new one: of all validations
-whose mean SI-SNR is at most `margin_db` below the plain decoder's, the one with the smallest mel distance (or, while
-there is none, the one with the highest SI-SNR).
+The `best` of such a phase is a checkpoint of the codec with all decoders that it had, and the new one: of all
+validations whose mean SI-SNR is at most `margin_db` below the plain decoder's, the one with the smallest mel distance
+(or, while there is none, the one with the highest SI-SNR).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class DecoderPhase(Phase):
 
     @torch.no_grad()
     def features(self, step: int, batch: Tensor) -> Tensor:
-        """What the codec's decoder would see of audio `[batch, samples]`: `[batch, step, width]`."""
+        """What the codec's decoder gets for audio `[batch, samples]`: `[batch, step, width]`."""
         level, codec = self.setup.level_prompts(step, batch), self.source
         return codec.dequantise(codec.quantise(codec.analyse(batch, level), level), level)
 

@@ -3,7 +3,8 @@
 A step first trains the discriminators, then the decoder: the balanced gradient of all losses at its output is sent
 back through it. The discriminators are trained in a step
 
-- if it is before `start`, when the decoder does not yet listen to them, or with `probability`, drawn by seed and step;
+- if it is before `start`, until which the decoder takes no gradient from them, or with `probability`, drawn by seed
+  and step;
 - and only if they are not too good already: their loss on this batch is at least `enough` (2 is chance).
 
 Departs: EnCodec trains everything from the start; here encoder and bottleneck are frozen (unless `frozen` is off), so

@@ -1,4 +1,4 @@
-"""The log of a training run: a table, and TensorBoard's event files beside it if they are asked for."""
+"""The log of a training run: a table and, on request, TensorBoard's event files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The training loop: any number of devices through Lightning Fabric, resumable after a kill at any moment.
 
-The loop knows steps, the log, the state and the best checkpoint. What a step and a validation are is said by one of
-`snn_codec.training.phases.PHASES`, and what a run leaves behind by `snn_codec.training.run_folder`.
+The loop knows steps, the log, the state and the best checkpoint. One of `snn_codec.training.phases.PHASES` defines a
+step and a validation; `snn_codec.training.run_folder` defines what a run leaves behind.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 
 
 def train(settings: config.Config, run: Run, console: Console | None = None) -> Path:
-    """Train a codec, or a decoder for one; the folder of its best checkpoint.
+    """Train a codec, or a decoder for one, and return the folder of its best checkpoint.
 
     With several devices, each draws its own batch, and gradients are averaged.
 
@@ -100,7 +100,11 @@ class Loop:
                     self._report(f"{folder}: has no recordings in the split {split!r}")
 
     def run(self) -> Path:
-        """Train to the last step; the folder of the best checkpoint."""
+        """Train to the last step, and return the folder of the best checkpoint.
+
+        Raises:
+            UserError: The training diverged, or a file cannot be written.
+        """
         self.began = time.monotonic() - self.elapsed
         self.saved = time.monotonic()
         batches = self._batches()

@@ -10,7 +10,7 @@ from snn_codec.models.network import Output
 
 
 def training_loss(output: Output, target: Tensor, weights: config.Loss) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of all terms for one batch of audio `[batch, samples]`, and the terms by name.
+    """Compute the weighted sum of all terms for one batch of audio `[batch, samples]`, and the terms by name.
 
     Departs: the paper trains with its decoders' own losses; these are for a decoder that is trained alone.
     """

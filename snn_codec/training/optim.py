@@ -46,7 +46,7 @@ class Optimisation:
         self.skipped = 0
 
     def set_learning_rates(self, step: int) -> float:
-        """Give the optimisers their learning rates at this step; the main one."""
+        """Set the optimisers' learning rates for this step, and return the main one."""
         factor = schedule(step, self.settings)
         for optimiser, rates in zip(self.optimisers, self._rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
@@ -54,7 +54,7 @@ class Optimisation:
         return self.settings.learning_rate * factor
 
     def step(self, step: int) -> Tensor:
-        """Clip the gradients, move the weights and their average; the gradients' norm before clipping.
+        """Clip the gradients, step the weights and their average, and return the gradients' norm before clipping.
 
         A step whose gradient is not finite is skipped. Gradients are averaged over devices, so that all skip it.
 
@@ -77,7 +77,7 @@ class Optimisation:
 def clip_and_step(
     fabric: lightning_fabric.Fabric, network: nn.Module, optimisers: Sequence, max_norm: float
 ) -> tuple[Tensor, bool]:
-    """Step all optimisers with gradients of at most `max_norm`, and clear these: the norm, and if there was a step.
+    """Step all optimisers with gradients clipped to `max_norm`, and clear these: the norm, and if there was a step.
 
     Under 16-mixed, gradients are multiplied by the gradient scaler's factor: they are divided by it before they are
     clipped. (`fabric.clip_gradients` does that for one optimiser; a network may have two.)
@@ -99,7 +99,7 @@ def clip_and_step(
 
 
 def gradient_scaler(fabric: lightning_fabric.Fabric) -> torch.amp.GradScaler | None:
-    """What multiplies gradients under 16-mixed; None under another precision."""
+    """The gradient scaler of 16-mixed precision; None under another."""
     return getattr(fabric.strategy.precision, "scaler", None)
 
 
@@ -153,7 +153,7 @@ def optimisers(network: nn.Module, settings: config.Training) -> list[torch.opti
 
 
 def freeze_norms(codec: nn.Module) -> None:
-    """Hold the statistics of the bottleneck's batch norms, in training, too; their weights learn on."""
+    """Freeze the statistics of the bottleneck's batch norms in training; their weights go on learning."""
     for module in codec.bottleneck.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.eval()

@@ -65,7 +65,7 @@ class Setup:
 
 
 class Validation(NamedTuple):
-    """What a validation says.
+    """The result of a validation.
 
     Attributes:
         row: Columns of the log.
@@ -89,33 +89,37 @@ class Phase(ABC):
 
     @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
-        """All whose weights and buffers are the run's state, by name."""
+        """The networks whose weights and buffers are the run's state, by name."""
 
     @abstractmethod
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        """All whose moments are the run's state, in an order that stays."""
+        """The optimisers whose moments are the run's state, always in the same order."""
 
     @abstractmethod
     def train_step(self, step: int, batch: Tensor, *, logged: bool) -> Row:
-        """Train on normalised audio `[batch, samples]`; the row of the log, empty unless `logged`."""
+        """Train on normalised audio `[batch, samples]`, and return the row of the log, empty unless `logged`."""
 
     @abstractmethod
     def validate(self, step: int, clips: Sequence[np.ndarray]) -> Validation:
-        """Measure the averaged network on clips; called on the main rank alone."""
+        """Measure the averaged network on clips, float `[samples]` each; called on the main rank alone."""
 
     @abstractmethod
     def save_best(self, folder: Path) -> None:
-        """Write the checkpoint of the averaged network."""
+        """Write the checkpoint of the averaged network to a folder.
+
+        Raises:
+            UserError: It cannot be written.
+        """
 
     @abstractmethod
     def note(self, row: Row) -> str:
-        """What the progress bar says of a logged row."""
+        """Text for the progress bar from a logged row."""
 
     def identity(self) -> dict[str, str]:
-        """What else has to be the same when the run is resumed, by name."""
+        """Facts that must be the same when the run is resumed, by name."""
         return {}
 
 
 def spread_levels(levels: int, clips: int) -> Sequence[float | None]:
-    """A level for each validation clip, evenly from the first to the last; None for each if a model has none."""
+    """The level of each validation clip, evenly from the lowest to the highest; None for each if the model has none."""
     return np.linspace(0, levels - 1, clips).tolist() if levels else [None] * clips

@@ -53,7 +53,7 @@ PARTS = ("encoder", "before", "bottleneck", "after", "decoder")
 
 
 class PlainPhase(Phase):
-    """A whole codec. Its best checkpoint is the one with the highest SI-SNR or, of a sparse model, objective."""
+    """Training of a whole codec; the best checkpoint has the highest SI-SNR or, of a sparse model, objective."""
 
     def __init__(self, setup: Setup):
         self.setup, self.training = setup, setup.settings.training

@@ -1,4 +1,4 @@
-"""What events cost in bits, as a differentiable function, and how its network is trained.
+"""The cost of events in bits as a differentiable function, and the training of its network.
 
 `ContextNetwork` is the float twin of `snn_codec.storage.entropy_model.EntropyNetwork`: same network, and
 `ContextNetwork.integers` rounds it to the one that writes bitstreams.
@@ -163,7 +163,7 @@ def train_for(
     seed: int,
     bar: Callable,
 ) -> tuple[EntropyModel, list[str]]:
-    """The entropy model of a codec's events, trained on recordings, and lines that say how good it is.
+    """Train the entropy model of a codec's events on recordings, and return it with lines that say how good it is.
 
     `bar(text, total)` is a context manager that gives a function of how much of the total is done.
 
@@ -191,7 +191,7 @@ def events_of(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[np.ndarray]:
-    """Events of recordings in random order, bool `[units, steps]` each, until there are `hours` of them.
+    """Encode recordings in random order, bool `[units, steps]` each, until there are `hours` of them.
 
     A model with levels encodes each at another one, evenly from the first to the last.
     `progress` is called with the share that is done.

@@ -1,4 +1,4 @@
-"""The folder of a training run: what it was started with, so that it can be resumed by the folder's name alone.
+"""The folder of a training run, which says what the run was started with, so that its name is enough to resume it.
 
 It holds `config.json`, the settings; `run.json`, the data and the checkpoint that it began with; `log.csv`;
 `state.safetensors`, all that is needed to go on exactly; and `best`, the best checkpoint so far.
@@ -54,18 +54,22 @@ class Run:
 
     @property
     def config_file(self) -> Path:
+        """The settings."""
         return self.folder / "config.json"
 
     @property
     def run_file(self) -> Path:
+        """The data, and the checkpoint that it began with."""
         return self.folder / "run.json"
 
     @property
     def state_file(self) -> Path:
+        """The state to resume from."""
         return self.folder / "state.safetensors"
 
     @property
     def log_file(self) -> Path:
+        """The log."""
         return self.folder / "log.csv"
 
     @property
@@ -75,6 +79,7 @@ class Run:
 
     @property
     def best(self) -> Path:
+        """The folder of the best checkpoint."""
         return self.folder / "best"
 
 
@@ -82,7 +87,7 @@ Recordings = dict[str, dict[str, int]]  # split -> name below its data folder ->
 
 
 def resumed(run: Run, preset: str | None, changes: Sequence[str]) -> tuple[config.Config, Run]:
-    """What to resume a run with: its own settings, data and checkpoint, where none are given.
+    """Find what to resume a run with: its own settings, data and checkpoint, where none are given.
 
     Args:
         run: With the folder; `data` may be empty and `init_from` None.
@@ -106,7 +111,7 @@ def resumed(run: Run, preset: str | None, changes: Sequence[str]) -> tuple[confi
 
 @contextmanager
 def opened(run: Run) -> Iterator[None]:
-    """Hold the lock of a run's folder, which is made if need be, and removed again if nothing came of it.
+    """Hold the lock of a run's folder; make the folder if need be, and remove it if the run wrote nothing.
 
     Raises:
         UserError: Another process trains in it, it holds a run, or none to resume, or it cannot be made.
@@ -127,7 +132,7 @@ def opened(run: Run) -> Iterator[None]:
 
 
 def described(run: Run, paths: Mapping[str, Sequence[Sequence[Path]]]) -> Recordings:
-    """Names and sizes of recordings, which are given by split and data folder: a moved data folder has the same."""
+    """List names and sizes of recordings, given by split and data folder; a moved data folder has the same."""
     several = len(run.data) > 1
     return {
         split: {
@@ -140,7 +145,7 @@ def described(run: Run, paths: Mapping[str, Sequence[Sequence[Path]]]) -> Record
 
 
 def check(run: Run, settings: config.Config, recordings: Recordings) -> None:
-    """See that a run that is resumed has the settings and recordings that it began with.
+    """Check that a resumed run has the settings and recordings that it began with.
 
     Raises:
         UserError: Something else than `ADJUSTABLE` differs, or the recordings do (without `force`).
@@ -161,7 +166,11 @@ def check(run: Run, settings: config.Config, recordings: Recordings) -> None:
 
 
 def note(run: Run, settings: config.Config, recordings: Recordings) -> None:
-    """Write down what a run is made from; of a new one, remove what an earlier one left."""
+    """Write what a run is made from; of a new one, remove what an earlier one left.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
     if not run.resume:
         run.state_file.unlink(missing_ok=True)
     noted = {

@@ -12,7 +12,7 @@ recognisable; it grows until `stop`; then it is held.
 
 With the objective `rate`, which the paper does not have, the bits that the entropy coder would need take the place of
 C in Eq. 7 and of K in Eq. 8. Its entropy model (`snn_codec.training.rate`) is trained along: `RateEstimator`.
-Start from a model with few events, or the rate becomes low by events that are as many as before, and predictable.
+Start from a model with few events; otherwise the rate falls because as many events become predictable.
 With `fill`, L_sparse is the bits per cell short of theta: FREE then uses the bits that it has (ours, too).
 
 Departs: training crops are shorter than the paper's clips, so K is scaled up to a chunk of 256 steps. Eq. 8 has the
@@ -69,7 +69,7 @@ def level_loss(amount: Tensor, level: Tensor, settings: config.Sparsity) -> Tens
 
 
 def level_draw(step: int, seed: int, rank: int, batch: int, levels: int, top_share: float = 0.0) -> Tensor:
-    """The levels that a training step prompts, `[batch, 1]`: any eighth in 0..levels - 1, by step and seed alone.
+    """Draw the levels of a training step, `[batch, 1]`: any eighth in 0..levels - 1, by step and seed alone.
 
     `top_share` of the samples have level 0 whatever is drawn.
     """
@@ -80,7 +80,7 @@ def level_draw(step: int, seed: int, rank: int, batch: int, levels: int, top_sha
 
 
 class RateEstimator:
-    """Bits per cell of spikes by an entropy model that learns along.
+    """Estimates bits per cell of spikes by an entropy model that is trained along with the codec.
 
     Args:
         units: N.
@@ -96,7 +96,7 @@ class RateEstimator:
         )
 
     def learn(self, spikes: Tensor) -> None:
-        """One step towards the code of these spikes, `[batch, unit, step]`."""
+        """Train the entropy model for one step on these spikes, `[batch, unit, step]`."""
         self.network(spikes.detach()).mean().backward()
         if self.fabric.world_size > 1:
             for parameter in self.network.parameters():
@@ -155,7 +155,7 @@ def weight(step: int, steps: int, settings: config.Sparsity) -> float:
 
 
 def held(step: int, steps: int, settings: config.Sparsity) -> bool:
-    """Whether lambda has reached its goal: before, a model is not yet as sparse as it will be."""
+    """Whether lambda has reached its goal; before that, a model is not yet as sparse as it will be."""
     return settings.goal == 0 or step >= settings.stop * steps
 
 
@@ -166,17 +166,17 @@ def rates(density: float, units: int, step_rate: float) -> dict[str, float]:
 
 
 class CollapseMonitor:
-    """Notices when sparsity has turned a model to noise, from the rows of its log."""
+    """Detects, from the rows of the log, that sparsity has reduced a model to noise."""
 
     def __init__(self) -> None:
         self._bad: deque[str] = deque(maxlen=PATIENCE)
         self._before = float("-inf")
 
     def check(self, step: int, row: Mapping[str, float]) -> None:
-        """Take in a logged row.
+        """Check the next logged row.
 
         Raises:
-            UserError: `PATIENCE` rows in a row were noise, or without events; says when, and what led there.
+            UserError: `PATIENCE` rows in a row were noise, or without events; it says when, and names the likely cause.
         """
         if row["density"] < COLLAPSED_DENSITY:
             reason = f"only {row['density']:.6f} of the cells fire"

@@ -25,7 +25,11 @@ def write_state(
     optimisers: Sequence[torch.optim.Optimizer],
     facts: Mapping[str, str],
 ) -> None:
-    """Write all that is needed to go on exactly."""
+    """Write all that is needed to resume exactly.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     tensors = {
         f"{part}.{name}": value
         for part, module in modules.items()
@@ -46,7 +50,7 @@ def write_state(
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and facts of a file.
+    """Read the tensors and facts of a file.
 
     Raises:
         UserError: It is damaged.
@@ -70,7 +74,7 @@ def load_state(
     modules: Mapping[str, nn.Module],
     optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
-    """Give networks and optimisers the state that was written."""
+    """Put the tensors of `read_state` into networks and optimisers."""
     for part, module in modules.items():
         start = f"{part}."
         module.load_state_dict(

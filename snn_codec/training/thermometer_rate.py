@@ -230,7 +230,7 @@ def train_for(
     seed: int,
     bar: Callable,
 ) -> tuple[ThermometerModel, list[str]]:
-    """The entropy model of a codec's thermometer, and lines that say how good it is (`training.rate.train_for`).
+    """Train the entropy model of a codec's thermometer, and return it with lines that say how good it is.
 
     Chunks of recordings, varied as in training, are kept as coefficients, and quantised at any level again and again.
 

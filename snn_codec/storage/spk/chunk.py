@@ -27,9 +27,12 @@ LARGE_CELLS = 2**17
 def pack_chunk(
     events: np.ndarray | Sparse, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE
 ) -> tuple[str, bytes]:
-    """The shortest of `layout.FORMATS` for a chunk, `[units, steps]`, and its payload in a bitstream.
+    """Pack a chunk in the shortest of `layout.FORMATS`: the format's name, and the payload.
 
-    `events` are bool, or a list (`snn_codec.cells.Sparse`), which is quicker if the chunk is large.
+    Args:
+        events: bool `[units, steps]`, or a list (`snn_codec.cells.Sparse`), which is quicker if the chunk is large.
+        entropy_model: Entropy model to try as well.
+        side: The chunk's codes of loudness and level, which an entropy model may use.
     """
     units, steps = events.shape
     large = units * steps > LARGE_CELLS
@@ -65,7 +68,7 @@ def _add(payloads: dict[str, bytes], names: list[str], events: np.ndarray | Spar
 
 
 def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None, side: Side = NO_SIDE) -> float:
-    """What the cheapest format of a chunk, bool `[units, steps]`, costs before it is rounded up to bytes."""
+    """Bits of a chunk, bool `[units, steps]`, in its cheapest format, before they are rounded up to bytes."""
     units, steps = events.shape
     packed = formats.packed_bits(units, steps, int(np.count_nonzero(events)))
     coded = list(entropy.bits(events).values())
@@ -75,7 +78,7 @@ def ideal_bits(events: np.ndarray, entropy_model: EntropyModel | None = None, si
 
 
 def pack(events: np.ndarray, name: str) -> bytes:
-    """Bool `[units, steps]` in the format `name`, which needs no entropy model."""
+    """Pack bool `[units, steps]` in the format `name`, which needs no entropy model."""
     if name == "dense":
         return formats.pack(events, name)
     count = varint(int(np.count_nonzero(events)))
@@ -87,7 +90,7 @@ def pack(events: np.ndarray, name: str) -> bytes:
 
 
 def decode_several(frames: Sequence[Frame], entropy_model: EntropyModel | None) -> dict[int, Cells]:
-    """The events of those frames that the entropy model has coded, by number, decoded side by side.
+    """Decode side by side the frames that the entropy model has coded: their events by number.
 
     Raises:
         entropy.EntropyError: As `unpack`, of any of them.
@@ -101,7 +104,7 @@ def decode_several(frames: Sequence[Frame], entropy_model: EntropyModel | None) 
 
 
 def unpack(frame: Frame, units: int, entropy_model: EntropyModel | None) -> np.ndarray:
-    """Bool `[units, steps]` of a frame whose checksum was right.
+    """Unpack a frame whose checksum was right: bool `[units, steps]`.
 
     Raises:
         Damaged, formats.FormatError, entropy.EntropyError: No matrix packs to its payload.

@@ -141,7 +141,7 @@ class FrameReader:
         self.first = self.position
 
     def frames(self) -> Iterator[Frame]:
-        """All chunks in order as they are stored, then the trailer: sets `n_samples`."""
+        """Read all chunks in order, as they are stored, then the trailer, which sets `n_samples`."""
         steps = number = 0
         blocks: list[int] = []
         while True:

@@ -1,4 +1,4 @@
-"""Reading a bitstream: in order from a file or a pipe, or windows of a seekable file."""
+"""Reading the events of a bitstream: in order from a file or a pipe, or windows of a seekable file."""
 
 from __future__ import annotations
 
@@ -35,14 +35,18 @@ class Chunk(NamedTuple):
 
 
 def read(path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | None = None) -> EventMatrix:
-    """The recording in a file, or in a binary file object such as a pipe.
+    """Read the recording in a file, or in a binary file object such as a pipe.
 
     Args:
-        path: What to read.
+        path: A file's name, or a binary file object.
         entropy_model: The entropy model, if the file needs one.
 
     Raises:
         UserError: The file is missing, damaged, or needs another entropy model.
+
+    Example:
+        >>> read("bach.spk", entropy_model=codec.entropy_model)  # doctest: +SKIP
+        EventMatrix(80 units x 1704 steps, 68018 events, 39.550 s, model de03cb1e0a6d9978)
     """
     with opened(path) as (file, name):
         reader = Reader(file, entropy_model=entropy_model, name=name)
@@ -107,7 +111,7 @@ class Reader(FrameReader):
                 yield Chunk(frame.number, start, events, frame.loudness, frame.level, frame.floor)
 
     def window(self, start: int, stop: int) -> np.ndarray:
-        """The events of steps [start, stop): bool `[units, stop - start]`; reads only their chunks.
+        """Read the events of steps [start, stop), bool `[units, stop - start]`, from their chunks alone.
 
         Raises:
             ValueError: Not 0 <= start <= stop <= T.
@@ -136,7 +140,7 @@ class Reader(FrameReader):
         return np.concatenate(parts, 1)[:, start - first * size : stop - first * size]
 
     def decode(self, frame: Frame) -> Chunk:
-        """The events of a chunk whose checksum was right.
+        """Decode the events of a chunk whose checksum was right.
 
         Raises:
             UserError: Its payload is impossible, or it needs another entropy model.
@@ -148,7 +152,7 @@ class Reader(FrameReader):
         return Chunk(frame.number, start, events, frame.loudness, frame.level, frame.floor)
 
     def check_entropy_model(self, frame: Frame) -> None:
-        """The entropy model that a chunk needs is there.
+        """Check that the entropy model that a chunk needs is there.
 
         Raises:
             UserError: It is not.

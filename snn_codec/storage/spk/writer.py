@@ -66,12 +66,13 @@ class Writer:
 
     Args:
         file: Binary file object; needs no seeking.
-        header: What stands before the chunks; its `entropy_model` must be the model's.
+        header: The header; its `entropy_model` must be the fingerprint of the model.
         entropy_model: Entropy model to try on each chunk.
         name: What error messages call the file.
 
     Raises:
-        UserError: The header holds what a bitstream cannot, or contradicts the entropy model.
+        UserError: The header's numbers are beyond those of a bitstream, or the entropy model has other units.
+        ValueError: The header names another entropy model.
     """
 
     def __init__(
@@ -110,11 +111,12 @@ class Writer:
     ) -> None:
         """Add a chunk: bool `[units, steps]` or a list, of the header's steps, or fewer if it is the last.
 
-        `loudness`, `level` and `floor`, uint8 `[band]`, are the chunk's codes, if the header says that chunks have
-        them.
+        `loudness`, `level` and `floor`, uint8 `[band]`, are the chunk's codes; each is given if and only if the header
+        says that chunks have it.
 
         Raises:
-            ValueError: Another shape, a chunk after a short one, or a code where the header has none.
+            ValueError: The shape is wrong, a short chunk came before, or the codes are not those of the header.
+            UserError: The file cannot be written.
         """
         header = self._header
         if isinstance(events, Dense):
@@ -144,7 +146,8 @@ class Writer:
 
         Raises:
             ValueError: `n_samples` does not fit to the steps that were written.
-            UserError: There is more silence than a reader would believe.
+            UserError: The events take more memory than a reader accepts for so few bytes; or the file cannot be
+                written.
         """
         if n_samples < 1 or steps_for(n_samples, self._header.hop) != self._steps:
             raise ValueError(f"{n_samples} samples are not {self._steps} steps of {self._header.hop}")
