@@ -43,7 +43,7 @@ class Choice:
 
     Args:
         network: Of a thermometer.
-        steps: Passes over each chunk, at most; it ends when a pass changes nothing.
+        steps: Passes over each chunk, at most; a chunk's last is the first that makes it no better.
         entropy_model: What events cost by.
         price: What a bit has to bring, in squared steps.
 
@@ -107,11 +107,9 @@ class Choice:
             chunk.take(chunk.best, bits)
         for _ in range(self.steps):
             target = np.stack([chunk.features - SHARE * chunk.added for chunk in chunks])
-            changed = False
-            for chunk, signed, bits in zip(chunks, *self._pass(target, chunks), strict=True):
-                changed |= not np.array_equal(signed, chunk.signed)
-                chunk.take(signed, bits)
-            if not changed:
+            passed = zip(chunks, *self._pass(target, chunks), strict=True)
+            chunks = [chunk for chunk, signed, bits in passed if chunk.take(signed, bits)]
+            if not chunks:
                 break
 
     def _pass(self, target: np.ndarray, chunks: Sequence[_Chunk]) -> tuple[np.ndarray, np.ndarray]:
@@ -148,8 +146,8 @@ class _Chunk:
 
     Attributes:
         features: Of its steps, float64 `[step, bin]`.
-        signed, added: Of the last pass: signed numbers of thresholds, and what the refinement adds, `[step, bin]` each.
-        best: `signed` of the best pass, of the encoder at first.
+        added: What the refinement adds to the events of the last pass, `[step, bin]`.
+        best: Signed numbers of thresholds of the best pass, of the encoder at first, int16 `[step, bin]`.
         level: As a tensor, `[1, 1]` or None.
     """
 
@@ -167,9 +165,9 @@ class _Chunk:
         self.plain = network.bottleneck.quantise(features)
         self.score = np.inf
 
-    def take(self, signed: np.ndarray, bits: float) -> None:
-        """Take in what a pass has chosen, and keep it if it is the best."""
-        choice, self.signed = self.choice, signed
+    def take(self, signed: np.ndarray, bits: float) -> bool:
+        """Take in what a pass has chosen; keep it, and say so, if it is the best."""
+        choice = self.choice
         decoder, read = choice.network.decoder, self.read_out(signed)
         if hasattr(decoder, "added"):
             self.added = decoder.added(read, self.level)[0, self.centre].double().cpu().numpy()
@@ -177,8 +175,10 @@ class _Chunk:
             self.added = np.zeros_like(self.features)
         error = self.features - self.added - read[0, self.centre].double().cpu().numpy()
         score = float(np.square(error).sum() + choice.price * bits)
-        if score < self.score:
-            self.score, self.best = score, signed
+        if score >= self.score:
+            return False
+        self.score, self.best = score, signed
+        return True
 
     def read_out(self, signed: np.ndarray | None = None) -> Tensor:
         """What the decoder sees of the window, `[1, step, bin]`; around the chunk, events are the encoder's."""

@@ -123,6 +123,18 @@ def test_a_rate_and_a_quality_can_be_met_with_it(wide, sound):
     assert (found.si_snr >= 14).all() and kbps(wide, found.events) < kbps(wide, plain.events)
 
 
+def test_a_long_search_ends_when_a_pass_brings_nothing(wide, sound):
+    window, passes = next(iter(windows([sound], Grid.of(wide.settings)))), []
+
+    class Watched(Choice):
+        def _pass(self, target, chunks):
+            passes.append(len(chunks))
+            return super()._pass(target, chunks)
+
+    Watched(wide, 1000, wide.entropy_model)(window, np.full(3, 48, np.uint8), None)
+    assert 1 < len(passes) < 20
+
+
 def test_without_an_entropy_model_there_is_no_search(wide):
     with pytest.raises(UserError, match="needs the checkpoint's entropy model"):
         searcher(wide, 1, None)
