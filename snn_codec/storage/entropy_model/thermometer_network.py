@@ -84,7 +84,8 @@ class Network:
             [Layer.of(*parts, unit) for parts in zip(tensors[name], tensors[f"{name}_bias"], strict=True)]
             for name, unit in (("middle", WEIGHT), ("output", ACTIVATION * WEIGHT // 256))
         )
-        self._bias, self._level, self._further = tensors["bias"].T, tensors["level"], tensors["further"]
+        self._bias = np.ascontiguousarray(tensors["bias"].T)
+        self._level, self._further = tensors["level"], tensors["further"]
         self._levels: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
 
     def at(self, levels: np.ndarray) -> Biases:
