@@ -53,7 +53,8 @@ def measure(residual: np.ndarray, bands: int, sample_rate: int, *, edge: int = 0
     samples = np.pad(np.asarray(residual, np.float64), (0, max(0, WINDOW - len(residual))))
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)
     window = np.hanning(WINDOW + 1)[:-1]
-    power = np.square(np.abs(np.fft.rfft(frames[:: WINDOW // 2] * window))) / np.square(window).sum()
+    spectrum = np.fft.rfft(frames[:: WINDOW // 2] * window)
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)) / np.square(window).sum()
     share = shares(bands, WINDOW // 2 + 1, sample_rate)
     level = np.log2(power @ share.T / share.sum(1) + SILENT).mean(0) / 2
     return np.clip(TOP + np.rint(level * OCTAVE), 0, TOP).astype(np.uint8)
