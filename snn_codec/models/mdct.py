@@ -17,7 +17,7 @@ this decoder is trained for SI-SNR alone, and sounds like a low-pass unless a de
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ from torch.nn import functional
 from snn_codec import settings as config
 from snn_codec.models.lapped import inverse_mdct, mdct, phase, shifted, turned, turned_in_place
 
-ROWS = 2048  # bins that are worked out together, so that what is between layers stays in a core's cache
+# bins that are worked out together: by all layers, in the cache of a few cores, and by a perceptron, in that of one
+ROWS, FEW_ROWS = 8192, 2048
 STEPS = (-2, -1, 0, 1, 2)  # that the refinement sees, from two to come to two ago
 
 
@@ -108,65 +109,77 @@ class MdctDecoder(nn.Module):
     def correction(self, read: Tensor, octaves: Tensor) -> Tensor:
         """What the refinement adds to the lowest bins, in steps of the quantiser, `[batch, step, refined]`."""
         read = read[..., : self.refined]
-        level = self.level(torch.cat([octaves, octaves.square() / 4], -1))  # [batch, step, channel]
-        offset = self.bias[:, 0].T + level[:, :, None]  # [batch, step, bin, channel]
-        x = self._first(read) + offset if torch.is_grad_enabled() else self._first_few(read, offset)
+        offset = self.level(torch.cat([octaves, octaves.square() / 4], -1))[:, :, None]
+        if not torch.is_grad_enabled():
+            return self._correction_in_blocks(read, offset)
+        x = self._first(read) + offset
         for block in self.blocks:
             x = block(x)
-        taps = _by_rows(self._last_taps, x.flatten(0, 2)).view(*x.shape[:3], 3, 2)
-        taps = functional.pad(taps, (0, 0, 0, 0, 1, 1))
-        pair = sum(taps[:, :, tap : tap + self.refined, tap] for tap in range(3)) + self.output.bias
-        return (pair * self.turn[:, 0].T).sum(-1)
+        return self._last(x)
+
+    def _correction_in_blocks(self, read: Tensor, offset: Tensor) -> Tensor:
+        """As `correction`, of few steps at a time, so that what is between layers stays in a core's cache."""
+        x = self._first_in_blocks(read, offset)
+        for block in self.blocks:
+            x = block.of_blocks(x)
+        return torch.cat([self._last(part) for part in x], 1)
 
     def _first(self, read: Tensor) -> Tensor:
-        """The first convolution, `[batch, step, bin, channel]`."""
+        """The first convolution, with the bins' bias, `[batch, step, bin, channel]`."""
         log = torch.log2(1 + read.abs())
         signed, some = log * read.sign(), (log > 0).to(log)
         channels = []
         for steps in reversed(STEPS):
             channels += [shifted(some, steps), shifted(log, steps), *turned(signed, steps)]
         x = torch.stack(channels, 1).contiguous(memory_format=torch.channels_last)
-        return self.inputs(x).permute(0, 2, 3, 1)
+        return self.inputs(x).permute(0, 2, 3, 1) + self.bias[:, 0].T
 
-    def _first_few(self, read: Tensor, offset: Tensor) -> Tensor:
-        """As `_first` and `offset` together, worked out only up to the highest bin of a step that sees events.
+    def _first_in_blocks(self, read: Tensor, offset: Tensor) -> Iterator[Tensor]:
+        """As `_first` and `offset` together: what bins see of a step is multiplied only where there are events."""
+        width, channels = self.inputs.kernel_size[1], self.inputs.out_channels
+        some = (read != 0).transpose(0, 1).to(read)  # [step, batch, bin]
+        step, batch, bin = functional.max_pool1d(some, width, 1, width // 2).nonzero(as_tuple=True)
+        place = (batch * read.shape[1] + step) * (self.refined + width - 1) + bin
+        seen = [_windows(part, width).index_select(0, place) for part in _of_two_phases(read)]
+        bounds = torch.searchsorted(step, torch.arange(read.shape[1] + 1, device=step.device)).tolist()
+        silent = (self.bias[:, 0].T + self.inputs.bias).contiguous()
+        weights = list(zip(reversed(STEPS), self._step_weights(), strict=True))
+        size = max(1, ROWS // (len(read) * self.refined))
+        for start in range(0, read.shape[1], size):
+            x = silent + offset[:, start : start + size]
+            steps = x.shape[1]
+            for ago, weight in weights:
+                first, last = (min(max(at - ago, 0), read.shape[1]) for at in (start, start + steps))
+                part = slice(bounds[first], bounds[last])
+                row = (batch[part] * steps + step[part] + ago - start) * self.refined + bin[part]
+                product = seen[ago % 2][part] @ weight
+                x.view(-1, channels).scatter_add_(0, row[:, None].expand_as(product), product)
+            yield x
+
+    def _step_weights(self) -> list[Tensor]:
+        """The first convolution's, of each step from two ago on and of what `_of_two_phases` has: `[tap * 4, channel]`.
 
         Two steps more turn every bin by an odd multiple of pi: all steps need the phases of two, and a sign.
         """
-        x = (offset + self.inputs.bias).contiguous()
-        width = self.inputs.kernel_size[1]
-        log = torch.log2(1 + read.abs())
-        plain, signed = [(read != 0).to(read), log], log * read.sign()
-        seen = [
-            _windows(torch.stack([*plain, *turned_in_place(signed, steps)], -1), width) for steps in (0, 1)
-        ]
-        weights = self.inputs.weight.view(-1, len(STEPS), 4, width).permute(1, 3, 2, 0).flatten(1, 2)
-        signs = torch.tensor([1.0, 1.0, -1.0, -1.0], device=x.device).repeat(width)[:, None]
-        used = {
-            steps: (seen[steps % 2], weight * signs if steps // 2 % 2 else weight)
-            for steps, weight in zip(reversed(STEPS), weights, strict=True)
-        }
-        places = torch.arange(1, self.refined + 1, device=x.device)
-        tops = ((read != 0) * places).amax(-1) + width // 2
-        for batch, row in enumerate(tops.tolist()):
-            for step in range(len(row)):
-                for steps, (windows, weight) in used.items():
-                    at = step - steps
-                    if 0 <= at < len(row) and row[at] > width // 2:
-                        x[batch, step, : row[at]].addmm_(windows[batch, at, : row[at]], weight)
-        return x
+        weight = self.inputs.weight.view(-1, len(STEPS), 4, self.inputs.kernel_size[1]).permute(1, 3, 2, 0)
+        signs = weight.new_tensor([1, 1, -1, -1])[:, None]
+        pairs = zip(reversed(STEPS), weight, strict=True)
+        return [(part * signs if steps // 2 % 2 else part).flatten(0, 1) for steps, part in pairs]
 
-    def _last_taps(self, rows: Tensor) -> Tensor:
-        """The last convolution before its taps are added up: `[row, channel]` -> `[row, tap * 2]`."""
-        weight = self.output.weight[:, :, 0].permute(2, 0, 1).flatten(0, 1)
-        return functional.linear(functional.relu(rows), weight)
+    def _last(self, x: Tensor) -> Tensor:
+        """The last convolution, turned back: `[batch, step, bin, channel]` -> `[batch, step, bin]`.
+
+        As a product for each of its taps, which takes less time than a convolution to two channels.
+        """
+        weight = self.output.weight[:, :, 0].permute(2, 0, 1).flatten(0, 1)  # [tap * 2, channel]
+        rows = functional.relu(x, inplace=not torch.is_grad_enabled()).flatten(0, 2)
+        taps = functional.pad((weight @ rows.T).view(3, 2, *x.shape[:3]), (1, 1))
+        pair = sum(taps[tap, ..., tap : tap + self.refined] for tap in range(3))
+        return ((pair + self.output.bias[:, None, None, None]) * self.turn[:, :, None]).sum(0)
 
 
 class _Block(nn.Module):
-    """A depthwise convolution over steps and bins, and a perceptron, added to what came in.
-
-    Without gradients, what came in is overwritten.
-    """
+    """A depthwise convolution over steps and bins, and a perceptron, added to what came in."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -178,28 +191,50 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, step, bin, channel]` -> the same."""
-        seen = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        if torch.is_grad_enabled():
-            return x + self._perceptron(seen)
-        for part, rows in zip(
-            x.flatten(0, 2).split(ROWS), seen.reshape(-1, seen.shape[-1]).split(ROWS), strict=True
-        ):
-            part += self._perceptron(rows)
-        return x
+        return self._of_inner(functional.pad(x, (0, 0, 0, 0, 1, 1)))
 
-    def _perceptron(self, rows: Tensor) -> Tensor:
-        hidden = functional.linear(rows, self.widen.weight[:, :, 0, 0], self.widen.bias).relu_()
-        return functional.linear(hidden, self.narrow.weight[:, :, 0, 0], self.narrow.bias)
+    def of_blocks(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """As `forward`, of successive steps in blocks; a step comes when the one after it is there."""
+        held = None
+        for block in blocks:
+            whole = functional.pad(block, (0, 0, 0, 0, 1, 0)) if held is None else torch.cat([held, block], 1)
+            held = whole[:, -2:]
+            if whole.shape[1] > 2:
+                yield self._of_inner(whole)
+        if held is not None:
+            yield self._of_inner(functional.pad(held, (0, 0, 0, 0, 0, 1)))
+
+    def _of_inner(self, x: Tensor) -> Tensor:
+        """Of all steps but the first and the last."""
+        depthwise = self.depthwise
+        seen = functional.conv2d(
+            x.permute(0, 3, 1, 2),
+            depthwise.weight,
+            depthwise.bias,
+            padding=(0, 3),
+            groups=len(depthwise.weight),
+        )
+        rows = seen.permute(0, 2, 3, 1).contiguous()
+        if torch.is_grad_enabled():
+            hidden = functional.linear(rows, self.widen.weight[:, :, 0, 0], self.widen.bias).relu()
+            return x[:, 1:-1] + functional.linear(hidden, self.narrow.weight[:, :, 0, 0], self.narrow.bias)
+        widen, narrow = (layer.weight[:, :, 0, 0].T for layer in (self.widen, self.narrow))
+        buffer = rows.new_empty(FEW_ROWS, widen.shape[1])
+        for part in rows.view(-1, rows.shape[-1]).split(FEW_ROWS):
+            hidden = torch.addmm(self.widen.bias, part, widen, out=buffer[: len(part)]).relu_()
+            torch.addmm(self.narrow.bias, hidden, narrow, out=part)
+        return rows.add_(x[:, 1:-1])
+
+
+def _of_two_phases(read: Tensor) -> list[Tensor]:
+    """What even and odd steps see of a read-out `[batch, step, bin]`: `[batch, step, bin, 4]` each."""
+    log = torch.log2(1 + read.abs())
+    plain, signed = [(read != 0).to(read), log], log * read.sign()
+    return [torch.stack([*plain, *turned_in_place(signed, steps)], -1) for steps in (0, 1)]
 
 
 def _windows(values: Tensor, width: int) -> Tensor:
-    """What each bin of `[batch, step, bin, channel]` sees `width` of: `[batch, step, bin, width * channel]`."""
+    """A view of what bins of `[batch, step, bin, channel]` see, row after row of bins and `width - 1` more:
+    `[row, width * channel]`."""
     padded = functional.pad(values, (0, 0, width // 2, width // 2))
-    return padded.unfold(2, width, 1).transpose(-1, -2).flatten(-2)
-
-
-def _by_rows(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """A function of each row of `[row, channel]`, of few rows at a time if no gradients are needed."""
-    if torch.is_grad_enabled():
-        return function(rows)
-    return torch.cat([function(part) for part in rows.split(ROWS)])
+    return padded.flatten().unfold(0, width * values.shape[-1], values.shape[-1])

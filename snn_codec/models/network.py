@@ -148,7 +148,7 @@ class Network(nn.Module):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Batch norm by running statistics inside the block, whatever mode the network is in."""
-        if not any(module.training for module in self.modules()):  # a look takes a tenth of the time of a change
+        if not any(module.training for module in self.modules()):  # a look is much quicker than a change
             yield
             return
         was_training = self.training
