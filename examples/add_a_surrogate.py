@@ -44,7 +44,8 @@ if __name__ == "__main__":
     name = "add_a_surrogate:gauss:0.5"
     membrane = torch.tensor([-1.0, 0.0, 0.5], requires_grad=True)
     gauss(0.5)(membrane).sum().backward()
-    print(f"H' at -1, 0, 0.5: {membrane.grad.tolist()}")
+    slopes = ", ".join(f"{slope:.3f}" for slope in membrane.grad.tolist())
+    print(f"surrogate derivative at -1, 0, 0.5: {slopes}")
 
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out")
     changes = ["units=32", "encoder.width=32", "decoder.width=32", "encoder.blocks=1", "decoder.blocks=1"]

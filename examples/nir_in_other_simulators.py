@@ -1,6 +1,8 @@
-"""The bottleneck and its features through NIR in two other simulators: the same spikes, which decode.
+"""Run the bottleneck, exported to NIR, in snntorch and norse, and decode the spikes: they are the encoder's own.
 
-python examples/nir_in_other_simulators.py [FOLDER TO WRITE TO]      needs nir, snntorch and norse
+    python examples/nir_in_other_simulators.py [FOLDER TO WRITE TO]
+
+Needs the extras nir and norse: pip install -e ".[nir,norse]"
 """
 
 import subprocess

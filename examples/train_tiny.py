@@ -2,7 +2,7 @@
 
     python examples/train_tiny.py [FOLDER TO WRITE TO]
 
-The result is no good; `snn-codec train cpu-free --data DATA --run RUN` is how a model is made.
+Twenty steps take seconds and give noise; `snn-codec train cpu-free --data DATA --run RUN` trains a model to use.
 """
 
 import sys

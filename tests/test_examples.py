@@ -11,9 +11,12 @@ SAID = {
     "encode_decode": ("EventMatrix(80 units x 431 steps", "kbps", "SI-SNR 1"),
     "read_spikes": ("first half: EventMatrix", "tokens, the first are", "events by h5py"),
     "train_tiny": ("EventMatrix(32 units", "dB after 20 steps"),
-    "notes_against_events": ("304 onsets", "by chance 0.051", "  unit"),
+    "notes_against_events": ("304 onsets", "0.051 is chance", "  unit"),
     "nir_in_other_simulators": ("snntorch: 100.000 %", "norse: 100.000 %", "decoded from norse's spikes"),
-    "add_a_surrogate": ("H' at -1, 0, 0.5: [0.107", "trained with add_a_surrogate:gauss:0.5"),
+    "add_a_surrogate": (
+        "surrogate derivative at -1, 0, 0.5: 0.108, 0.798, 0.484",
+        "trained with add_a_surrogate:gauss:0.5",
+    ),
 }
 
 

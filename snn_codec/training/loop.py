@@ -91,7 +91,7 @@ class Loop:
         self.clips = _on_main(fabric, lambda: self._validation_clips(held_out)) or []
         _on_main(fabric, lambda: run_folder.note(run, settings, contents))
         self._report(
-            f"training on {len(self.crops.paths)} recordings, validating on {_named(held_out)}; "
+            f"training on {len(self.crops.paths)} recording(s), validating on {_named(held_out)}; "
             f"{run.threads} thread{'s' if run.threads != 1 else ''}"
         )
         for split, folders in paths.items():
