@@ -109,7 +109,7 @@ class _Parts(NamedTuple):
         """The bias in units of a, and what rounding takes off on average: half a unit for each synapse of the input,
         which shifts down, and, as if half of the units fire, half of what the lateral weights lose."""
         bias = layer.bias / self.unit + len(self.inputs) / 2
-        if layer.groups > 1:
+        if self.laterals:
             arrives = sum(synapse(np.eye(len(self.unit), dtype=int)) for synapse in self.laterals)
             bias = bias + (layer.lateral / self.unit[:, None] - arrives).sum(1) / 2
         return bias

@@ -18,8 +18,7 @@ def measure(audio: np.ndarray, hop: int) -> int:
 
     `audio` is float `[samples]`; a partial last step is padded with zeros.
     """
-    samples = np.zeros(-(-len(audio) // hop) * hop)
-    samples[: len(audio)] = audio
+    samples = np.pad(np.asarray(audio, np.float64), (0, -len(audio) % hop))
     power = np.max(np.square(samples).reshape(-1, hop).mean(1))
     with np.errstate(divide="ignore"):  # silence has -infinity decibels
         return int(np.clip(np.rint(10 * np.log10(power)) - FLOOR_DB, 0, 255))
@@ -36,8 +35,5 @@ def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.
     knots = np.empty(2 * len(loudness) - 1)
     knots[0::2], knots[1::2] = decibels, borders
     positions = (np.arange(len(knots)) + 1) * (chunk_samples / 2)
-    first = max(0, int(start // (chunk_samples / 2)) - 2)
-    last = int(stop // (chunk_samples / 2)) + 2
-    samples = np.arange(start, stop) + 0.5
-    curve = np.interp(samples, positions[first:last], knots[first:last])
+    curve = np.interp(np.arange(start, stop) + 0.5, positions, knots)
     return (10 ** (curve / 20)).astype(np.float32)

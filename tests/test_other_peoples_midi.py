@@ -120,6 +120,20 @@ def test_a_pedal_byte_above_127_is_down(tmp_path):
     assert len(notes.read(tmp_path / "a.mid").pedal) == 1
 
 
+@pytest.mark.parametrize("channel", [0, 1, 8, 10, 15])
+def test_notes_of_every_channel_but_that_of_drums_are_read(onsets, channel):
+    assert onsets(file(quavers(2, channel))) == [0, 0.25]
+
+
+def test_what_follows_the_end_of_a_track_is_not_read(onsets):
+    assert onsets(file(quavers(2) + quavers(3))) == [0, 0.25]
+
+
+def test_an_empty_track_has_no_notes(onsets):
+    with pytest.raises(UserError, match="holds no notes"):
+        onsets(file(b""))
+
+
 def test_drums_are_no_notes(onsets):
     assert onsets(file(quavers(2), quavers(4, channel=9))) == [0, 0.25]
 

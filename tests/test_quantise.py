@@ -151,6 +151,27 @@ def test_a_neuron_without_weights_follows_its_bias():
     assert spikes[3].all() and not spikes[4].any()
 
 
+def test_a_neuron_without_weights_and_bias_is_silent():
+    layer = random_layer()
+    layer.weight[3] = layer.bias[3] = 0
+    integers = quantise(layer, 4.0)
+    assert integers.bias_mantissa[3] >= 0 and (integers.inputs[0].weight[3] == 0).all()
+    assert np.isfinite(quantise(layer, 4.0, whole_bias=True).bias_mantissa).all()
+
+
+@pytest.mark.parametrize("times", [10, 100, 300])
+def test_a_large_bias_keeps_its_ratio_to_the_weights(times):
+    """It takes all of its register, and so decides the unit; the weights must be rounded to fit that unit."""
+    layer = random_layer()
+    layer.bias[:] = times * np.abs(layer.weight).max(1)
+    integers = quantise(layer, 4.0, input_bits=8)
+    (synapse,) = integers.inputs
+    step = (synapse.weight * layer.weight).sum(1) / np.square(synapse.weight).sum(1)
+    unit = step * integers.scale * 2.0 ** (-1 - synapse.exponent)
+    bias = integers.bias_mantissa * 2.0**integers.bias_exponent / 64
+    np.testing.assert_allclose(unit * (bias - 0.5), layer.bias, rtol=1e-3)
+
+
 def zeroed(layer):
     return replace(layer, weight=np.zeros_like(layer.weight))
 
