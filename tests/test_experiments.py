@@ -175,6 +175,41 @@ def test_attacks(checkpoint, music, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 5000
 
 
+def test_the_ablation(music, tmp_path):
+    options = ("--clips", "2", "--rates", "1.5", "--kept", tmp_path / "kept")
+    result = run("ablation.py", music, *options)
+    assert result.returncode == 0, result.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()[2:]]
+    assert len(rows) == 7 and rows[0][0] == "textbook (`mdct:KBPS`)" and rows[-1][0] == "+ search"
+    scores = [float(row[1].split()[0]) for row in rows]
+    assert scores[2:] == sorted(scores[2:])
+    gains = [float(row[1].split("), ")[1].split()[0]) for row in rows[1:]]
+    assert gains == pytest.approx(np.diff(scores), abs=0.011)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").glob("*.json")}
+    assert run("ablation.py", music, *options).stdout == result.stdout
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").glob("*.json")} == kept
+    result = run("ablation.py", music, "--model", "free", *options)
+    assert result.returncode == 2 and "free: has no thermometer" in result.stderr
+
+
+def test_levels_around_a_rate_are_neighbours(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    import ablation
+
+    asked = []
+
+    def kbps(level):
+        asked.append(level)
+        return 5 * 2 ** (-level / 7)
+
+    for rate in (4.99, 2.6, 1.0, 0.3):
+        asked.clear()
+        above, below = ablation.around(rate, 31, kbps)
+        assert below == above + 1 and kbps(above) >= rate > kbps(below)
+        assert len(asked) <= 7
+    assert ablation.around(6.0, 31, kbps) is None and ablation.around(0.1, 31, kbps) is None
+
+
 def test_shapes_of_the_transform(music, monkeypatch):
     result = run("transform_shapes.py", music, "--clips", "2", "--rates", "1.5")
     assert result.returncode == 0, result.stderr

@@ -113,3 +113,11 @@ def test_it_is_a_row_of_an_evaluation(music, tmp_path):
         with pytest.raises(UserError, match=r"must be 0\.1 to 24 kbps"):
             coders.load(name)
     assert TextbookCoder("mdct:1.5").fingerprint != TextbookCoder("mdct:1.6").fingerprint
+
+
+def test_a_step_can_be_asked_for_instead_of_bytes(textbook):
+    sound = tones(3.0, seed=5)
+    coarse, fine = (textbook.encode_at(sound, number) for number in (150, 100))
+    assert len(coarse) < len(fine) and textbook.encode(sound, len(fine)) == fine
+    assert si_snr(textbook.decode(fine), sound) > si_snr(textbook.decode(coarse), sound)
+    assert len(textbook.encode_at(np.zeros(100), 100)) == transform.HEADER

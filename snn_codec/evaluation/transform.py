@@ -124,8 +124,7 @@ class Textbook:
 
     def encode(self, samples: np.ndarray, n_bytes: int) -> bytes:
         """Float `[samples]` at `SAMPLE_RATE` in at most `n_bytes`, or as few as the coarsest step gives."""
-        level = float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if len(samples) else 0.0
-        loudness = min(max(round(-40 * np.log10(level)), 0), SILENT) if level > 0 else SILENT
+        loudness = _loudness(samples)
         if loudness == SILENT:
             return self._packed(len(samples), SILENT, 0, 0, b"")
         coefficients = mdct(samples) / _level(loudness)
@@ -137,10 +136,18 @@ class Textbook:
             else:
                 low = middle + 1
         while True:  # the range coder may need a byte more than it should
-            code = self._code(len(samples), loudness, quantised(coefficients, step_of(low)), low)
+            code = self.code(len(samples), loudness, quantised(coefficients, step_of(low)), low)
             if len(code) <= n_bytes or low == STEPS - 1:
                 return code
             low += 1
+
+    def encode_at(self, samples: np.ndarray, number: int) -> bytes:
+        """As `encode`, with the step of this number, in as many bytes as it takes."""
+        loudness = _loudness(samples)
+        if loudness == SILENT:
+            return self._packed(len(samples), SILENT, 0, 0, b"")
+        values = quantised(mdct(samples) / _level(loudness), step_of(number))
+        return self.code(len(samples), loudness, values, number)
 
     def decode(self, data: bytes) -> np.ndarray:
         """The float32 `[samples]` of a code.
@@ -161,7 +168,8 @@ class Textbook:
         coefficients[:, : top * BIN_UNIT] = self._values(payload, number, len(coefficients), top * BIN_UNIT)
         return inverse_mdct(coefficients * step_of(number) * _level(loudness), n_samples).astype(np.float32)
 
-    def _code(self, n_samples: int, loudness: int, values: np.ndarray, number: int) -> bytes:
+    def code(self, n_samples: int, loudness: int, values: np.ndarray, number: int) -> bytes:
+        """Quantised coefficients int64 `[frames, bins]` in the table of step `number`, with all that is in front."""
         values = values[:, : _top(values) * BIN_UNIT]
         magnitudes = np.abs(values)
         capped = np.minimum(magnitudes, TOP)
@@ -221,6 +229,12 @@ class Textbook:
 def _place(number: int) -> int:
     """The table for a step: that of the nearest half octave."""
     return min(round(number * N_TABLES / STEPS), N_TABLES - 1)
+
+
+def _loudness(samples: np.ndarray) -> int:
+    """The RMS as it is coded, in half decibels below 1."""
+    level = float(np.sqrt(np.square(samples, dtype=np.float64).mean())) if len(samples) else 0.0
+    return min(max(round(-40 * np.log10(level)), 0), SILENT) if level > 0 else SILENT
 
 
 def _level(loudness: int) -> float:
