@@ -78,7 +78,7 @@ def _follow(
         try:
             message = _parsed(lines.get(timeout=0.1))
         except queue.Empty:
-            # children of the worker may hold the pipe, so its end says nothing
+            # children of the worker may hold the pipe, so its end proves nothing
             if worker.poll() is not None and lines.empty():
                 raise UserError(_obituary(worker.returncode, complaints, name)) from None
             continue

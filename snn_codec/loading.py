@@ -20,5 +20,5 @@ def load(model: str | Path, device: str = "cpu", **choice: Any) -> Codec:
 
 
 def load_named(named: Named, device: str = "cpu") -> Codec:
-    """The codec that a name asks for, with its decoder; what else `named` asks for is told to `Codec.encode`."""
+    """Load the codec and decoder that a name asks for; the rest of it is for `Codec.encode`."""
     return load(named.model, device, decoder=named.decoder, sampling=Sampling(named.sampler_steps))

@@ -196,7 +196,7 @@ def _clock(division: bytes, events: list[_Event]) -> tuple[Callable[[int], int],
     if division[0] & 0x80:  # frames a second, ticks a frame; 29 stands for 29.97
         frames, per_frame = 256 - division[0], division[1]
         if not per_frame:
-            raise ValueError("its header says nothing of time")
+            raise ValueError("its header has no ticks a frame")
         units, per_second = (1001, 30_000 * per_frame) if frames == 29 else (1, frames * per_frame)
         return lambda tick: tick * units * MICRO, per_second * MICRO
     changes = {0: TEMPO}

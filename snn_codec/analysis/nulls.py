@@ -23,7 +23,7 @@ from scipy import fft, ndimage, stats
 from snn_codec.analysis.correlation import HALF_WIDTH
 
 JITTER = 43
-STRETCH = 1 << 14  # steps turned round at once; 6.3 minutes, which bounds memory
+STRETCH = 1 << 14  # steps rotated at once; 6.3 minutes, which bounds memory
 FEWEST = 20  # onsets: with fewer the three moments do not describe the tail
 
 

@@ -1,4 +1,4 @@
-"""What commands share: options that several have, models found by their files, and how an error is told."""
+"""Options that several commands have, models found by the files that they made, and messages."""
 
 from __future__ import annotations
 

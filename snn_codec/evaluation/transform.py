@@ -36,14 +36,14 @@ TOP = 15  # the largest magnitude of a table; what lies above is a number of its
 BANDS = 14  # of frequency, that contexts tell apart
 STEPS, STEPS_PER_OCTAVE, FINEST = 256, 32, 0.125  # values of d: FINEST 2^(number / STEPS_PER_OCTAVE)
 N_TABLES = 2 * STEPS // STEPS_PER_OCTAVE  # one for each half octave of d
-BIN_UNIT = 16  # the highest coded bin is told in these
+BIN_UNIT = 16  # the highest coded bin is a multiple of this
 HEADER = 10  # bytes: samples (3), loudness (1), d (1), highest bin (1), checksum (4)
 SILENT = 255  # in place of the loudness
 LOWEST_KBPS, HIGHEST_KBPS = 0.1, 24.0
 TABLES = "transform_tables.npz"
 
 _WINDOW = np.sin(np.pi * (np.arange(2 * FRAME) + 0.5) / (2 * FRAME))
-_SUMS = np.arange(24)  # of twice the neighbours' magnitudes, weighted; above 12 they are told apart by threes
+_SUMS = np.arange(24)  # of twice the neighbours' magnitudes, weighted; above 12 in classes of three
 _CLASSES = np.where(_SUMS > 12, 12 + (_SUMS - 12) // 3, _SUMS)
 CONTEXTS = (int(_CLASSES.max()) + 1) * BANDS
 _COIN = constriction.stream.model.Bernoulli(0.5, perfect=False)

@@ -28,7 +28,7 @@ from snn_codec.floor import octaves as floor_octaves
 from snn_codec.floor import shares
 from snn_codec.models.lapped import inverse_mdct, mdct
 
-FLOOR = 1e-5  # RMS of a band below which nothing is told apart, relative to the loudest step's
+FLOOR = 1e-5  # RMS of a band that counts as silence, relative to the loudest step's
 HARMONICS = (
     -6.0
 )  # binary logarithm of the gain that they start with, relative to the floor; noise starts at the floor

@@ -66,7 +66,7 @@ class Sparsity(Settings):
 class Training(Settings):
     """Optimisation of a codec (`snn_codec.training`).
 
-    With `frozen_norms`, the bottleneck's batch norm stays what it was in the model that training starts from, so that
+    With `frozen_norms`, the bottleneck's batch norm stays that of the model that training starts from, so that
     which levels a batch happens to have does not move the thresholds of all others.
     """
 
@@ -188,7 +188,7 @@ class Flow(Phase):
     blocks: int = setting(5, "ConvNeXt blocks", least=0)
     kernel: int = setting(7, "steps that a block's convolution sees", least=1)
     expansion: int = setting(3, "width of a block's perceptron, in widths", least=1)
-    floor: float = setting(1e-4, "magnitude below which nothing is told apart", above=0)
+    floor: float = setting(1e-4, "magnitude below which all counts as silence", above=0)
     sampler_steps: int = setting(6, "evaluations of the network for a sample", key="steps", least=1)
     temperature: float = setting(0.2, "scale of the noise that a sample starts from", least=0)
     dropped: float = setting(0.05, "share of conditions left out in training", least=0, most=1)

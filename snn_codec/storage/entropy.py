@@ -38,7 +38,7 @@ ONE = 1 << 16  # a probability of one; those that are coded with are 1 to ONE - 
 # Prior strengths, in cells: how much the rate common to all weighs against that of a unit, and of a context.
 UNIT_PRIOR = 64
 CONTEXT_PRIOR = 64
-HISTORY = 3  # of a unit's own last steps that are told apart
+HISTORY = 3  # of a unit's own last steps that make a context
 N_CONTEXTS = 3 << HISTORY
 
 _CELLS = Bernoulli(perfect=False)  # its parameters are passed with each call

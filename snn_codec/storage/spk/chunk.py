@@ -20,7 +20,7 @@ from snn_codec.storage.entropy_model import NO_SIDE, Coded, EntropyModel, Side
 from snn_codec.storage.spk.layout import FORMATS, Damaged, Frame, parse_varint, varint
 
 # Chunks of more cells are not tried in what is slow and cannot win. (Up to here all are tried, so that files of the
-# usual chunks have the same bytes as ever.)
+# usual chunks have the bytes that earlier versions wrote.)
 LARGE_CELLS = 2**17
 
 
