@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from snn_codec import audio, checkpoints
 from snn_codec.cli.common import add_force, add_model, check_spiking
 from snn_codec.cli.simulate import add_level
 from snn_codec.errors import UserError
@@ -49,6 +48,8 @@ def checked(options: argparse.Namespace, suffix: str) -> Files:
         check_writable(path, force=options.force)
     check_spiking(options.model)
     if recording:
+        from snn_codec import audio, checkpoints
+
         if not recording.exists() and str(recording) in checkpoints.names():
             raise UserError(f"{recording}: is a model, not a recording; give it as --model {recording}")
         audio.info(recording)
