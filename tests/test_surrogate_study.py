@@ -187,7 +187,7 @@ def test_a_model_with_levels_has_a_curve_over_them(make, tmp_path, monkeypatch):
     study = make(changes=["model.levels=3"], settings=["free"], steps=2)
     cell = Cell("free", "atan:2", 0)
     monkeypatch.setattr(runner.subprocess, "Popen", in_this_process)
-    monkeypatch.setattr(worker.threading, "Thread", lambda **options: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
     runner.run(replace(study, choices=("atan:2",), seeds=1), tmp_path, jobs=1, console=QUIET)
     curve = level_curve.read(cell.folder(tmp_path))
     assert len(curve) == 3 and all(kbps > 0 for kbps, _ in curve)
