@@ -137,24 +137,26 @@ class MdctDecoder(nn.Module):
     def _first_in_blocks(self, read: Tensor, offset: Tensor) -> Iterator[Tensor]:
         """As `_first` and `offset` together: what bins see of a step is multiplied only where there are events."""
         width, channels = self.inputs.kernel_size[1], self.inputs.out_channels
-        some = (read != 0).transpose(0, 1).to(read)  # [step, batch, bin]
-        step, batch, bin = functional.max_pool1d(some, width, 1, width // 2).nonzero(as_tuple=True)
-        place = (batch * read.shape[1] + step) * (self.refined + width - 1) + bin
+        read, offset = read.transpose(0, 1).contiguous(), offset.transpose(0, 1)  # [step, batch, bin]
+        some = functional.max_pool1d((read != 0).to(read), width, 1, width // 2)
+        row = some.flatten().nonzero()[:, 0]
+        place = row + row // self.refined * (width - 1)
         seen = [_windows(part, width).index_select(0, place) for part in _of_two_phases(read)]
-        bounds = torch.searchsorted(step, torch.arange(read.shape[1] + 1, device=step.device)).tolist()
+        step_rows = read[0].numel()
+        ends = torch.arange(len(read) + 1, device=row.device) * step_rows
+        bounds = torch.searchsorted(row, ends).tolist()
         silent = (self.bias[:, 0].T + self.inputs.bias).contiguous()
         weights = list(zip(reversed(STEPS), self._step_weights(), strict=True))
-        size = max(1, ROWS // (len(read) * self.refined))
-        for start in range(0, read.shape[1], size):
-            x = silent + offset[:, start : start + size]
-            steps = x.shape[1]
+        size = max(1, ROWS // step_rows)
+        for start in range(0, len(read), size):
+            x = (silent + offset[start : start + size]).contiguous()
             for ago, weight in weights:
-                first, last = (min(max(at - ago, 0), read.shape[1]) for at in (start, start + steps))
+                first, last = (min(max(at - ago, 0), len(read)) for at in (start, start + len(x)))
                 part = slice(bounds[first], bounds[last])
-                row = (batch[part] * steps + step[part] + ago - start) * self.refined + bin[part]
                 product = seen[ago % 2][part] @ weight
-                x.view(-1, channels).scatter_add_(0, row[:, None].expand_as(product), product)
-            yield x
+                to = (row[part] + (ago - start) * step_rows)[:, None].expand_as(product)
+                x.view(-1, channels).scatter_add_(0, to, product)
+            yield x.transpose(0, 1)
 
     def _step_weights(self) -> list[Tensor]:
         """The first convolution's, of each step from two ago on and of what `_of_two_phases` has: `[tap * 4, channel]`.
@@ -234,7 +236,7 @@ def _of_two_phases(read: Tensor) -> list[Tensor]:
 
 
 def _windows(values: Tensor, width: int) -> Tensor:
-    """A view of what bins of `[batch, step, bin, channel]` see, row after row of bins and `width - 1` more:
+    """A view of what bins of `[..., ..., bin, channel]` see, row after row of bins and `width - 1` more:
     `[row, width * channel]`."""
     padded = functional.pad(values, (0, 0, width // 2, width // 2))
     return padded.flatten().unfold(0, width * values.shape[-1], values.shape[-1])

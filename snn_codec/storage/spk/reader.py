@@ -20,7 +20,7 @@ from snn_codec.storage.spk.chunk import decode_several, unpack
 from snn_codec.storage.spk.frames import FrameReader, opened
 from snn_codec.storage.spk.layout import INDEX_CHUNKS, WITHOUT_MODEL, Damaged, Frame
 
-TOGETHER = 16  # chunks that are decoded side by side
+TOGETHER = 64  # chunks that are decoded side by side
 
 
 class Chunk(NamedTuple):
