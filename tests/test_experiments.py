@@ -144,6 +144,19 @@ def test_band_snr(checkpoint, music):
     assert len(ratio) == 12 and ratio[1::2] == ["dB"] * 6
 
 
+def test_thresholds(music):
+    result = run("thresholds.py", music, "--split", "train", "--clips", "1", "--levels", "12")
+    assert result.returncode == 0, result.stderr
+    rows = {
+        line.split("|")[1].strip(): float(line.split("|")[2].split()[0])
+        for line in result.stdout.splitlines()[2:]
+    }
+    assert len(rows) == 15 and all(-1 < gain < 1 for gain in rows.values())
+    assert rows["first threshold -0.06"] != rows["first threshold -0.03"]
+    result = run("thresholds.py", music, "--split", "train", "--model", "free")
+    assert result.returncode == 2 and "free: has no thermometer" in result.stderr
+
+
 def test_a_learned_transform(music):
     result = run("learned_transform.py", music, "--split", "train", "--clips", "4", "--learn", "4")
     assert result.returncode == 0, result.stderr
