@@ -8,6 +8,8 @@ beside it. The gain is therefore never below a chunk's own loudness, and normali
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 FLOOR_DB = -160  # code 0; 24-bit silence is near -144 dB
@@ -35,5 +37,16 @@ def gain(loudness: np.ndarray, chunk_samples: int, start: int, stop: int) -> np.
     knots = np.empty(2 * len(loudness) - 1)
     knots[0::2], knots[1::2] = decibels, borders
     positions = (np.arange(len(knots)) + 1) * (chunk_samples / 2)
-    curve = np.interp(np.arange(start, stop) + 0.5, positions, knots)
-    return (10 ** (curve / 20)).astype(np.float32)
+    inner = np.ceil(positions - 0.5).astype(np.int64)
+    edges = [start, *inner[(inner > start) & (inner < stop)].tolist(), stop]
+    found = np.empty(stop - start, np.float32)
+    for begin, end in pairwise(edges):
+        ends = np.interp([begin + 0.5, end - 0.5], positions, knots)
+        if (
+            ends[0] == ends[1]
+        ):  # so is the half of a chunk that is beside a softer one, and takes a power alone
+            curve = ends[:1]
+        else:
+            curve = np.interp(np.arange(begin, end) + 0.5, positions, knots)
+        found[begin - start : end - start] = 10 ** (curve / 20)
+    return found
