@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import tones
+from scipy import sparse
 
 from snn_codec.errors import UserError
 from snn_codec.hardware.features import calibrated_peak, encode_with_features
@@ -160,13 +161,15 @@ def test_a_neuron_without_weights_and_bias_is_silent():
 
 
 @pytest.mark.parametrize("times", [10, 100, 300])
-def test_a_large_bias_keeps_its_ratio_to_the_weights(times):
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_a_large_bias_keeps_its_ratio_to_the_weights(times, form):
     """It takes all of its register, and so decides the unit; the weights must be rounded to fit that unit."""
     layer = random_layer()
     layer.bias[:] = times * np.abs(layer.weight).max(1)
-    integers = quantise(layer, 4.0, input_bits=8)
+    integers = quantise(replace(layer, weight=form(layer.weight)), 4.0, input_bits=8)
     (synapse,) = integers.inputs
-    step = (synapse.weight * layer.weight).sum(1) / np.square(synapse.weight).sum(1)
+    weight = synapse.weight if form is np.asarray else synapse.weight.toarray()
+    step = (weight * layer.weight).sum(1) / np.square(weight).sum(1)
     unit = step * integers.scale * 2.0 ** (-1 - synapse.exponent)
     bias = integers.bias_mantissa * 2.0**integers.bias_exponent / 64
     np.testing.assert_allclose(unit * (bias - 0.5), layer.bias, rtol=1e-3)
