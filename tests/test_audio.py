@@ -95,8 +95,9 @@ def test_blocks_that_are_no_audio_are_refused_with_a_hint(block, words):
 
 
 def test_every_format_of_the_library_can_be_written(tmp_path):
-    audio.write(tmp_path / "a.caf", [np.zeros(3)], 22050)
-    assert soundfile.info(tmp_path / "a.caf").format == "CAF"
+    for name in ("CAF", "RF64"):
+        audio.write(tmp_path / f"a.{name.lower()}", [np.zeros(3)], 22050)
+        assert soundfile.info(tmp_path / f"a.{name.lower()}").format == name
 
 
 def test_any_positive_rate_can_be_written(tmp_path):
