@@ -129,6 +129,8 @@ def test_the_pedal_is_down_in_steps_that_begin_while_it_is(tmp_path):
         -4 * 10**6 // 960
     )  # four ticks earlier: half of the press lies before the recording
     assert np.flatnonzero(early.grid(10, 960, 1).pedal).tolist() == [0]
+    earlier = score.shifted(-6 * 10**6 // 960)  # all of the press lies before it
+    assert not earlier.grid(10, 960, 1).pedal.any()
 
 
 def test_a_shift_is_in_microseconds(tmp_path):

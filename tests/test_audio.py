@@ -103,6 +103,7 @@ def test_every_format_of_the_library_can_be_written(tmp_path):
 def test_any_positive_rate_can_be_written(tmp_path):
     audio.write(tmp_path / "a.wav", [np.zeros(3)], 1)
     assert audio.info(tmp_path / "a.wav").sample_rate == 1
+    assert len(np.concatenate(list(audio.resampled([np.ones(3)], 1, 1)))) == 3
     with pytest.raises(UserError, match="must be a positive integer"):
         audio.write(tmp_path / "b.wav", [np.zeros(3)], 0)
 

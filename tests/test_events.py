@@ -113,6 +113,10 @@ def test_what_a_chunk_carries_is_copied_and_frozen(bands):
             kept[:] = 1
 
 
+def test_one_unit_and_one_step_are_enough():
+    assert EventMatrix(np.ones((1, 1), bool), 22050, 512, 1).n_events == 1
+
+
 def test_a_large_recording_is_held_as_a_list_and_is_the_same():
     events = raster(3000, 1500, 0.003)
     whole = EventMatrix(events, 22050, 2048, 1500 * 2048, "a")
