@@ -1,6 +1,7 @@
 """Commands start quickly: help and refusals come before what is slow to import."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,17 @@ def test_a_bitstream_is_described_without_what_decodes_events(seen):
     coding = {f"snn_codec.storage.{name}" for name in ("entropy", "entropy_model", "h5", "exporters")}
     assert not (coding | {"snn_codec.settings", "snn_codec.checkpoints"}) & modules
     assert not {"h5py", "soundfile", "soxr", "safetensors", "constriction", "rich", "pandas"} & modules
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes that break are not signalled there")
+@pytest.mark.parametrize("command", [["train", "--list-settings"], ["info", "GOLDEN"]])
+def test_a_reader_that_has_left_ends_the_program_without_a_word(command):
+    golden = str(Path(__file__).parent / "golden" / "v1.spk")
+    arguments = [golden if part == "GOLDEN" else part for part in command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snn_codec", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    with process.stderr:
+        said = process.stderr.read()
+    assert (process.wait(), said) == (141, b"")

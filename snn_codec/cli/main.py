@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
-    options = parser().parse_args(arguments)
     previous = _end_on_sigterm()
     try:
+        options = parser().parse_args(arguments)  # some options print and end the program
         status = options.run(options)
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -69,7 +69,7 @@ class _ListSettings(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from snn_codec.settings import settings_table
 
-        print(settings_table())
+        print(settings_table(), flush=True)
         parser.exit()
 
 
