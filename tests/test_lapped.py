@@ -72,3 +72,12 @@ def test_gradients_pass_through():
     audio = torch.randn(2048, requires_grad=True)
     mdct(audio, 512).square().sum().backward()
     assert torch.allclose(audio.grad, 2 * audio, atol=1e-4)
+
+
+def test_gradients_pass_what_was_first_used_without_them():
+    audio = torch.randn(1, 3 * 24)  # a length that no other test has
+    with torch.inference_mode():
+        mdct(audio, 24)
+    audio.requires_grad_(True)
+    mdct(audio, 24).square().sum().backward()
+    assert torch.allclose(audio.grad, 2 * audio, atol=1e-5)  # an orthogonal transform

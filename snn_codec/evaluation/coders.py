@@ -52,7 +52,7 @@ class ModelCoder:
         kbps: float | None = None,
     ):
         self.codec, self.name = codec, name or codec.fingerprint
-        self.level, self.kbps = level, kbps
+        self.level, self.search, self.kbps = level, search, kbps
         self.encoding = named.Named(codec.fingerprint, search=search, level=level).encoding
         grid = codec.settings
         self.sample_rate, self.length = grid.sample_rate, grid.chunk_steps * grid.hop

@@ -94,5 +94,6 @@ def _dct4(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _twist(size: int) -> Tensor:
-    angle = -math.pi * (torch.arange(size // 2, dtype=torch.float64) + 0.125) / size
-    return torch.polar(torch.ones_like(angle), angle)
+    with torch.inference_mode(False):  # it is kept, and gradients may have to pass it later
+        angle = -math.pi * (torch.arange(size // 2, dtype=torch.float64) + 0.125) / size
+        return torch.polar(torch.ones_like(angle), angle)
