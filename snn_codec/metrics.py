@@ -93,7 +93,8 @@ def mel_filters(
 
 @lru_cache
 def _bank(sample_rate: int, size: int, bands: int) -> Tensor:
-    return torch.from_numpy(mel_filters(sample_rate, size, bands))
+    with torch.inference_mode(False):  # it is kept, and gradients may have to pass it later
+        return torch.from_numpy(mel_filters(sample_rate, size, bands))
 
 
 def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:

@@ -191,3 +191,12 @@ def test_an_onset_before_the_clip_counts_as_far_as_it_reaches_in():
     assert onset_si_snr(noisy, sound, [-0.035], 22050) > 60
     assert np.isnan(onset_si_snr(sound, sound, [-0.08, 1.2], 22050))
     assert np.isnan(onset_si_snr(sound, sound, [], 22050))
+
+
+def test_gradients_pass_a_distance_that_was_first_used_without_them():
+    sound = torch.from_numpy(tones(0.2))[None]
+    with torch.inference_mode():
+        batch_mel_distance(sound, 0.5 * sound, 22049)  # a rate that no other test has
+    sound.requires_grad_(True)
+    batch_mel_distance(sound, 0.5 * sound.detach(), 22049).backward()
+    assert sound.grad.isfinite().all() and sound.grad.any()
