@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from bisect import bisect_left
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,7 @@ class ModelCoder:
             return self.codec.encode(clip, self.sample_rate, level=code / LEVEL_PARTS, **encoding)
 
         top = (self.codec.settings.levels - 1) * LEVEL_PARTS
-        low, high = 0, top
-        while low < high:
-            middle = (low + high) // 2
-            fits = self._rate(events_at(middle)) <= kbps
-            low, high = (low, middle) if fits else (middle + 1, high)
+        low = bisect_left(range(top), True, key=lambda code: self._rate(events_at(code)) <= kbps)
         if not self.encoding:
             return events_at(low)
         # searched events cost a little more or less than the encoder's: on from a little below

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from bisect import bisect_left
 from functools import lru_cache
 from importlib import resources
 
@@ -128,13 +129,11 @@ class Textbook:
         if loudness == SILENT:
             return self._packed(len(samples), SILENT, 0, 0, b"")
         coefficients = mdct(samples) / _level(loudness)
-        low, high = 0, STEPS - 1  # the wanted step is the finest that fits
-        while low < high:
-            middle = (low + high) // 2
-            if self._bits(quantised(coefficients, step_of(middle)), middle) <= 8 * (n_bytes - HEADER):
-                high = middle
-            else:
-                low = middle + 1
+
+        def fits(number: int) -> bool:
+            return self._bits(quantised(coefficients, step_of(number)), number) <= 8 * (n_bytes - HEADER)
+
+        low = bisect_left(range(STEPS - 1), True, key=fits)  # the wanted step is the finest that fits
         while True:  # the range coder may need a byte more than it should
             code = self.code(len(samples), loudness, quantised(coefficients, step_of(low)), low)
             if len(code) <= n_bytes or low == STEPS - 1:
