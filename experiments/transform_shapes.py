@@ -15,13 +15,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from scipy import fft
+import torch
 from scipy.special import i0
 
 from snn_codec import corpus
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation.transform import LENGTH, ROUNDING, SAMPLE_RATE
+from snn_codec.models import lapped
 from snn_codec.stats import bootstrap
 
 SHAPES = (
@@ -45,27 +46,28 @@ def window(kind: str, frame: int) -> np.ndarray:
 
 
 def mdct(clips: np.ndarray, rising: np.ndarray) -> np.ndarray:
-    """Orthonormal coefficients float64 `[clip, frame, bin]` of `[clip, samples]`, silent before and after."""
-    frame = len(rising)
-    halves = np.pad(clips, ((0, 0), (frame, frame))).reshape(len(clips), -1, frame // 2)
-    shape = np.concatenate([rising, rising[::-1]]).reshape(4, -1)
-    count = halves.shape[1] - 3
-    a, b, c, d = (halves[:, part : part + count : 2] * shape[part] for part in range(4))
-    return fft.dct(np.concatenate([-c[..., ::-1] - d, a - b[..., ::-1]], -1), 4, norm="ortho")
+    """Orthonormal coefficients float64 `[clip, frame, bin]` of `[clip, samples]`, with this half of a window."""
+    angle = torch.arcsin(torch.from_numpy(rising[len(rising) // 2 :]))
+    return lapped.mdct(torch.from_numpy(clips).double(), len(rising), angle).numpy()
 
 
 def coded(coefficients: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Bits and SNR in dB of each clip, `[clip]` both."""
+    bits, error = costs(coefficients, step)
+    return bits.sum((1, 2)), 10 * np.log10((coefficients**2).sum((1, 2)) / error.sum((1, 2)))
+
+
+def costs(coefficients: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Bits and squared error of each coefficient, `[clip, frame, bin]` both."""
     magnitudes = np.floor(np.abs(coefficients) / step + ROUNDING)
     error = np.where(magnitudes > 0, np.abs(coefficients) - magnitudes * step, coefficients)
-    snr = 10 * np.log10((coefficients**2).sum((1, 2)) / (error**2).sum((1, 2)))
     capped = np.minimum(magnitudes, TOP).astype(np.int64)
     rows = contexts(capped)
     counts = np.bincount((rows * (TOP + 1) + capped).ravel(), minlength=SUMS * BANDS * (TOP + 1))
     counts = counts.reshape(-1, TOP + 1) + PRIOR
     lengths = -np.log2(counts / counts.sum(1, keepdims=True))[rows, capped]
     beyond = 2 * np.log2(np.maximum(magnitudes - TOP, 0) + 1)
-    return (lengths + beyond + (capped > 0)).sum((1, 2)), snr
+    return lengths + beyond + (capped > 0), error**2
 
 
 def contexts(magnitudes: np.ndarray) -> np.ndarray:
@@ -100,10 +102,10 @@ def at_rates(clips: np.ndarray, frame: int, kind: str, rates: list[float]) -> li
     return found
 
 
-def read(folder: Path, count: int) -> tuple[np.ndarray, list[str]]:
+def read(folder: Path, count: int, split: str | None = None) -> tuple[np.ndarray, list[str]]:
     """Clips `[clip, samples]` with an RMS of 1, evenly chosen, and the recording of each."""
     clips, names = [], []
-    for path in corpus.paths(folder, corpus.measured_split(folder, None)):
+    for path in corpus.paths(folder, corpus.measured_split(folder, split)):
         for clip in corpus.clips([path], LENGTH, SAMPLE_RATE):
             if np.sqrt(np.square(clip, dtype=np.float64).mean()) > 1e-4:
                 clips.append(clip)
