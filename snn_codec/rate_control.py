@@ -25,7 +25,7 @@ from snn_codec.events import EventMatrix
 from snn_codec.levels import LEVEL_PARTS, UNREACHED
 from snn_codec.metrics import si_snr
 from snn_codec.models.network import Network
-from snn_codec.search import searcher
+from snn_codec.search import Searcher, searcher
 from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import Side
 
@@ -197,7 +197,9 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
         yield min(found, key=lambda code: (found[code], -code)) if found else UNREACHED
 
 
-def _highest_searched(search: Any, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
+def _highest_searched(
+    search: Searcher[Any], blocks: Iterable[np.ndarray], min_si_snr: float
+) -> Iterator[int]:
     """For each chunk, the code of a level that is enough, as if the chunk after had it, too."""
     before, past = 0, search.nothing()
     for window in windows(blocks, Grid.of(search.network.settings)):
@@ -214,7 +216,9 @@ def _highest(reaches: Callable[[int], bool], top: int) -> int:
     return low if low >= 0 else UNREACHED
 
 
-def _bisected(search: Any, window: Window, before: int, past: Any, min_si_snr: float) -> tuple[int, Any]:
+def _bisected(
+    search: Searcher[Any], window: Window, before: int, past: Any, min_si_snr: float
+) -> tuple[int, Any]:
     """A code whose searched events reach the quality while those of the next do not; and the events."""
     hop, top = search.network.settings.hop, _top(search.network)
     samples = slice(window.before * hop, (window.before + window.steps) * hop)

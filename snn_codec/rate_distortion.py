@@ -71,11 +71,11 @@ class Choice:
         self.said = np.concatenate([[0.0], said])
 
     def nothing(self) -> Sparse:
-        """What is before the first chunk."""
+        """As `snn_codec.search.Searcher` has it."""
         return self.layout.cells(np.zeros((0, self.layout.bins), np.int16))
 
     def __call__(self, window: Window, codes: np.ndarray, past: object) -> tuple[Sparse, np.ndarray]:
-        """As `snn_codec.search.Search` has it: events of one chunk, and the window as they decode."""
+        """As `snn_codec.search.Searcher` has it; what is before the chunk makes no difference."""
         code = codes[1:2] if codes.size else np.zeros(1, np.uint8)
         with one_thread(), self.network.evaluating(), torch.inference_mode():
             chunk = _Chunk(self, window, int(code[0]))
@@ -86,7 +86,7 @@ class Choice:
     def searched(
         self, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
     ) -> Iterator[tuple[Window, Sparse]]:
-        """Each window and the events of its chunk; `codes_of(n)` are the codes of the first n levels."""
+        """As `snn_codec.search.Searcher` has it; some chunks are searched together."""
         done = 0
         for batch in batches(windows, TOGETHER):
             codes = codes_of(done + len(batch))[done:]

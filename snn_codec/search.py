@@ -23,7 +23,7 @@ Departs: the paper has no search.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -44,8 +44,41 @@ BETAS = (0.8, 0.999)
 MAX_STEPS = 1000
 
 
-def searcher(network: Network, steps: int, entropy_model: EntropyModel | None = None) -> Any:
-    """The search that goes with a network's bottleneck: a `Search`, or one with its methods.
+Events = TypeVar("Events")
+
+
+class Searcher(Protocol[Events]):
+    """What every kind of search can do; its events are a tensor `[unit, step]`, or `Sparse`.
+
+    Attributes:
+        network: Whose events are searched.
+    """
+
+    network: Network
+
+    def __call__(self, window: Window, codes: np.ndarray, past: Events) -> tuple[Events, np.ndarray]:
+        """The events of one chunk.
+
+        Args:
+            window: The chunk and its margins (`snn_codec.chunks`).
+            codes: Of the levels of the chunks before, of and after the window's, uint8 `[3]`; `[0]` without levels.
+            past: Events of the chunk before; without steps if there is none.
+
+        Returns:
+            Its events, and the window as they decode, float32 `[samples]`.
+        """
+
+    def nothing(self) -> Events:
+        """What is before the first chunk: events of no steps."""
+
+    def searched(
+        self, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
+    ) -> Iterator[tuple[Window, Events]]:
+        """Each window and the events of its chunk; `codes_of(n)` are the codes of the first n levels."""
+
+
+def searcher(network: Network, steps: int, entropy_model: EntropyModel | None = None) -> Searcher[Any]:
+    """The search that goes with a network's bottleneck.
 
     Args:
         network: Any that has binary events of its own making.
@@ -89,16 +122,7 @@ class Search:
         self.network, self.steps, self.entropy_model, self.price = network, steps, entropy_model, price
 
     def __call__(self, window: Window, codes: np.ndarray, past: Tensor) -> tuple[Tensor, np.ndarray]:
-        """The events of one chunk.
-
-        Args:
-            window: The chunk and its margins (`snn_codec.chunks`).
-            codes: Of the levels of the chunks before, of and after the window's, uint8 `[3]`; `[0]` without levels.
-            past: Events of the chunk before, `[unit, step]`; without steps if there is none.
-
-        Returns:
-            Events `[unit, step]`, 0 or 1, and the window as they decode, float32 `[samples]`.
-        """
+        """As `Searcher` has it; events are 0 or 1, `[unit, step]`."""
         network = self.network
         audio = torch.from_numpy(window.audio[None]).to(network.device)
         total = len(window.audio) // network.settings.hop
@@ -148,13 +172,13 @@ class Search:
         )
 
     def nothing(self) -> Tensor:
-        """What is before the first chunk: events `[unit, 0]`."""
+        """As `Searcher` has it."""
         return torch.zeros(self.network.settings.units, 0, device=self.network.device)
 
     def searched(
         self, windows: Iterable[Window], codes_of: Callable[[int], np.ndarray]
     ) -> Iterator[tuple[Window, Tensor]]:
-        """Each window and the events `[unit, step]` of its chunk; `codes_of(n)` are the codes of the first n levels."""
+        """As `Searcher` has it."""
         past = self.nothing()
         for number, window in enumerate(windows):
             known = codes_of(number + 2)
