@@ -37,6 +37,7 @@ from snn_codec.evaluation.command import Data
 from snn_codec.evaluation.summary import Row, differences, summary
 from snn_codec.loading import load
 from snn_codec.models.mdct import MdctDecoder
+from snn_codec.named import Named
 from snn_codec.parallel import Parallelism, Ranks
 
 PER_OCTAVE = 7.5  # levels that halve the rate, about: where the search for a level goes on
@@ -71,7 +72,7 @@ class StaticTables(ModelCoder):
     textbook = transform.Textbook(transform.shipped_tables())
 
     def code(self, clip: np.ndarray) -> Coded:
-        events = self.codec.encode(clip, self.sample_rate, **self.encoding)
+        events = self.codec.encode(clip, self.sample_rate, **self.asked.encoding)
         signed = self.codec.bottleneck.layout.magnitudes(events.events).astype(np.int64)
         numbers = range(0, transform.STEPS, transform.STEPS // transform.N_TABLES)
         code = min((self.textbook.code(len(clip), 0, signed, number) for number in numbers), key=len)
@@ -98,9 +99,8 @@ def _coder(
 
     def at(level: int) -> Coder:
         how = f"{kind.__name__}{'' if refined else '-unrefined'}{'' if learned else '-unlearned'}"
-        coder = kind(
-            codec, f"{Path(model).name}-{how}{f'-search{search}' if search else ''}@{level}", level, search
-        )
+        asked = Named(Path(model).name, search=search, level=level)
+        coder = kind(codec, asked, f"{asked.model}-{how}{f'-search{search}' if search else ''}@{level}")
         coder.fingerprint += f"-{how}"
         return coder
 

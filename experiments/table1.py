@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,16 @@ def evaluations(
 
 def at_levels(coder: Coder, levels: Sequence[int]) -> list[Coder]:
     """A model that has levels and was given without one or a rate, at each of these; any other coder alone."""
-    if not isinstance(coder, coders.ModelCoder) or coder.level is not None or coder.kbps is not None:
+    if not isinstance(coder, coders.ModelCoder):
+        return [coder]
+    if coder.asked.level is not None or coder.asked.kbps is not None:
         return [coder]
     there = [level for level in levels if level < coder.codec.settings.levels]
-    return [coders.ModelCoder(coder.codec, f"{coder.name}@{level}", level) for level in there] or [coder]
+    found: list[Coder] = [
+        coders.ModelCoder(coder.codec, replace(coder.asked, level=level), f"{coder.name}@{level}")
+        for level in there
+    ]
+    return found or [coder]
 
 
 def write(found: list[dict[str, Any]], folder: Path, data: Data) -> None:

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from snn_codec.errors import UserError
 from snn_codec.evaluation.coders import ModelCoder
 from snn_codec.loading import load
 from snn_codec.metrics import si_snr
+from snn_codec.named import Named
 from snn_codec.progress import bar
 from snn_codec.stats import bootstrap
 
@@ -61,7 +63,7 @@ def main() -> int:
 def gains(codec: Codec, paths: list[Path], level: int, clips: int) -> dict[str, str]:
     """What each move brings at a level, with its interval."""
     each = -(-clips // len(paths))
-    coder = ModelCoder(codec, level=level)
+    coder = ModelCoder(codec, Named(codec.fingerprint, level=level))
     sounds = [
         (path.name, clip)
         for path in paths
@@ -88,7 +90,7 @@ def gains(codec: Codec, paths: list[Path], level: int, clips: int) -> dict[str, 
 
 def measured(codec: Codec, level: int, sounds: list[tuple[str, np.ndarray]]) -> list[tuple[float, float]]:
     """Binary logarithm of the true kbps, and SI-SNR, of each clip."""
-    coder = ModelCoder(codec, level=level)
+    coder = ModelCoder(codec, Named(codec.fingerprint, level=level))
     coded = [(coder.code(clip), clip) for _, clip in sounds]
     return [(np.log2(one.kbps), si_snr(one.audio, clip)) for one, clip in coded]
 
@@ -109,7 +111,10 @@ def moved(codec: Codec) -> Iterator[tuple[str, object]]:
         for factor in SCALES:
             scale = bottleneck.scale().detach().clone()
             scale[start:stop] *= factor
-            yield f"steps of bins {start} to {stop} x {factor}", scaled(bottleneck, scale)
+            yield (
+                f"steps of bins {start} to {stop} x {factor}",
+                patch.object(bottleneck, "scale", return_value=scale),
+            )
 
 
 @contextmanager
@@ -122,15 +127,6 @@ def replaced(parameter: torch.Tensor, values: torch.Tensor) -> Iterator[None]:
     finally:
         with torch.no_grad():
             parameter.copy_(before)
-
-
-@contextmanager
-def scaled(bottleneck: torch.nn.Module, scale: torch.Tensor) -> Iterator[None]:
-    bottleneck.scale = lambda: scale  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del bottleneck.scale
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from snn_codec.levels import LEVEL_PARTS
 from snn_codec.listening import conditions
 from snn_codec.listening.signals import RATE, lag, shifted
 from snn_codec.loading import load_named
+from snn_codec.named import Named
 from snn_codec.search import searcher
 from snn_codec.storage import spk
 from snn_codec.storage.entropy_model import EntropyModel
@@ -38,40 +39,35 @@ CLASSICAL = (*conditions.LOSSY, "codec2", "mdct")  # each at a rate that its nam
 
 
 class ModelCoder:
-    """A codec of ours, at one of its levels if it has any, or at the finest that a rate allows each clip.
+    """A codec of ours, coding as it is asked to (`snn_codec.named`); a rate is met by each clip.
 
     kbps are true bytes: those of the clip's chunk in a bitstream, with its level of sound and its checksum, but
     without what a file has once.
     """
 
-    def __init__(
-        self,
-        codec: Codec,
-        name: str = "",
-        level: float | None = None,
-        search: int = 0,
-        kbps: float | None = None,
-    ):
-        self.codec, self.name = codec, name or codec.fingerprint
-        self.level, self.search, self.kbps = level, search, kbps
-        self.encoding = named.Named(codec.fingerprint, search=search, level=level).encoding
+    def __init__(self, codec: Codec, asked: Named | None = None, name: str = ""):
+        self.codec, self.asked = codec, asked or Named(codec.fingerprint)
+        self.name = name or codec.fingerprint
         grid = codec.settings
         self.sample_rate, self.length = grid.sample_rate, grid.chunk_steps * grid.hop
         # the entropy model says how many bytes there are
         entropy_model = codec.entropy_model.fingerprint if codec.entropy_model else "none"
-        self.fingerprint = f"{codec.fingerprint}-{entropy_model}" + ("" if level is None else f"-{level:g}")
-        self.fingerprint += "" if kbps is None else f"-{kbps:g}kbps"
-        if search:
-            searcher(codec, search, codec.entropy_model)  # which says so if there can be none
-            self.fingerprint += f"-search{search}"
+        self.fingerprint = f"{codec.fingerprint}-{entropy_model}"
+        if self.asked.level is not None:
+            self.fingerprint += f"-{self.asked.level:g}"
+        if self.asked.kbps is not None:
+            self.fingerprint += f"-{self.asked.kbps:g}kbps"
+        if self.asked.search:
+            searcher(codec, self.asked.search, codec.entropy_model)  # which says so if there can be none
+            self.fingerprint += f"-search{self.asked.search}"
         if codec.active_decoder:
             self.fingerprint += f"+{codec.active_decoder.fingerprint}"
 
     def code(self, clip: np.ndarray) -> Coded:
-        if self.kbps is None:
-            events = self.codec.encode(clip, self.sample_rate, **self.encoding)
+        if self.asked.kbps is None:
+            events = self.codec.encode(clip, self.sample_rate, **self.asked.encoding)
         else:
-            events = self._within(self.kbps, clip)
+            events = self._within(self.asked.kbps, clip)
         return Coded(
             self.codec.decode(events),
             self._rate(events),
@@ -91,11 +87,11 @@ class ModelCoder:
 
         top = (self.codec.settings.levels - 1) * LEVEL_PARTS
         low = bisect_left(range(top), True, key=lambda code: self._rate(events_at(code)) <= kbps)
-        if not self.encoding:
+        if not self.asked.encoding:
             return events_at(low)
         # searched events cost a little more or less than the encoder's: on from a little below
         low = max(0, low - LEVEL_PARTS // 2)
-        while self._rate(events := events_at(low, **self.encoding)) > kbps and low < top:
+        while self._rate(events := events_at(low, **self.asked.encoding)) > kbps and low < top:
             low += 1
         return events
 
@@ -153,4 +149,4 @@ def load(name: str, device: str = "cpu") -> Coder:
     if colon and kind in CLASSICAL:
         return ConditionCoder(name)
     found = named.parse(name)
-    return ModelCoder(load_named(found, device), name, found.level, found.search, found.kbps)
+    return ModelCoder(load_named(found, device), found, name)
