@@ -227,8 +227,10 @@ class Codec(TensorCodec):
         """
         self._check(events)
         grid, tail = Grid.of(self.settings), np.zeros(0, np.float32)
-        hop = grid.hop
-        fade = min(grid.margin_steps, self.active_decoder.fade_steps if self.active_decoder else 0) * hop
+        hop, fade = grid.hop, 0
+        if self.active_decoder:
+            fade = min(grid.margin_steps, self.active_decoder.fade_steps) * hop
+            grid = grid._replace(margin_steps=grid.margin_steps + self.active_decoder.margin_steps)
         together = TOGETHER if self.lists_events and not fade else 1
         for span in spans(events.n_steps, grid._replace(chunk_steps=together * grid.chunk_steps)):
             codes, floors = (_by_step(found, span, grid) for found in (events.levels, events.floor))

@@ -63,10 +63,12 @@ class Decoder:
         takes_floor: Whether `__call__` also takes `floors`, the codes of the floor `[1, step, band]`, or None
             (`snn_codec.floor`).
         fade_steps: Steps over which a chunk is faded into the next; 0 if both agree to the sample.
+        margin_steps: Steps of margin that it needs besides the codec's own.
     """
 
     takes_floor = False
     fade_steps = 0
+    margin_steps = 0
 
     def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
         self.settings, self.part = settings, part
@@ -171,6 +173,10 @@ class Filler(Sampler):
 
     takes_floor = True
     fade_steps = 0
+
+    def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
+        super().__init__(settings, module, part, sampling)
+        self.margin_steps = self.module.reach
 
     @staticmethod
     def build(settings: Any, codec: Network) -> nn.Module:

@@ -11,13 +11,14 @@ bands, the floor and the level, and gives each band of each block three gains,
 for the plain sound p, for noise n, and for harmonics h, the plain sound after half-wave rectification; |.|_b is the RMS
 over a band. The floor is a mean over a chunk, and what follows the notes the network infers from the events. Events
 that carry no floor get one that is trained. Noise depends on the seed and the step alone, so that the same events give
-the same sound however they are cut. The network sees half a step of a codec with blocks of 2048 samples, and one
-forward pass is all.
+the same sound however they are cut. One forward pass is all.
 
 Departs: the paper's decoders invent the whole waveform.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ class FillingDecoder(nn.Module):
 
     Attributes:
         noise_size: Numbers that a step's noise has.
+        reach: Steps before and after a sample that its sound depends on, besides those that the plain sound does.
     """
 
     def __init__(self, hop: int, sample_rate: int, settings: config.Filling):
@@ -59,9 +61,11 @@ class FillingDecoder(nn.Module):
             self.register_buffer(name, share, persistent=False)
         self.register_buffer("mean", self.share / self.share.sum(1, keepdim=True), persistent=False)
         self.usual = nn.Parameter(torch.full((settings.floor_bands,), USUAL))
-        width = settings.width
+        width, spreads = settings.width, [settings.spread**number for number in range(settings.blocks)]
+        # 2 of the first layer, and a block more on either way to and from the bands
+        self.reach = math.ceil((2 + sum(spreads) + 2) * settings.block / hop)
         self.inputs = nn.Conv1d(3 * settings.bands + settings.floor_bands + 1, width, 5, padding=2)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(settings.blocks))
+        self.blocks = nn.ModuleList(_Block(width, spread) for spread in spreads)
         self.output = nn.Conv1d(width, 3 * settings.bands, 1)
         nn.init.zeros_(self.output.weight)
         with torch.no_grad():
@@ -110,11 +114,11 @@ class FillingDecoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """A depthwise convolution over blocks and a perceptron, added to what came in."""
+    """A depthwise convolution over three blocks, `spread` apart, and a perceptron, added to what came in."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, spread: int):
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, 3, padding=1, groups=width)
+        self.depthwise = nn.Conv1d(width, width, 3, padding=spread, dilation=spread, groups=width)
         self.widen = nn.Conv1d(width, 2 * width, 1)
         self.narrow = nn.Conv1d(2 * width, width, 1)
         nn.init.zeros_(self.narrow.weight)

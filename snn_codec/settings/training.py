@@ -240,6 +240,7 @@ class Filling(Phase):
     without: float = setting(0.1, "share of crops that have no floor", least=0, most=1)
     width: int = setting(96, "size of the network's features", least=1)
     blocks: int = setting(3, "blocks of the network", least=0)
+    spread: int = setting(1, "how many times as far apart each block sees as the one before", least=1)
     stft: float = setting(1.0, "weight of the STFT distance", least=0)
     mel: float = setting(0.5, "weight of the mel distance", least=0)
     si_snr: float = setting(0.1, "weight of the negative SI-SNR", least=0)
