@@ -81,14 +81,14 @@ PRESETS: dict[str, Config] = {
     ),
     "cpu-filling": Config(
         training=Training(
-            steps=3000,
+            steps=3500,
             batch=6,
             seconds=64 * 2048 / 22050,
             warmup=100,
-            validate_every=500,
-            augmentation=_CLEAN,
+            validate_every=300,
+            augmentation=dataclasses.replace(_CLEAN, probability=0.3),
         ),
-        phase=Filling(),
+        phase=Filling(bands=28, steps=24, width=128, blocks=5, spread=3, stft=1.5, mel=1.0, si_snr=0.3),
     ),
     "paper-free": Config(_PAPER, _GPU),
     "paper-rvq": Config(dataclasses.replace(_PAPER, bottleneck=RVQ(decay=0.99, revive_below=2.0)), _GPU),
