@@ -157,18 +157,18 @@ class Codec(TensorCodec):
             floor=np.stack(floors) if floors else None,
         )
 
-    @torch.inference_mode()
     def _floor(self, window: Window, spikes: Tensor | Sparse, code: np.ndarray) -> np.ndarray:
         """How loud is what the events of a window's chunk, `[unit, step]`, leave out: uint8 `[band]`.
 
         The events of the neighbours are not known yet, so the first and the last half step have no say.
         """
         hop, level = self.settings.hop, self.level_tensor(code[None])
-        if isinstance(spikes, Sparse):
-            features = self.dequantise_sparse(spikes, level)
-        else:
-            features = self.dequantise(spikes[None].float(), level)
-        said = self.decoder.read_out(features, level)[0].cpu().numpy()
+        with self.computing():
+            if isinstance(spikes, Sparse):
+                features = self.dequantise_sparse(spikes, level)
+            else:
+                features = self.dequantise(spikes[None].float(), level)
+            said = self.decoder.read_out(features, level)[0].cpu().numpy()
         audio = window.audio[window.before * hop : (window.before + window.steps) * hop]
         return floor.measure(audio - said, self.floor_bands, self.settings.sample_rate, edge=hop // 2)
 
@@ -201,7 +201,7 @@ class Codec(TensorCodec):
         for batch in batches(windows(blocks, Grid.of(self.settings)), batch_size):
             audio = torch.from_numpy(np.stack([window.audio for window in batch])).to(self.device)
             level = self.level_tensor(prompts.codes(done + len(batch))[done:, None])
-            with torch.inference_mode(), self.evaluating():
+            with self.computing():
                 coded = code(self.analyse(audio, level), level)
             for window, chunk in zip(batch, coded, strict=True):
                 inner = window.before, window.before + window.steps
@@ -234,7 +234,7 @@ class Codec(TensorCodec):
         together = TOGETHER if self.lists_events and not fade else 1
         for span in spans(events.n_steps, grid._replace(chunk_steps=together * grid.chunk_steps)):
             codes, floors = (_by_step(found, span, grid) for found in (events.levels, events.floor))
-            with torch.inference_mode(), self.evaluating():
+            with self.computing():
                 level = self.level_tensor(codes)
                 floor_codes = torch.from_numpy(floors).to(self.device) if floors.size else None
                 sound = self._sound(self._inputs(events, span, level), level, span.first, floor_codes)

@@ -180,7 +180,7 @@ def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> 
         if not target.any():
             yield top
             continue
-        with torch.inference_mode():  # or autograd would keep the encoder's graph
+        with codec.computing():  # or autograd would keep the encoder's graph
             spikes_at = codec.spikes_at(audio)
         good = partial(_good, codec, spikes_at, window, target, samples, min_si_snr)
         if codec.settings.encoder.takes_level:
@@ -232,7 +232,6 @@ def _bisected(
     return code, tried[0 if code == UNREACHED else code]
 
 
-@torch.inference_mode()
 def _good(codec, spikes_at, window, target, samples, min_si_snr, codes, *, measured=True) -> dict[int, int]:
     """Those of the codes whose events decode well enough, and the bytes of the chunk's events with each.
 
@@ -242,8 +241,9 @@ def _good(codec, spikes_at, window, target, samples, min_si_snr, codes, *, measu
     for start in range(0, len(codes), 8):
         batch = codes[start : start + 8]
         level = codec.level_tensor(np.array(batch, np.uint8)[:, None])
-        spikes = spikes_at(level)
-        decoded = codec.synthesise(codec.dequantise(spikes, level), level).float().cpu().numpy()
+        with codec.computing():
+            spikes = spikes_at(level)
+            decoded = codec.synthesise(codec.dequantise(spikes, level), level).float().cpu().numpy()
         chunk = spikes[:, :, window.before : window.before + window.steps]
         for code, events, sound in zip(batch, chunk, decoded, strict=True):
             if si_snr(sound[samples[0] : samples[0] + len(target)], target) < min_si_snr:

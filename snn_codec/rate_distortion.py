@@ -29,7 +29,6 @@ from snn_codec.cells import Sparse
 from snn_codec.chunks import Window, batches
 from snn_codec.errors import UserError
 from snn_codec.models.network import Network
-from snn_codec.parallel import one_thread
 from snn_codec.storage.entropy_model import EntropyModel, Side, ThermometerModel
 from snn_codec.storage.entropy_model.thermometer_coding import costs, costs_of_none, walked, whole_level
 
@@ -77,7 +76,7 @@ class Choice:
     def __call__(self, window: Window, codes: np.ndarray, past: object) -> tuple[Sparse, np.ndarray]:
         """As `snn_codec.search.Searcher` has it; what is before the chunk makes no difference."""
         code = codes[1:2] if codes.size else np.zeros(1, np.uint8)
-        with one_thread(), self.network.evaluating(), torch.inference_mode():
+        with self.network.computing():
             chunk = _Chunk(self, window, int(code[0]))
             self._choose([chunk])
             sound = self.network.synthesise(chunk.read_out(), chunk.level)
@@ -91,7 +90,7 @@ class Choice:
         for batch in batches(windows, TOGETHER):
             codes = codes_of(done + len(batch))[done:]
             done += len(batch)
-            with one_thread(), self.network.evaluating(), torch.inference_mode():
+            with self.network.computing():
                 chunks = [
                     _Chunk(self, *pair)
                     for pair in zip(batch, codes.tolist() or [0] * len(batch), strict=True)

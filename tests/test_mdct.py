@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import small_model
 
 from snn_codec import settings as config
 from snn_codec.codec import Codec
@@ -135,6 +136,28 @@ def test_without_gradients_events_are_listed():
         for spikes, events in zip(dense, lists, strict=True):
             assert np.array_equal(spikes.numpy() > 0.5, events.window(0, 20)) and events.n_events
             assert torch.equal(made.dequantise(spikes[None]), made.dequantise_sparse(events))
+
+
+@pytest.mark.parametrize("made, expected", [(codec(), 1), (Codec(small_model()).eval(), 3)])
+def test_threads_work_where_steps_are_large(made, expected, monkeypatch):
+    """Listed events take many small steps, for which threads would wait longer than they work."""
+    threads, seen, analyse, synthesise = torch.get_num_threads(), set(), made.analyse, made.synthesise
+
+    def watched(compute):
+        def compute_and_tell(*given, **named):
+            seen.add(torch.get_num_threads())
+            return compute(*given, **named)
+
+        return compute_and_tell
+
+    monkeypatch.setattr(made, "analyse", watched(analyse))
+    monkeypatch.setattr(made, "synthesise", watched(synthesise))
+    try:
+        torch.set_num_threads(3)
+        made.decode(made.encode(tones(20 * 256), RATE))
+        assert seen == {expected} and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_batch_is_learned_through_surrogate_gradients():

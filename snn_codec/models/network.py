@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from snn_codec.cells import Cells, Sparse, unit_type
 from snn_codec.levels import numbers
 from snn_codec.models.conformer import ConformerStack
+from snn_codec.parallel import one_thread
 from snn_codec.settings import Model, ModelPart, identity
 from snn_codec.weights import digest
 
@@ -157,6 +158,13 @@ class Network(nn.Module):
             yield
         finally:
             self.train(was_training)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """As `evaluating`, without gradients, and on one thread where events are listed: many small steps, for which
+        threads would wait longer than they work."""
+        with torch.inference_mode(), self.evaluating(), one_thread() if self.lists_events else nullcontext():
+            yield
 
     def level_tensor(self, codes: np.ndarray) -> Tensor | None:
         """Codes of levels, `[batch, step or 1]`, as the networks want them; None if the model has no levels."""
