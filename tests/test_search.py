@@ -200,7 +200,7 @@ def test_from_the_command_line(checkpoint, sound, tmp_path, capsys):
 def test_evaluated_beside_the_encoders_events(checkpoint, prompted):
     clip = tones(256 * 512 / RATE)
     plain, found = (coders.load(f"{checkpoint}{more}") for more in ("", "+search:4"))
-    assert found.search == 4 and found.fingerprint == f"{plain.fingerprint}-search4"
+    assert found.asked.search == 4 and found.fingerprint == f"{plain.fingerprint}-search4"
     assert si_snr(found.code(clip).audio, clip) > si_snr(plain.code(clip).audio, clip)
     leveled = coders.load(f"{prompted}+search:2@3")
-    assert (leveled.level, leveled.search) == (3, 2)
+    assert (leveled.asked.level, leveled.asked.search) == (3, 2)
