@@ -63,12 +63,10 @@ class Decoder:
         takes_floor: Whether `__call__` also takes `floors`, the codes of the floor `[1, step, band]`, or None
             (`snn_codec.floor`).
         fade_steps: Steps over which a chunk is faded into the next; 0 if both agree to the sample.
-        margin_steps: Steps of margin that it needs besides the codec's own.
     """
 
     takes_floor = False
     fade_steps = 0
-    margin_steps = 0
 
     def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
         self.settings, self.part = settings, part
@@ -96,6 +94,11 @@ class Decoder:
     @property
     def name(self) -> str:
         return self.settings.kind
+
+    @property
+    def margin_steps(self) -> int:
+        """Steps of margin that it needs besides the codec's own."""
+        return 0
 
     @property
     def fingerprint(self) -> str:
@@ -174,9 +177,9 @@ class Filler(Sampler):
     takes_floor = True
     fade_steps = 0
 
-    def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
-        super().__init__(settings, module, part, sampling)
-        self.margin_steps = self.module.reach
+    @property
+    def margin_steps(self) -> int:
+        return self.module.reach
 
     @staticmethod
     def build(settings: Any, codec: Network) -> nn.Module:
