@@ -138,9 +138,10 @@ def test_without_gradients_events_are_listed():
             assert torch.equal(made.dequantise(spikes[None]), made.dequantise_sparse(events))
 
 
-@pytest.mark.parametrize("made, expected", [(codec(), 1), (Codec(small_model()).eval(), 3)])
-def test_threads_work_where_steps_are_large(made, expected, monkeypatch):
+@pytest.mark.parametrize("build, expected", [(codec, 1), (lambda: Codec(small_model()).eval(), 3)])
+def test_threads_work_where_steps_are_large(build, expected, monkeypatch):
     """Listed events take many small steps, for which threads would wait longer than they work."""
+    made = build()
     threads, seen, analyse, synthesise = torch.get_num_threads(), set(), made.analyse, made.synthesise
 
     def watched(compute):
