@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snn_codec.parallel import one_blas_thread
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -58,7 +60,8 @@ def measure(residual: np.ndarray, bands: int, sample_rate: int, *, edge: int = 0
     spectra = (np.fft.rfft(frames[at : at + FRAMES] * window) for at in range(0, len(frames), FRAMES))
     power = np.concatenate([(np.square(some.real) + np.square(some.imag)) / weight for some in spectra])
     share = shares(bands, WINDOW // 2 + 1, sample_rate)
-    level = np.log2(power @ share.T / share.sum(1) + SILENT).mean(0) / 2
+    with one_blas_thread():
+        level = np.log2(power @ share.T / share.sum(1) + SILENT).mean(0) / 2
     return np.clip(TOP + np.rint(level * OCTAVE), 0, TOP).astype(np.uint8)
 
 

@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,7 @@ from snn_codec.errors import UserError
 
 if TYPE_CHECKING:
     import lightning_fabric
+    from threadpoolctl import ThreadpoolController
 
 State = TypeVar("State")
 Job = TypeVar("Job")
@@ -64,6 +66,23 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def one_blas_thread() -> AbstractContextManager:
+    """NumPy's products are computed on one thread in the block.
+
+    Many small ones are no faster on several, whose threads wait for each other, and far slower on busy cores.
+    """
+    return _blas().limit(limits=1)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(
+        user_api="blas"
+    )  # looking for libraries takes 100 times as long as a limit
 
 
 @dataclass(frozen=True)

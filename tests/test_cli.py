@@ -389,12 +389,3 @@ def test_the_installed_command_exits_with_two(tmp_path, module):
     )
     assert result.returncode == 2
     assert result.stderr.startswith("snn-codec: ") and len(result.stderr.splitlines()) == 1
-
-
-def test_products_of_numpy_take_one_thread_unless_told_otherwise(monkeypatch, capsys):
-    for given, expected in ((None, "1"), ("4", "4")):
-        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-        if given:
-            monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
-        assert main(["info", str(Path(__file__).parent / "golden" / "v3.spk")]) == 0
-        assert os.environ["OPENBLAS_NUM_THREADS"] == expected

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import torch
 from test_mdct import codec, tones
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from snn_codec.models.lapped import phase
 from snn_codec.storage.entropy import EntropyError
@@ -72,6 +73,27 @@ def test_chunks_side_by_side_are_those_one_by_one(model):
         assert np.array_equal(LAYOUT.magnitudes(model.decode(*one)), signed)
         assert model.encode_sparse(cells, side) == one.data
     assert model.decode_several([]) == []
+
+
+def test_products_of_numpy_take_one_thread(model, monkeypatch):
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    seen, rows = set(), Steps._rows
+
+    def observed(*arguments):
+        seen.update(threads())
+        return rows(*arguments)
+
+    monkeypatch.setattr(Steps, "_rows", observed)
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        coded = model.encode(LAYOUT.events(magnitudes(6)))
+        model.decode(coded, 6)
+        assert threads() == before
+    if not before:
+        pytest.skip("threadpoolctl does not know this NumPy's library of products")
+    assert before != {1} and seen == {1}
 
 
 def test_events_that_no_coefficient_makes_have_no_code(model):

@@ -51,8 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, or 2 with one line on stderr for each thing that cannot be used."""
     # Threads that wait for each other by spinning cost a factor of 5 where cores are shared
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # and NumPy's products, many and small, take as long on one, for half of the processor time
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show

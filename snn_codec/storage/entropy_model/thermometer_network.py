@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from snn_codec.parallel import one_blas_thread
 from snn_codec.storage.entropy_model.network import MAX_LOGIT
 from snn_codec.storage.entropy_model.thermometer_inputs import (
     INPUT,
@@ -164,9 +165,10 @@ class Steps:
         result = self.biases.silent[number][self.biases.row]
         step, place = np.nonzero(active)
         bin = place * chosen.step + chosen.start
-        for start in range(0, len(step), ROWS):
-            part = slice(start, start + ROWS)
-            result[step[part], place[part]] = self._rows(number, step[part], bin[part])
+        with one_blas_thread():
+            for start in range(0, len(step), ROWS):
+                part = slice(start, start + ROWS)
+                result[step[part], place[part]] = self._rows(number, step[part], bin[part])
         return result
 
     def _rows(self, number: int, step: np.ndarray, bin: np.ndarray) -> np.ndarray:
