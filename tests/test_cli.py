@@ -290,6 +290,13 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_decoded(cli, tmp_path):
     np.testing.assert_array_equal(kept[: chunk // 2], whole[: chunk // 2])
     np.testing.assert_array_equal(kept[3 * chunk + context :], whole[3 * chunk + context :])
     assert np.abs(kept[chunk + chunk // 2 :][:1000]).max() < 1e-3
+    assert json.loads(out)["files"][0]["cut_off_at_seconds"] is None
+
+    (tmp_path / "cut.spk").write_bytes(data[:4000])
+    status, out, err = cli("decode", tmp_path / "cut.spk", "--salvage", "--json")
+    assert status == 0 and "cut.spk: the end of the file is missing; what came after 5.94 s is lost" in err
+    (found,) = json.loads(out)["files"]
+    assert found["damaged_chunks"] == [] and round(found["cut_off_at_seconds"], 2) == 5.94
 
 
 def test_events_go_through_pipes(checkpoint, tmp_path):

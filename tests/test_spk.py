@@ -1,4 +1,5 @@
 import io
+import math
 import os
 import threading
 
@@ -13,6 +14,7 @@ from snn_codec.events import EventMatrix
 from snn_codec.storage import entropy, spk
 from snn_codec.storage.entropy_model import NO_SIDE, EntropyModel, Side
 from snn_codec.storage.spk import (
+    Damage,
     Header,
     Reader,
     Writer,
@@ -294,7 +296,12 @@ def test_salvage_of_cut_shuffled_and_punched_files():
     sizes = np.cumsum([Reader(io.BytesIO(data)).first] + [f.size for f in Reader(io.BytesIO(data)).frames()])
     cut, damages = salvaged(io.BytesIO(data[: sizes[5] + 3]))
     np.testing.assert_array_equal(cut.events, RECORDING.events[:, : 5 * 256])
-    assert cut.n_samples == 5 * 256 * 512 and damages == []
+    seconds = 5 * 256 * 512 / RECORDING.sample_rate
+    assert cut.n_samples == 5 * 256 * 512 and damages == [Damage(5, seconds, math.inf)]
+    assert str(damages[0]) == f"the end of the file is missing; what came after {seconds:.2f} s is lost"
+    without_trailer, damages = salvaged(io.BytesIO(data[: sizes[-1]]))
+    assert without_trailer == RECORDING.replace(n_samples=RECORDING.n_steps * 512)
+    assert [damage.chunk for damage in damages] == [RECORDING.n_chunks]
     with pytest.raises(UserError, match="ends within chunk 5"):
         read(io.BytesIO(data[: sizes[5] + 3]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 import warnings
@@ -145,11 +146,12 @@ class _Decoding:
                 str(error) if str(job.target) in str(error) else f"{job.file}: {error}"
             ) from error
         for damage in damages:
-            warnings.warn(f"{job.file}: {damage} and is silent", stacklevel=2)
+            warnings.warn(f"{job.file}: {damage}", stacklevel=2)
         return {
             "seconds": events.duration,
             "clipped_samples": clipped,
-            "damaged_chunks": [damage.chunk for damage in damages],
+            "damaged_chunks": [damage.chunk for damage in damages if math.isfinite(damage.stop)],
+            "cut_off_at_seconds": next((d.start for d in damages if math.isinf(d.stop)), None),
         }
 
     def _read(self, codec: Any, file: Path) -> tuple[Any, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -25,14 +26,22 @@ BUDGET, BUDGET_PER_BYTE = 2**28, 256
 
 @dataclass(frozen=True)
 class Damage:
-    """A chunk that could not be decoded: its number and the seconds that it covers."""
+    """What could not be decoded.
+
+    Attributes:
+        chunk: Its number, or that of the first one after the end of a file that is cut off.
+        start: Where it begins, in seconds.
+        stop: Where it ends, in seconds; infinite where the end of the file is missing.
+    """
 
     chunk: int
     start: float
     stop: float
 
     def __str__(self) -> str:
-        return f"chunk {self.chunk} ({self.start:.2f} s to {self.stop:.2f} s) is damaged"
+        if math.isinf(self.stop):
+            return f"the end of the file is missing; what came after {self.start:.2f} s is lost"
+        return f"chunk {self.chunk} ({self.start:.2f} s to {self.stop:.2f} s) is damaged and is silent"
 
 
 def salvaged(
@@ -40,7 +49,8 @@ def salvaged(
 ) -> tuple[EventMatrix, list[Damage]]:
     """Read the intact chunks of a damaged file, and list the others, which have no events and codes of 0.
 
-    If the trailer is lost, the recording ends with the last intact chunk, and its last step counts as full.
+    If the trailer is lost, the recording ends with the last intact chunk, its last step counts as full, and the last
+    damage has no end.
 
     Raises:
         UserError: The file is missing or no bitstream, its header is damaged, nothing is left, or it needs
@@ -63,7 +73,10 @@ def salvaged(
     check_memory(name, memory_of(header.n_units, n_steps, 0), len(data))
     reader.n_samples = n_samples
     damages: list[Damage] = []
-    return joined(reader, _chunks(reader, found, n_chunks, damages)), damages
+    events = joined(reader, _chunks(reader, found, n_chunks, damages))
+    if tail is None:
+        damages.append(Damage(n_chunks, header.seconds(n_steps), math.inf))
+    return events, damages
 
 
 def _chunks(reader: Reader, found: dict[int, Frame], n_chunks: int, damages: list[Damage]) -> Iterator[Chunk]:
