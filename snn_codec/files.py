@@ -112,7 +112,7 @@ def replacing(path: str | os.PathLike, *, force: bool = False) -> Iterator[Path]
                 raise
             raise cannot_write(path, error) from error
         try:
-            _put_in_place(temporary, target, stream)
+            _put_in_place(temporary, target, stream, force=force)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -290,7 +290,7 @@ def _is_stream(mode: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def _put_in_place(temporary: Path, target: Path, stream: bool) -> None:
+def _put_in_place(temporary: Path, target: Path, stream: bool, *, force: bool) -> None:
     if stream:
         with open(temporary, "rb") as source, open(target, "wb") as out:
             shutil.copyfileobj(source, out)
@@ -300,4 +300,12 @@ def _put_in_place(temporary: Path, target: Path, stream: bool) -> None:
     temporary.chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
+    if not force:
+        try:
+            os.link(temporary, target)  # unlike a rename, it replaces nothing that has come there meanwhile
+            return
+        except FileExistsError as error:
+            raise UserError(f"{target}: exists by now; use --force to replace it") from error
+        except OSError:  # a file system without links
+            check_writable(target)
     os.replace(temporary, target)

@@ -34,6 +34,23 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_what_has_come_meanwhile_is_not_replaced(tmp_path, monkeypatch, links):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    target = tmp_path / "a.txt"
+    with pytest.raises(UserError, match=r"a\.txt: exists .*--force"), replacing(target) as temporary:
+        temporary.write_text("ours")
+        target.write_text("theirs")
+    assert target.read_text() == "theirs" and os.listdir(tmp_path) == ["a.txt"]
+    with replacing(tmp_path / "b.txt") as temporary:
+        temporary.write_text("ours")
+    assert (tmp_path / "b.txt").read_text() == "ours" and sorted(os.listdir(tmp_path)) == ["a.txt", "b.txt"]
+
+
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
