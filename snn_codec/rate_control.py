@@ -10,6 +10,7 @@ other.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -134,6 +135,8 @@ def at_quality(
         UserError: The model has no levels, or as `Codec.encode`.
     """
     top = _top(codec)
+    if not math.isfinite(min_si_snr):
+        raise UserError(f"{min_si_snr} dB cannot be reached; give a finite SI-SNR")
     rate, chunk_samples = codec.settings.sample_rate, codec.settings.chunk_steps * codec.settings.hop
     codes = []
     source = resampled(blocks(), sample_rate, rate)

@@ -1,4 +1,5 @@
 import io
+import math
 
 import numpy as np
 import pytest
@@ -136,6 +137,12 @@ def test_models_without_levels_say_so(codec, sound):
     for call in (at_rate, at_quality):
         with pytest.raises(UserError, match="no levels"):
             call(codec, lambda: [sound], RATE, 1.0)
+
+
+def test_a_quality_that_is_no_finite_number_is_not_tried(mu, sound):
+    for asked in (math.nan, math.inf):
+        with pytest.raises(UserError, match="give a finite"):
+            at_quality(mu, lambda: [sound], RATE, asked)
 
 
 def chunk_qualities(codec, events, sound):
