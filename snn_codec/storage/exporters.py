@@ -91,9 +91,11 @@ def _nwb(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
         session_start_time=datetime(1970, 1, 1, tzinfo=timezone.utc),  # not known
         notes=json.dumps(grid | {"fingerprint": events.fingerprint}),
     )
-    for unit in range(events.n_units):
-        second = (np.flatnonzero(events.events[unit]) + 0.5) * events.hop / events.sample_rate
-        file.add_unit(id=unit, spike_times=second, obs_intervals=[[0.0, events.n_steps / events.step_rate]])
+    unit, _, second = _times(events)
+    order = np.argsort(unit, kind="stable")
+    trains = np.split(second[order], np.cumsum(events.unit_counts())[:-1])
+    for number, train in enumerate(trains):
+        file.add_unit(id=number, spike_times=train, obs_intervals=[[0.0, events.n_steps / events.step_rate]])
     with new_file(path) as disk, h5py.File(disk, "w") as container:
         with pynwb.NWBHDF5IO(file=container, mode="w") as out:
             out.write(file)
