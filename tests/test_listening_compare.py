@@ -49,6 +49,16 @@ def test_units_with_frequencies_are_drawn_by_semitone():
     assert dark.tolist() == [[len(picture) - 1, 3]]  # the lowest row, from above
 
 
+@pytest.mark.parametrize("hertz", [None, np.geomspace(100, 3200, 61)])
+def test_a_raster_that_ends_early_is_not_stretched(hertz):
+    """5 steps of events below 10 steps of sound: they fill the left half, and the rest is white."""
+    events = EventMatrix(np.ones((61, 5), bool), sample_rate=22050, hop=2048, n_samples=2048 * 5)
+    version = compare.Version(Path("a.spk"), np.zeros(10), events, "any", hertz)
+    picture = plt_image(compare._raster(version, 0.0, 2048 * 10 / 22050))
+    assert picture.shape[1] == 10
+    assert (picture[:, :5, 0] < 1).all() and (picture[:, 5:, 0] == 1).all()
+
+
 def plt_image(data):
     from matplotlib.image import imread
 

@@ -166,15 +166,18 @@ def _spectrogram(sound: np.ndarray) -> str:
 
 
 def _raster(version: Version, start: float, seconds: float) -> str:
-    """Of units; of those with frequencies a row a semitone, the darker the more of them fire."""
+    """Of units, a column a step; of those with frequencies a row a semitone, the darker the more of them fire."""
     events = version.events
     assert events is not None
     first, last = (round(second * events.step_rate) for second in (start, start + seconds))
-    part = slice(first, min(last, events.n_steps))
+    stop = min(last, events.n_steps)
     if version.hertz is None:
-        return _png(events.window(part.start, part.stop), "Greys", 0, 1)
-    together = rows_of(version.hertz, events.n_units).counts(events)[:, part]
-    return _png(np.log2(1 + together), "Greys", 0, 5)
+        cells, darkest = events.window(first, stop).astype(np.float32), 1
+    else:
+        together = rows_of(version.hertz, events.n_units).counts(events)[:, first:stop]
+        cells, darkest = np.log2(1 + together), 5
+    whole = np.pad(cells, ((0, 0), (0, last - stop)))  # events may end before the first version does
+    return _png(whole, "Greys", 0, darkest)
 
 
 def _png(picture: np.ndarray, colours: str, low: float, high: float) -> str:
