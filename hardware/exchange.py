@@ -4,7 +4,8 @@
     .nirdata   data of the node "input" of a graph of `snn_codec.hardware.nir`, in its steps: float32 [1, steps, width]
 
 Both hold what an `EventMatrix` needs besides its events; without its loudness, and its levels if the model has any,
-spikes could not be decoded. In a .nirdata it is attributes of the file, which readers of NIR pass over.
+spikes could not be decoded, and without its floor not be filled in. In a .nirdata it is attributes of the file, which
+readers of NIR pass over.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from snn_codec.events import EventMatrix, Metadata, steps_for
 from snn_codec.files import replacing
 from snn_codec.hardware.nir import STEP
 
-FIELDS = ("sample_rate", "hop", "n_samples", "fingerprint", "loudness", "chunk_steps", "levels")
+FIELDS = ("sample_rate", "hop", "n_samples", "fingerprint", "loudness", "chunk_steps", "levels", "floor")
+OPTIONAL = ("floor",)  # files of earlier versions have none
 
 
 def write_graded(
@@ -74,7 +76,7 @@ def grid(path: str | os.PathLike) -> tuple[int, Metadata]:
         UserError: The file is missing, damaged, or was not written by `export netx` or `export nir`.
     """
     found = _contents(path)
-    missing = [name for name in (*FIELDS, "n_units") if name not in found]
+    missing = [name for name in (*FIELDS, "n_units") if name not in found and name not in OPTIONAL]
     if missing:
         raise UserError(
             f"{path}: lacks {missing[0]}; give the features that `export netx` or `export nir` wrote"
@@ -83,7 +85,7 @@ def grid(path: str | os.PathLike) -> tuple[int, Metadata]:
         name: int(found[name]) for name in ("sample_rate", "hop", "n_samples", "chunk_steps")
     }
     codes: dict[str, Any] = {
-        name: np.asarray(found[name], np.uint8).ravel() for name in ("loudness", "levels")
+        name: np.asarray(found[name], np.uint8) for name in ("loudness", "levels", "floor") if name in found
     }
     return int(found["n_units"]), cast(
         Metadata, {"fingerprint": str(found["fingerprint"]), **numbers, **codes}
