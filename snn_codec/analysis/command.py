@@ -178,8 +178,7 @@ def _files(output: Path, models: Sequence[Column], options: Options) -> dict[tup
     pages = {}
     for number, model in enumerate(models):
         for item in model.items[: options.pages]:
-            stem = Path(item.name).stem
-            name = f"{stem}-{model.name}.html" if len(models) > 1 else f"{stem}.html"
+            name = f"{item.stem}-{model.name}.html" if len(models) > 1 else f"{item.stem}.html"
             pages[item, number] = output / name
     if len(set(pages.values())) < len(pages):
         raise UserError("two recordings have the same name; ask for fewer --pages")

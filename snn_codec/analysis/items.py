@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -24,6 +26,19 @@ class Item:
     path: Path
     midi: Path | None
     name: str
+
+    @property
+    def stem(self) -> str:
+        """The last part of its name, without a suffix of a file; other dots, as in `K. 545`, are part of it."""
+        last = PurePath(self.name)
+        known = (*audio.SUFFIXES, *event_files.SUFFIXES, *corpus.MIDI_SUFFIXES, self.path.suffix.lower())
+        return last.stem if last.suffix.lower() in known else last.name
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The folders that it is in, also those of its name in an event file, and `stem`."""
+        inside = PurePath(self.name).parent.parts if self.path.suffix.lower() == ".h5" else ()
+        return (*_folders(self.path), *inside, self.stem)
 
     @property
     def is_sound(self) -> bool:
@@ -128,22 +143,25 @@ def find(inputs: Sequence[Path], midi: Sequence[Path], split: str) -> list[Item]
     scores = [
         path for given in midi for path in (below(given, corpus.MIDI_SUFFIXES) if given.is_dir() else [given])
     ]
-    items: list[Item] = []
+    groups: list[list[Item]] = []
     for given in inputs:
         if has_table(given) and not scores:
-            items += [Item(*recording) for recording in corpus.recordings(given, split)]
+            groups.append([Item(*recording) for recording in corpus.recordings(given, split)])
             continue
         files = below(given, (*audio.SUFFIXES, *event_files.SUFFIXES)) if given.is_dir() else [given]
+        items = []
         for path in files:
             if not path.is_file():
                 raise UserError(f"{path}: no such file")
             names = h5.names(path) if path.suffix.lower() == ".h5" else [path.name]
             items += [Item(path, None, name) for name in names]
-    if not items:
+        groups.append(items)
+    everything = [item for group in groups for item in group]
+    if not everything:
         raise UserError(f"{', '.join(map(str, inputs))}: no recordings in there")
-    if len(scores) == 1 and len({Path(item.name).stem for item in items}) == 1:
-        return [Item(item.path, scores[0], item.name) for item in items]
-    return [item if item.midi else _with_midi(item, scores) for item in items]
+    if len(scores) == 1 and len({item.stem for item in everything}) == 1 and max(map(len, groups)) == 1:
+        return [replace(item, midi=scores[0]) for item in everything]
+    return [item for group in groups for item in _paired(group, scores)]
 
 
 def has_table(given: Path) -> bool:
@@ -151,11 +169,53 @@ def has_table(given: Path) -> bool:
     return given.is_dir() and corpus.table(given) is not None
 
 
-def _with_midi(item: Item, scores: Sequence[Path]) -> Item:
-    stem = Path(item.name).stem
-    beside = [item.path.with_name(stem + suffix) for suffix in corpus.MIDI_SUFFIXES]
-    for path in scores or beside:
-        if path.stem == stem and path.is_file():
-            return Item(item.path, path, item.name)
-    where = "among those given" if scores else "beside it"
-    raise UserError(f"{item.path}: no MIDI named {stem} {where}; give it with --midi")
+def _paired(items: Sequence[Item], scores: Sequence[Path]) -> list[Item]:
+    """The recordings of one input with their MIDI: of `scores`, or beside each if there are none."""
+    if not scores:
+        return [item if item.midi else replace(item, midi=_beside(item)) for item in items]
+    found = [replace(item, midi=_named(item, scores)) for item in items]
+    nearest: dict[Path | None, Item] = {}
+    for item in found:
+        nearest[item.midi] = max(nearest.get(item.midi, item), item, key=_shared)
+    for item in found:
+        if _shared(item) < _shared(nearest[item.midi]):
+            raise UserError(
+                f"{item.path}: no MIDI of its own among those given, {item.midi} is that of "
+                f"{nearest[item.midi].path}; give it with --midi"
+            )
+    return found
+
+
+def _named(item: Item, scores: Sequence[Path]) -> Path:
+    """The MIDI of the same name; of several, the one in a folder of the same name, and so on upwards."""
+    candidates = {os.path.abspath(path): path for path in scores if path.stem == item.stem and path.is_file()}
+    if not candidates:
+        raise UserError(f"{item.path}: no MIDI named {item.stem} among those given; give it with --midi")
+    shared = [_shared(replace(item, midi=path)) for path in candidates.values()]
+    best = [path for path, n in zip(candidates.values(), shared, strict=True) if n == max(shared)]
+    if len(best) > 1:
+        raise UserError(
+            f"{item.path}: {best[0]} and {best[1]} have its name; put them into folders as the recordings are in, or "
+            "give one"
+        )
+    return best[0]
+
+
+def _beside(item: Item) -> Path:
+    folders = dict.fromkeys((item.path.parent / PurePath(item.name).parent, item.path.parent))
+    for folder in folders if item.path.suffix.lower() == ".h5" else [item.path.parent]:
+        for suffix in corpus.MIDI_SUFFIXES:
+            if (path := folder / (item.stem + suffix)).is_file():
+                return path
+    raise UserError(f"{item.path}: no MIDI named {item.stem} beside it; give it with --midi")
+
+
+def _shared(item: Item) -> int:
+    """How many names of folders, from the last upwards, a recording and its MIDI share."""
+    assert item.midi is not None
+    pairs = zip(reversed(item.place[:-1]), reversed(_folders(item.midi)), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    return Path(os.path.abspath(path)).parent.parts
