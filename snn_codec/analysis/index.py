@@ -8,9 +8,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from snn_codec.analysis import nulls
 from snn_codec.analysis.study import Study
+from snn_codec.analysis.wording import figure, interval
 from snn_codec.files import replacing
 
 CLEAR = 5.0  # clearness below which a lag means nothing (`notes.lag`)
@@ -72,17 +74,17 @@ def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:
         ),
         ("events a second", f"{found['events_per_second']:.0f}"),
         ("near an onset", f"{found['half_width_ms']:g} ms, {2 * study.half_width + 1} steps in all"),
-        ("mean prominence", f"{found['mean_prominence']:.4f}, by chance {found['chance']:.4f}"),
-        ("largest prominence", _interval(found["max_prominence"], 3)),
-        (f"note-selective {what}", _interval(found["selective_units"], 0) + f" of {study.rows.number}"),
-        ("selective pairs with a key", _interval(found["selective_pairs"], 0)),
+        ("mean prominence", f"{figure(found['mean_prominence'], 4)}, by chance {found['chance']:.4f}"),
+        ("largest prominence", interval(found["max_prominence"], 3)),
+        (f"note-selective {what}", interval(found["selective_units"], 0) + f" of {study.rows.number}"),
+        ("selective pairs with a key", interval(found["selective_pairs"], 0)),
         ("events after notes", f"{found['median_lag_ms']:.0f} ms" if clear else "not clear from the data"),
     ]
     table = "".join(
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>\n" for name, text in rows
     )
     links = ", ".join(
-        f'<a href="{html.escape(path.name, quote=True)}">{html.escape(name)}</a>' for name, path in pages
+        f'<a href="{quote(os.fsencode(path.name), safe="@")}">{html.escape(name)}</a>' for name, path in pages
     )
     return (
         f"<h2>{html.escape(study.model)}</h2>\n<table>\n{table}</table>\n"
@@ -102,10 +104,3 @@ def why(found: Mapping[str, Any]) -> str:
         f"{tested}; at the clearest response so far, selectivity would show after about {minutes:.0f} minutes of such "
         "music."
     )
-
-
-def _interval(values: Sequence[float], digits: int) -> str:
-    estimate, low, high = values
-    if math.isnan(estimate):
-        return "–"
-    return f"{estimate:.{digits}f}" + ("" if math.isnan(low) else f" ({low:.{digits}f} to {high:.{digits}f})")

@@ -23,6 +23,7 @@ from snn_codec.analysis.notes import Score
 from snn_codec.analysis.rows import Rows
 from snn_codec.analysis.study import Study
 from snn_codec.analysis.trains import EDGES, Trains, trains
+from snn_codec.analysis.wording import NONE, figure, interval
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
 
@@ -150,22 +151,15 @@ def _needs(study: Study, row: int) -> str:
 
 def _summary(study: Study) -> list[tuple[str, str]]:
     found = study.summary()
-
-    def interval(name: str, digits: int) -> str:
-        estimate, low, high = found[name]
-        if math.isnan(low):
-            return f"{estimate:.{digits}f}"
-        return f"{estimate:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
     return [
         ("recordings", f"{found['recordings']}, {found['seconds'] / 60:.1f} min"),
         ("onsets", str(found["onsets"])),
         ("events per cell", f"{found['density']:.3f}"),
-        ("prominence: chance, mean", f"{found['chance']:.4f}, {found['mean_prominence']:.4f}"),
-        ("largest prominence", interval("max_prominence", 3)),
+        ("prominence: chance, mean", f"{found['chance']:.4f}, {figure(found['mean_prominence'], 4)}"),
+        ("largest prominence", interval(found["max_prominence"], 3)),
         (
             f"note-selective {'bands' if study.rows.hertz is not None else 'units'}",
-            interval("selective_units", 0),
+            interval(found["selective_units"], 0),
         ),
     ]
 
@@ -176,18 +170,17 @@ def _trains(fired: Trains, rows: Rows) -> list[tuple[str, str]]:
     def spread(values: np.ndarray, unit: str, digits: int) -> str:
         values = values[np.isfinite(values)]
         if not len(values):
-            return "–"
+            return NONE
         low, middle, high = np.percentile(values, (10, 50, 90))
         return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f}){unit}"
 
     what = "band" if rows.hertz is not None else "unit"
-    synchrony = "–" if math.isnan(fired.synchrony) else f"{fired.synchrony:.2f}"
     return [
         (f"events a second and {what}", spread(fired.rate, "", 1)),
         ("interval", spread(1000 * fired.interval, " ms", 0)),
         ("variation of intervals", spread(fired.variation, "", 2)),
         (f"{what}s that never fire", f"{int((fired.rate == 0).sum())} of {rows.number}"),
-        ("synchrony (SPIKE-contrast)", synchrony),
+        ("synchrony (SPIKE-contrast)", figure(fired.synchrony, 2)),
     ]
 
 

@@ -1,0 +1,30 @@
+"""Figures as text, for pages: a dash where there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+NONE = "–"
+
+
+def figure(value: float, digits: int) -> str:
+    """Return a value to so many digits.
+
+    >>> figure(0.0506, 3), figure(float("nan"), 3)
+    ('0.051', '–')
+    """
+    return f"{value:.{digits}f}" if math.isfinite(value) else NONE
+
+
+def interval(values: Sequence[float], digits: int) -> str:
+    """Return an estimate and, where there is one, its interval, from `[estimate, low, high]`.
+
+    >>> interval([3, 1, 5], 0), interval([3, float("nan"), float("nan")], 0)
+    ('3 (1 to 5)', '3')
+    """
+    estimate, low, high = values
+    text = figure(estimate, digits)
+    return (
+        text if math.isnan(estimate) or math.isnan(low) else f"{text} ({low:.{digits}f} to {high:.{digits}f})"
+    )

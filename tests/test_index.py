@@ -1,0 +1,37 @@
+"""The first page of a report: its links lead to files, and what there is none of is a dash."""
+
+import html
+import re
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from rasters import matrix
+from test_study import recording
+
+from snn_codec.analysis import index, report
+from snn_codec.analysis.study import study
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """A study in which no key could be tested."""
+    events = matrix(np.zeros((3, 300), bool), loudness=False)
+    score = recording(0)[2]
+    return study([("a", events, score)], "silent"), events, score
+
+
+def test_links_lead_to_files_of_any_name(silent, tmp_path):
+    name = 'silent-Prelude #1 100%25 a&b "x" é?.html'
+    index.write(tmp_path / "index.html", [silent[0]], {0: [("Prelude", tmp_path / name)]})
+    (link,) = re.findall(r'href="([^"]*)"', (tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert unquote(html.unescape(link)) == name and not set(link) & set('#?" &')
+
+
+def test_a_figure_that_is_not_there_is_a_dash(silent, tmp_path):
+    index.write(tmp_path / "index.html", [silent[0]], {})
+    shown = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<th>mean prominence</th><td>–, by chance" in shown
+    rows = dict(report._data(*silent, {}, "")["summary"])
+    assert rows["prominence: chance, mean"].endswith(", –") and rows["largest prominence"] == "–"
+    assert "nan" not in shown + str(rows)
