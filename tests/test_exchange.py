@@ -1,19 +1,22 @@
 """Features that go to another simulator, and the spikes that come back."""
 
+import h5py
 import numpy as np
 import pytest
 
+from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.hardware import exchange
+from snn_codec.hardware import exchange, streams
 
 
 def some_events(units=5, steps=70):
-    """Events with loudness, levels and floor, of two chunks."""
+    """Events with loudness, levels and floor, of several chunks."""
     random = np.random.default_rng(0)
-    return EventMatrix(
-        random.random((units, steps)) < 0.3, 22050, 512, 512 * steps - 100, "f" * 8, np.array([7, 9], np.uint8), 64,
-        np.array([3, 255], np.uint8), random.integers(0, 32, (2, 16)).astype(np.uint8),
-    )  # fmt: skip
+    chunks = -(-steps // 64)
+    loudness, levels = random.integers(0, 200, (2, chunks)).astype(np.uint8)
+    floor = random.integers(0, 32, (chunks, 16)).astype(np.uint8)
+    spikes = random.random((units, steps)) < 0.3
+    return EventMatrix(spikes, 22050, 512, 512 * steps - 100, "f" * 8, loudness, 64, levels, floor)
 
 
 def written(folder, kind, events):
@@ -44,3 +47,129 @@ def test_features_of_before_there_was_a_floor_are_read(tmp_path):
         np.savez(tmp_path / "old.npz", **{name: file[name] for name in file if name != "floor"})
     units, metadata = exchange.grid(tmp_path / "old.npz")
     assert EventMatrix(events.events, **metadata) == events.replace(floor=None) and units == events.n_units
+
+
+def event_data(path, events, step_seconds, shift=0.0, dtype=np.float64, steps=None):
+    """NIRData of events at times of so many seconds a step."""
+    nir = pytest.importorskip("nir")
+    if not hasattr(nir, "write_data"):
+        pytest.skip("needs nir 1.0.8")
+    step, unit = events.indices()
+    time = np.append((step + shift) * step_seconds, np.inf).astype(dtype)[None]
+    index = np.append(unit, -1)[None]
+    data = nir.EventData(index, time, events.n_units, (steps or events.n_steps) * step_seconds)
+    nir.write_data(
+        str(path), nir.NIRGraphData(nodes={"units": nir.NIRNodeData(observables={"spikes": data})})
+    )
+    return path
+
+
+@pytest.mark.parametrize("step_seconds", [1e-4, 512 / 22050])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shift", [0, 0.5])
+def test_an_event_on_the_border_of_a_step_is_in_that_step(tmp_path, step_seconds, dtype, shift):
+    """In steps of the graph, or in seconds of the recording; k times a step is often rounded down."""
+    events = some_events(steps=2000)
+    like = written(tmp_path, "npz", events)
+    path = event_data(tmp_path / "a.nirdata", events, step_seconds, shift, dtype)
+    assert exchange.spikes_back(path, like) == events
+
+
+def test_what_export_spikes_wrote_comes_back(tmp_path):
+    events = some_events()
+    like = written(tmp_path, "nirdata", events)
+    streams.write(tmp_path / "x.nirdata", "nir", [("piece", events)])
+    assert exchange.spikes_back(tmp_path / "x.nirdata", like) == events
+
+
+def test_spikes_after_the_end_are_left_out_if_asked(tmp_path):
+    events, longer = some_events(), some_events(steps=80)
+    like = written(tmp_path, "npz", events)
+    np.save(tmp_path / "a.npy", longer.events)
+    event_data(tmp_path / "a.nirdata", longer, 1e-4)
+    after = int(longer.events[:, 73:].sum())
+    for name in ("a.npy", "a.nirdata"):
+        with pytest.raises(UserError, match=rf"{name}: has {after} spikes after the last of 70 steps.*--cut"):
+            exchange.spikes_back(tmp_path / name, like, late=3)
+        found = exchange.spikes_back(tmp_path / name, like, late=3, cut=True)
+        np.testing.assert_array_equal(found.events, longer.events[:, 3:73])
+
+
+def test_what_is_no_spike_is_refused(tmp_path):
+    events = some_events()
+    like = written(tmp_path, "npz", events)
+    for number, reason in (
+        (np.nan, "holds nan, where"), (np.inf, "holds inf, where"), (0.25, "holds 0.25, where"),
+        (2, "holds 2, where"), (-1, "holds -1, where"),
+    ):  # fmt: skip
+        spikes = events.events.astype(float)
+        spikes[2, 3] = number
+        np.save(tmp_path / "a.npy", spikes)
+        with pytest.raises(UserError, match=f"a.npy: {reason} spikes are 0 or 1; save which units fired"):
+            exchange.spikes_back(tmp_path / "a.npy", like)
+    np.save(tmp_path / "a.npy", events.events.astype("U1"))
+    with pytest.raises(UserError, match="a.npy: holds <U1, where"):
+        exchange.spikes_back(tmp_path / "a.npy", like)
+
+
+def test_event_data_that_cannot_be_of_the_recording_is_refused(tmp_path):
+    events = some_events().replace(events=np.eye(5, 70, 3, dtype=bool))
+    like, path = written(tmp_path, "npz", events), tmp_path / "a.nirdata"
+    for change, reason in (
+        (lambda group: group["idx"].__setitem__((0, 1), 5), "lies outside"),
+        (lambda group: group["idx"].__setitem__((0, slice(0, 2)), 5), "lies outside"),
+        (lambda group: group["time"].__setitem__((0, 1), -1.0), "is damaged"),
+        (lambda group: group["time"].__setitem__((0, 1), 1e300), "is damaged"),
+        (lambda group: group.attrs.__setitem__("t_max", np.nan), "is damaged"),
+        (lambda group: group.attrs.__setitem__("t_max", 0.0069), "has 5 x 69 cells"),
+        (lambda group: group.attrs.__setitem__("n_neurons", 6), "has 6 x 70 cells"),
+    ):
+        event_data(path, events, 1e-4)
+        with h5py.File(path, "r+") as file:
+            change(file["nodes/units/observables/spikes"])
+        with pytest.raises(UserError, match=f"a.nirdata: .*{reason}"):
+            exchange.spikes_back(path, like)
+    event_data(path, events, 1e-4)
+    with h5py.File(path, "r+") as file:
+        group = file["nodes/units/observables/spikes"]
+        group["time"][0, 1] = group["time"][0, 0]
+        group["idx"][0, 1] = group["idx"][0, 0]
+    with pytest.raises(UserError, match="there twice; save each spike once"):
+        exchange.spikes_back(path, like)
+    streams.write(tmp_path / "two.nirdata", "nir", [("a", events), ("b", events)])
+    with pytest.raises(UserError, match="two.nirdata: holds 2 samples"):
+        exchange.spikes_back(tmp_path / "two.nirdata", like)
+
+
+def test_a_file_is_what_it_holds_whatever_its_name(tmp_path):
+    events = some_events()
+    like = written(tmp_path, "npz", events)
+    np.savez(tmp_path / "a.npz", data=events.events)
+    (tmp_path / "a.npz").rename(tmp_path / "zip.npy")
+    np.save(tmp_path / "a.npy", events.events)
+    (tmp_path / "a.npy").rename(tmp_path / "plain.npz")
+    for name in ("zip.npy", "plain.npz"):
+        assert exchange.spikes_back(tmp_path / name, like) == events
+
+
+def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path):
+    events = some_events()
+    like = written(tmp_path, "npz", events)
+    np.save(tmp_path / "spikes.npy", events.events)
+    for name in ("folder", "folder.npz"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(UserError, match=rf"{name}: cannot be read \(Is a directory\); give an .npy"):
+            exchange.spikes_back(tmp_path / name, like)
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        file["nodes"] = 3
+    with pytest.raises(UserError, match=r"odd.h5: cannot be read \(it is damaged"):
+        exchange.features(tmp_path / "odd.h5")
+    with np.load(like) as file:
+        right = dict(file)
+    for field, value in (
+        ("n_units", "x"), ("n_units", 0), ("n_samples", [1, 2]), ("hop", 0), ("hop", 256), ("loudness", [1, 2, 3]),
+        ("floor", [1, 2]), ("levels", ["x", "y"]),
+    ):  # fmt: skip
+        np.savez(tmp_path / "wrong.npz", **(right | {field: value}))
+        with pytest.raises(UserError, match=r"wrong.npz: is not of a recording \(.*\); export the features"):
+            exchange.spikes_back(tmp_path / "spikes.npy", tmp_path / "wrong.npz")

@@ -14,7 +14,7 @@ HELP = "Make an event file of the spikes that another simulator returned."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "spikes", type=Path, help="spikes [units, steps]: an .npy, .npz (`data`) or NIRData file"
+        "spikes", type=Path, help="spikes [units, steps], 0 or 1: an .npy, .npz (`data`) or NIRData file"
     )
     parser.add_argument(
         "--like", type=Path, required=True, metavar="FEATURES",
@@ -24,6 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--late", type=int, default=0, metavar="STEPS",
         help="drop this many steps at the start, which precede the first input (default 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cut", action="store_true",
+        help="leave out spikes after the recording's last step, which are refused otherwise",
     )  # fmt: skip
     add_force(parser)
 
@@ -37,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     event_kind(options.output)
     if options.late < 0:
         raise UserError(f"--late {options.late}: must be 0 or more")
-    events = spikes_back(options.spikes, options.like, late=options.late)
+    events = spikes_back(options.spikes, options.like, late=options.late, cut=options.cut)
     api.write_events(options.output, {options.spikes.stem: events}, force=options.force)
     print(f"{options.spikes} -> {options.output}: {events.duration:.2f} s, {events.n_events} events")
     return 0
