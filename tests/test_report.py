@@ -146,6 +146,15 @@ def test_clicking_a_note_shows_its_units(page):
 
 
 @pytest.mark.once
+def test_a_note_that_is_too_rare_shows_no_table_and_its_hint_goes(page):
+    hint = page.inner_text("#note-hint")
+    page.evaluate("window.kept = z.slice(); z.fill(NaN); showNote(0); z.set(kept)")  # of no key anything is known
+    assert page.inner_text("#note-hint").startswith("Played too rarely") and page.is_hidden("#note-table")
+    page.click("#clear")
+    assert page.inner_text("#note-hint") == hint and page.is_hidden("#note-table")
+
+
+@pytest.mark.once
 def test_zooming_keeps_the_place_under_the_cursor(page):
     page.click("#all")
     x, y = spot(page, "[toX(8), lane.raster.y + 50]")
