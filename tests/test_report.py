@@ -11,10 +11,23 @@ from conftest import tones
 from test_study import matrix, recording, study
 
 from snn_codec.analysis import report
+from snn_codec.analysis.rows import rows_of
 
 BROWSER = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
 )
+
+
+# Keeps where each upright text on a canvas is: canvas, text, left and right in CSS pixels, width of the canvas.
+RECORD = """
+window.texts = [];
+const original = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const wide = this.measureText(text).width, left = x - {left: 0, center: wide / 2, right: wide}[this.textAlign];
+  if (!this.getTransform().b) texts.push([this.canvas.id, text, left, left + wide, this.canvas.clientWidth]);
+  original.call(this, text, x, y);
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,21 +71,31 @@ def test_the_spectrogram_is_where_the_tone_is():
 
 
 @pytest.fixture(scope="module")
-def page(page_file):
+def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if BROWSER is None:
         pytest.skip("no Chromium or Chrome on PATH (CHROMIUM=/path/to/it chooses one)")
     with playwright.sync_playwright() as program:
         # no sandbox, as tests may run as root; the page is ours
-        browser = program.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 1300, "height": 850})
-        shown.errors = []
-        shown.on("pageerror", lambda error: shown.errors.append(str(error)))
-        shown.route("http*://**", lambda route: shown.errors.append(route.request.url))
-        shown.goto(page_file[0].as_uri())
-        shown.wait_for_function("report.drawn > 0")
-        yield shown
-        browser.close()
+        launched = program.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+def opened(browser, path):
+    shown = browser.new_page(viewport={"width": 1300, "height": 850})
+    shown.add_init_script(RECORD)
+    shown.errors = []
+    shown.on("pageerror", lambda error: shown.errors.append(str(error)))
+    shown.route("http*://**", lambda route: shown.errors.append(route.request.url))
+    shown.goto(path.as_uri())
+    shown.wait_for_function("report.drawn > 0")
+    return shown
+
+
+@pytest.fixture(scope="module")
+def page(page_file, browser):
+    return opened(browser, page_file[0])
 
 
 def spot(page, expression):
@@ -148,7 +171,8 @@ def test_clicking_a_note_shows_its_units(page):
 @pytest.mark.once
 def test_a_note_that_is_too_rare_shows_no_table_and_its_hint_goes(page):
     hint = page.inner_text("#note-hint")
-    page.evaluate("window.kept = z.slice(); z.fill(NaN); showNote(0); z.set(kept)")  # of no key anything is known
+    # of no key anything is known for a moment
+    page.evaluate("window.kept = z.slice(); z.fill(NaN); showNote(0); z.set(kept)")
     assert page.inner_text("#note-hint").startswith("Played too rarely") and page.is_hidden("#note-table")
     page.click("#clear")
     assert page.inner_text("#note-hint") == hint and page.is_hidden("#note-table")
@@ -171,4 +195,29 @@ def test_zooming_keeps_the_place_under_the_cursor(page):
     assert page.evaluate("report.state.start") > start
     page.keyboard.press("Home")
     assert page.evaluate("report.state.start") == 0
+    assert page.errors == []
+
+
+@pytest.fixture(scope="module")
+def bins_file(tmp_path_factory):
+    """5 s of 12 bins up to 10 772 Hz, whose names are long."""
+    path = tmp_path_factory.mktemp("bins") / "a.html"
+    _, events, score = recording(0)
+    found = study([("a", events, score)], "bins", rows=rows_of(np.linspace(10_761, 10_772, 12), 12, "bin"))
+    report.write(path, found, matrix(events.events[:, :215], loudness=False), score, {})
+    return path
+
+
+@pytest.mark.once
+def test_no_label_is_cut_off(browser, bins_file):
+    """Names of rows, first and last times to 10 ms, keys below the tuning: all within, names beside the word `band`."""
+    page = opened(browser, bins_file)
+    page.evaluate("texts.length = 0; look(1, 1.2); showUnit(3)")
+    page.wait_for_function("texts.some(([id]) => id === 'lane')")
+    texts = page.evaluate("texts")
+    shown = {text for _, text, *_ in texts}
+    assert {"10771 Hz", "0:01.00", "0:02.20", "C8"} <= shown
+    assert [row for row in texts if row[2] < 0 or row[3] > row[4]] == []
+    names = [left for _, text, left, *_ in texts if text.endswith("Hz")]
+    assert names and min(names) >= 16
     assert page.errors == []
