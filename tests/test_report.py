@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,11 +201,12 @@ def test_zooming_keeps_the_place_under_the_cursor(page):
 
 @pytest.fixture(scope="module")
 def bins_file(tmp_path_factory):
-    """5 s of 12 bins up to 10 772 Hz, whose names are long."""
+    """5 s of 12 bins up to 10 772 Hz, whose names are long; the pedal is down from 1 to 2 s."""
     path = tmp_path_factory.mktemp("bins") / "a.html"
     _, events, score = recording(0)
     found = study([("a", events, score)], "bins", rows=rows_of(np.linspace(10_761, 10_772, 12), 12, "bin"))
-    report.write(path, found, matrix(events.events[:, :215], loudness=False), score, {})
+    pressed = replace(score, pedal=np.array([[22050, 44100]]))
+    report.write(path, found, matrix(events.events[:, :215], loudness=False), pressed, {})
     return path
 
 
@@ -221,3 +223,13 @@ def test_no_label_is_cut_off(browser, bins_file):
     names = [left for _, text, left, *_ in texts if text.endswith("Hz")]
     assert names and min(names) >= 16
     assert page.errors == []
+
+
+@pytest.mark.once
+def test_the_legend_names_what_is_drawn(page, browser, bins_file):
+    """Notes and events of units; where rows are bands, their greys instead; the pedal where there is one."""
+    assert page.locator("#legend > :visible").all_inner_texts() == ["notes, soft to loud", "event of a unit"]
+    bands = opened(browser, bins_file)
+    assert bands.locator("#legend > :visible").all_inner_texts() == [
+        "notes, soft to loud", "sustain pedal down", "1 to 32 or more units of a band fire at once"
+    ]  # fmt: skip
