@@ -143,6 +143,23 @@ def test_from_exported_files_to_an_event_file_and_back(tmp_path):
 
 
 @pytest.mark.lava
+@pytest.mark.parametrize("arithmetic", ["fixed", "float"])
+def test_features_of_the_other_arithmetic_are_refused(tmp_path, arithmetic):
+    """Lava would cut off what is behind the point, or take integers for features."""
+    layer, x = random_layer(), features(steps=5)
+    if arithmetic == "fixed":
+        layer, reason = quantise(layer, 4.0), "holds features, but the bottleneck is fixed_pt.*export netx"
+        np.savez(tmp_path / "a.npz", data=x.astype(np.float32))
+    else:
+        reason = "holds graded integers, but the bottleneck is floating_pt.*export nir"
+        np.savez(tmp_path / "a.npz", data=np.ones(x.shape, np.int32))
+    source, process = feature_source(tmp_path / "a.npz"), bottleneck_process(layer, arithmetic)
+    source.s_out.connect(process.s_in)
+    with pytest.raises(ValueError, match=f"a.npz: {reason}"):
+        run(process, 2, process.tag)
+
+
+@pytest.mark.lava
 def test_a_simulation_that_was_too_short_is_said():
     events = EventMatrix(np.ones((5, 3), bool), 22050, 512, 1500)
     sink = EventSink(like=events, late=2)

@@ -99,7 +99,10 @@ def netx_network(path: str | os.PathLike) -> Network:
 
 
 def feature_source(path: str | os.PathLike) -> FileSource:
-    """A process that sends the features in a file of `export netx` or `export nir`, one step each, then zeros.
+    """A process that sends the features in a file, one step each, then zeros.
+
+    A bottleneck in fixed point takes those of `export netx`, one in floating point those of `export nir`; a run
+    with the other ones is refused.
 
     Attributes:
         steps: Of the recording.
@@ -108,7 +111,7 @@ def feature_source(path: str | os.PathLike) -> FileSource:
         UserError: Lava is missing, or the file cannot be used.
     """
     features = exchange.features(path)
-    return _source(features.T, features.dtype.str, features.shape[0])
+    return _source(path, features.T, features.dtype.str, features.shape[0])
 
 
 def event_source(
@@ -131,17 +134,17 @@ def event_source(
     if not as_bits:
         checkpoints.check_spikes(path, events.fingerprint)
     packed = np.concatenate([np.packbits(chunk.T, axis=1) for chunk in events.chunks()])
-    return _source(packed, "bits", events.n_units)
+    return _source(path, packed, "bits", events.n_units)
 
 
-def _source(rows: np.ndarray, dtype: str, width: int) -> FileSource:
+def _source(path: str | os.PathLike, rows: np.ndarray, dtype: str, width: int) -> FileSource:
     _need_lava()
     from snn_codec.hardware.lava.processes.files import FileSource
 
     file = tempfile.TemporaryFile()
     np.ascontiguousarray(rows).tofile(file)
     file.flush()
-    source = FileSource(descriptor=file.fileno(), dtype=dtype, width=width, rows=len(rows))
+    source = FileSource(descriptor=file.fileno(), dtype=dtype, width=width, rows=len(rows), origin=str(path))
     source.file, source.steps = file, len(rows)  # the file lives as long as the process
     return source
 

@@ -27,13 +27,23 @@ class FileSource(AbstractProcess):
         width: Numbers in a row.
         first, rows: Which rows.
         zeros: How many zeros to send behind the numbers of each row.
+        origin: What to call it in messages.
     """
 
-    def __init__(self, *, descriptor, dtype, width, rows, first=0, zeros=0, **settings):
+    def __init__(self, *, descriptor, dtype, width, rows, first=0, zeros=0, origin="the source", **settings):
         super().__init__(
-            descriptor=descriptor, dtype=dtype, width=width, rows=rows, first=first, zeros=zeros, **settings
-        )
+            descriptor=descriptor, dtype=dtype, width=width, rows=rows, first=first, zeros=zeros, origin=origin,
+            **settings,
+        )  # fmt: skip
         self.s_out = OutPort(shape=(width + zeros,))
+
+    @property
+    def arithmetic(self):
+        """ "fixed_pt" for integers, "floating_pt" for floats, None for spikes, which go everywhere."""
+        dtype = self.proc_params["dtype"]
+        if dtype == "bits":
+            return None
+        return "floating_pt" if np.dtype(dtype).kind == "f" else "fixed_pt"
 
 
 class _FileSource(PyLoihiProcessModel):

@@ -176,7 +176,8 @@ class Bottleneck(AbstractProcess):
     """The spiking bottleneck: graded features in, spikes out.
 
     Ports:
-        s_in: Features of one step, `[width]`: graded integers in fixed point, floats in floating point.
+        s_in: Features of one step, `[width]`: graded integers in fixed point, floats in floating point. Lava would
+            make integers of floats without a word, so that a file of the other ones is refused when a run begins.
         a_in: More current for each neuron, `[N]`; need not be connected.
         s_out: Spikes `[N]`, all of one step of sound.
 
@@ -209,6 +210,7 @@ class BottleneckModel(AbstractSubProcessModel):
 
     def __init__(self, proc):
         description = proc.proc_params["description"]
+        _check_numbers(proc)
         self.neurons = _neurons(description)
         proc.in_ports.a_in.connect(self.neurons.a_in)
         for number in range(int(description["inputs"])):
@@ -227,6 +229,21 @@ class BottleneckModel(AbstractSubProcessModel):
         self.together = _synapse(description, "output0")
         self.neurons.s_out.connect(self.together.s_in)
         self.together.a_out.connect(proc.out_ports.s_out)
+
+
+def _check_numbers(bottleneck):
+    """Refuse a file of floats in fixed point, and of integers in floating point."""
+    for port in bottleneck.in_ports.s_in.get_src_ports():
+        numbers = getattr(port.process, "arithmetic", None)
+        if numbers not in (None, bottleneck.tag):
+            fixed = bottleneck.tag == "fixed_pt"
+            what, command, other = (
+                ("features", "netx", "float") if fixed else ("graded integers", "nir", "fixed")
+            )
+            raise ValueError(
+                f"{port.process.proc_params['origin']}: holds {what}, but the bottleneck is {bottleneck.tag}; give the "
+                f"file of `export {command}`, or make the bottleneck {other}"
+            )
 
 
 def _synapse(description, name, rest=False, graded=False):
