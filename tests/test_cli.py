@@ -165,6 +165,19 @@ def test_bad_event_files_get_one_sentence(cli, tmp_path, kind, suffix):
     assert [item for item in tmp_path.iterdir() if item != path] == []
 
 
+def test_sound_where_events_belong_is_called_so_by_every_command(cli, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tones(0.2), 22050)
+    named = tmp_path / "a.wav"
+    for command in (
+        ("decode", named, "-o", tmp_path / "b.wav"),
+        ("info", named),
+        ("convert", named, tmp_path / "b.csv"),
+        ("export", "spikes", named, "--to", "shd"),
+    ):
+        status, _, err = cli(*command)
+        assert (status, err) == (2, f"snn-codec: {named}: is an audio file, not events; encode it first\n")
+
+
 def test_events_of_another_model_are_refused_by_name(cli, tmp_path, codec):
     from conftest import settled, small_model
 

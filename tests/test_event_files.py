@@ -31,6 +31,8 @@ def test_the_first_bytes_decide_not_the_name(tmp_path):
     assert event_files.read(tmp_path / "b.bin", "b") == B
     with pytest.raises(UserError, match=r"a\.h5: is a bitstream.*'b'"):
         event_files.read(tmp_path / "a.h5", "b")
+    h5.write(tmp_path / "named.spk", {"b": B})
+    assert event_files.read(tmp_path / "named.spk") == B
 
 
 def test_a_folder_becomes_one_file_with_every_recording(folder, tmp_path):

@@ -57,11 +57,8 @@ def read(path: Path, name: str | None = None, *, entropy_model: EntropyModels = 
         UserError: The file cannot be read, or `name` does not choose one of its recordings.
     """
     if not is_bitstream(path):
-        from snn_codec import audio
         from snn_codec.storage import h5
 
-        if path.suffix.lower() in audio.SUFFIXES and path.is_file():
-            raise UserError(f"{path}: is an audio file, not events; encode it first")
         return h5.read(path, name)
     if name is not None:
         raise UserError(

@@ -33,18 +33,29 @@ from snn_codec.storage.spk.layout import (
     versions,
 )
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # how those files begin
+
 
 def is_bitstream(path: Path) -> bool:
-    """Whether a file begins as a bitstream does, or is called one.
+    """Whether a file begins as a bitstream does, or is called one and does not begin as HDF5 does.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: The file cannot be read, or is a sound file.
     """
     with opened(path) as (file, _):
         try:
-            return file.read(len(MAGIC)) == MAGIC or path.suffix == ".spk"
+            start = file.read(len(_HDF5))
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if start.startswith(MAGIC):
+        return True
+    if start == _HDF5:
+        return False
+    from snn_codec import audio
+
+    if path.suffix.lower() in audio.SUFFIXES:
+        raise UserError(f"{path}: is an audio file, not events; encode it first")
+    return path.suffix.lower() == ".spk"
 
 
 class Survey(NamedTuple):
