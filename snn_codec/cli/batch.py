@@ -162,6 +162,11 @@ def _as_named(text: str, source: Path, file: Path) -> str:
     return text.replace(str(file), shown(source))
 
 
+def _with_name(text: str, job: Job) -> str:
+    """What is wrong, with the file's name in front if it names none: that of a rate does not know it."""
+    return text if str(job.file) in text or text.startswith(f"{job.target}:") else f"{job.file}: {text}"
+
+
 def _done(batch: Batch, ranks: Any, work: Work, models: Models, jobs: Sequence[Job]) -> Any:
     """The reports or errors of all jobs, in their order."""
     prepare = partial(Models, work, ranks.device) if batch.workers > 1 else lambda: models
@@ -178,7 +183,7 @@ def _guarded(work: Work, models: Models, job: Job) -> dict[str, Any] | UserError
             row = {"input": str(job.source), "output": str(job.target)} | work(codec, job)
             took = time.perf_counter() - began
     except UserError as error:
-        return UserError(_as_named(str(error), job.source, job.file))
+        return UserError(_as_named(_with_name(str(error), job), job.source, job.file))
     said = [_as_named(str(warning.message), job.source, job.file) for warning in caught]
     return row | {"took": took, "real_time_factor": row["seconds"] / took, "warnings": said}
 

@@ -23,7 +23,6 @@ from snn_codec.cli.common import (
     add_parallelism,
     maker,
 )
-from snn_codec.errors import UserError
 from snn_codec.pipes import PIPE
 
 HELP = "Turn events into sound (16 bit, 22 050 Hz, mono)."
@@ -134,17 +133,10 @@ class _Decoding:
                     done += len(block)
                     advance(done / events.sample_rate)
 
-        try:
-            if job.target == PIPE:
-                clipped = audio.write_stream(
-                    sys.stdout.buffer, blocks(), events.sample_rate, events.n_samples
-                )
-            else:
-                clipped = audio.write(job.target, blocks(), events.sample_rate, force=self.force)
-        except UserError as error:
-            raise UserError(
-                str(error) if str(job.target) in str(error) else f"{job.file}: {error}"
-            ) from error
+        if job.target == PIPE:
+            clipped = audio.write_stream(sys.stdout.buffer, blocks(), events.sample_rate, events.n_samples)
+        else:
+            clipped = audio.write(job.target, blocks(), events.sample_rate, force=self.force)
         for damage in damages:
             warnings.warn(f"{job.file}: {damage}", stacklevel=2)
         return {

@@ -159,9 +159,8 @@ class _Encoding:
             option = " (--channel)" if warning.category is audio.ChannelsCancelWarning else ""
             warnings.warn(f"{warning.message}{option}", warning.category, stacklevel=2)
         for chunk in unreached:
-            start, stop = (
-                number * events.chunk_steps * events.hop / events.sample_rate for number in (chunk, chunk + 1)
-            )
+            length = events.chunk_steps * events.hop / events.sample_rate
+            start, stop = chunk * length, min((chunk + 1) * length, events.duration)
             warnings.warn(
                 f"{job.file}: no level has {self.min_si_snr:g} dB in chunk {chunk} ({start:.2f} s to {stop:.2f} s)",
                 stacklevel=2,
