@@ -71,6 +71,32 @@ def test_one_bad_file_does_not_stop_the_others(cli, tmp_path):
     assert "good.wav" in out and (tmp_path / "good.spk").exists() and not (tmp_path / "bad.spk").exists()
 
 
+def test_json_is_printed_with_what_failed_and_if_all_did(cli, tmp_path):
+    bad, nan, good = (tmp_path / f"{name}.wav" for name in ("bad", "nan", "good"))
+    bad.write_text("no audio")
+    soundfile.write(nan, np.full(1000, np.nan), 22050, subtype="FLOAT")
+    soundfile.write(good, tones(0.2), 22050)
+    for inputs, fine in (((bad,), []), ((bad, good, nan), [good])):
+        status, out, err = cli("encode", *inputs, "--json", "--force")
+        found = json.loads(out)
+        assert status == 2 and [row["input"] for row in found["files"]] == list(map(str, fine))
+        assert [row["input"] for row in found["failed"]] == [str(path) for path in inputs if path != good]
+        assert err.splitlines() == [f"snn-codec: {row['message']}" for row in found["failed"]]
+        assert all(row["message"].startswith(f"{row['input']}: ") for row in found["failed"])
+    assert json.loads(cli("encode", good, "--force", "--json")[1])["failed"] == []
+
+
+def test_a_rate_is_only_told_of_a_bitstream_whose_bytes_are_counted(cli, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tones(0.5), 22050)
+    for target, told in (("a.spk", True), ("a.h5", False), ("/dev/null", False)):
+        command = ("encode", tmp_path / "a.wav", "-o", tmp_path / target)
+        status, *printed = cli(*command)
+        text = "".join(printed)
+        assert status == 0 and ("kbps" in text) == told and "events/s" in text
+        row = json.loads("".join(cli(*command, "--json", "--force")[1:]))
+        assert ("kbps" in row["files"][0]) == told
+
+
 def test_nothing_is_overwritten_without_force(cli, tmp_path):
     soundfile.write(tmp_path / "a.wav", tones(0.2), 22050)
     (tmp_path / "a.spk").write_text("precious")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from snn_codec import progress
-from snn_codec.cli.common import fatal, shown, warn
+from snn_codec.cli.common import BAD_INPUT, shown, warn
 from snn_codec.errors import UserError
 from snn_codec.files import below, check_writable, make_folder
 from snn_codec.pipes import PIPE, is_pipe, seekable
@@ -39,6 +40,13 @@ class Job(NamedTuple):
     def name(self) -> str:
         """Of the recording."""
         return "stdin" if self.source == PIPE else shown(self.source.name)
+
+
+class Failed(NamedTuple):
+    """An input that could not be used, as it was named, and why."""
+
+    input: str
+    message: str
 
 
 class Work(Protocol):
@@ -131,19 +139,20 @@ def run(batch: Batch, work: Work, began: float) -> int:
         copies = [stack.enter_context(seekable(source)) for source, _ in pairs]
         refused, jobs = _checked(work, pairs, copies, makes_folders)
         if not jobs:
-            return max(map(fatal, refused))
+            return _report(batch, refused, (), began)
         for folder in {job.target.parent for job in jobs if makes_folders}:
             make_folder(folder)
         ranks = Ranks(parallelism, batch.device)
         refused, jobs = ranks.broadcast((refused, jobs))
         models = Models(work, ranks.device)
         models(jobs[0].model)  # also where workers load their own, so that one process complains
-        return _report(batch, ranks, refused, _done(batch, ranks, work, models, jobs), began)
+        done = _done(batch, ranks, work, models, jobs)
+        return _report(batch, refused, done, began, is_main=ranks.is_main)
 
 
 def _checked(
     work: Work, pairs: Sequence[tuple[Path, Path]], copies: Sequence[Path], makes_folders: bool
-) -> tuple[list[UserError], list[Job]]:
+) -> tuple[list[Failed], list[Job]]:
     """What is wrong with some of the inputs, and the jobs that remain."""
     refused, jobs = [], []
     for (source, target), file in zip(pairs, copies, strict=True):
@@ -154,7 +163,7 @@ def _checked(
             work.check(job)
             jobs.append(job)
         except UserError as error:
-            refused.append(UserError(_as_named(str(error), source, file)))
+            refused.append(Failed(str(source), _as_named(str(error), source, file)))
     return refused, jobs
 
 
@@ -174,7 +183,7 @@ def _done(batch: Batch, ranks: Any, work: Work, models: Models, jobs: Sequence[J
         yield from ranks.map(partial(_guarded, work), prepare, jobs, advance)
 
 
-def _guarded(work: Work, models: Models, job: Job) -> dict[str, Any] | UserError:
+def _guarded(work: Work, models: Models, job: Job) -> dict[str, Any] | Failed:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
@@ -183,19 +192,27 @@ def _guarded(work: Work, models: Models, job: Job) -> dict[str, Any] | UserError
             row = {"input": str(job.source), "output": str(job.target)} | work(codec, job)
             took = time.perf_counter() - began
     except UserError as error:
-        return UserError(_as_named(_with_name(str(error), job), job.source, job.file))
+        return Failed(str(job.source), _as_named(_with_name(str(error), job), job.source, job.file))
     said = [_as_named(str(warning.message), job.source, job.file) for warning in caught]
     return row | {"took": took, "real_time_factor": row["seconds"] / took, "warnings": said}
 
 
-def _report(batch: Batch, ranks: Any, refused: Sequence[UserError], found: Any, began: float) -> int:
+def _report(
+    batch: Batch,
+    refused: Sequence[Failed],
+    found: Iterable[dict[str, Any] | Failed],
+    began: float,
+    *,
+    is_main: bool = True,
+) -> int:
     """Print what was done, and give the exit status."""
     report = sys.stderr if batch.output is not None and is_pipe(batch.output) else sys.stdout
-    status = max(map(fatal, refused), default=0) if ranks.is_main else 0
-    rows = []
-    for row in found:
-        if isinstance(row, UserError):
-            status = fatal(row)
+    rows: list[dict[str, Any]] = []
+    failed: list[Failed] = []
+    for row in itertools.chain(refused if is_main else (), found):
+        if isinstance(row, Failed):
+            warn(row.message)
+            failed.append(row)
             continue
         rows.append(row)
         for text in row["warnings"]:
@@ -203,15 +220,16 @@ def _report(batch: Batch, ranks: Any, refused: Sequence[UserError], found: Any, 
         if not batch.as_json:
             _print_row(row, report)
     took = time.perf_counter() - began
-    if ranks.is_main and batch.as_json:
-        print(json.dumps({"files": rows, "took": took}), file=report)
-    elif ranks.is_main and rows:
+    if is_main and batch.as_json:
+        errors = [each._asdict() for each in failed]
+        print(json.dumps({"files": rows, "failed": errors, "took": took}), file=report)
+    elif is_main and rows:
         seconds = sum(row["seconds"] for row in rows)
         print(
             f"{seconds:.2f} s of sound in {took:.1f} s with the start of the program: {_times(seconds / took)}",
             file=report,
         )
-    return status
+    return BAD_INPUT if failed else 0
 
 
 def _times(factor: float) -> str:
@@ -219,9 +237,9 @@ def _times(factor: float) -> str:
 
 
 def _print_row(row: dict[str, Any], report: TextIO) -> None:
-    extra = ""
-    if "kbps" in row:
-        extra = f", {row['kbps']:.3f} kbps, {row['events_per_second']:.0f} events/s"
+    extra = f", {row['kbps']:.3f} kbps" if "kbps" in row else ""
+    if "events_per_second" in row:
+        extra += f", {row['events_per_second']:.0f} events/s"
     print(
         f"{shown(row['input'])} -> {shown(row['output'])}: {row['seconds']:.2f} s{extra}, "
         f"{_times(row['real_time_factor'])}",

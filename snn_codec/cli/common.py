@@ -12,13 +12,14 @@ from snn_codec.errors import UserError
 from snn_codec.pipes import PIPE
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")  # of libraries whose errors are several lines
+BAD_INPUT = 2  # exit status
 MAKER = "default: the shipped model that made the events"
 
 
 def fatal(error: Exception) -> int:
     """Say what is wrong in one line, and give the exit status for it."""
     warn(str(error))
-    return 2
+    return BAD_INPUT
 
 
 def warn(text: str) -> None:

@@ -170,7 +170,10 @@ class _Encoding:
         if self.min_si_snr is not None:
             found["chunks_below"] = unreached
         n_bytes = self._write(events, job, codec.entropy_model)
-        return found | {"file_bytes": n_bytes, "kbps": events.kbps(n_bytes)}
+        if n_bytes is None:
+            return found
+        rate = {"kbps": events.kbps(n_bytes)} if self.kind == "spk" else {}  # HDF5 costs kilobytes a file
+        return found | {"file_bytes": n_bytes} | rate
 
     def _events(self, codec: Any, job: batch.Job) -> tuple[Any, list[int]]:
         """The events of a recording, and the chunks that no level brought to the quality that was asked for."""
@@ -192,8 +195,8 @@ class _Encoding:
                 return events, unreached
             return codec.encode_blocks(blocks(), rate, level=self.level, **how, progress=advance), []
 
-    def _write(self, events: Any, job: batch.Job, entropy_model: Any) -> int:
-        """Write the events; how many bytes they are."""
+    def _write(self, events: Any, job: batch.Job, entropy_model: Any) -> int | None:
+        """Write the events; how many bytes they are, which a pipe or a device does not tell."""
         from snn_codec.storage import event_files
 
         if job.target == PIPE:
@@ -201,7 +204,7 @@ class _Encoding:
         event_files.write(
             job.target, self.kind, [(job.name, events)], entropy_model=entropy_model, force=self.force
         )
-        return 0 if is_pipe(job.target) else job.target.stat().st_size
+        return None if is_pipe(job.target) else job.target.stat().st_size
 
 
 def _with_option(error: UserError) -> UserError:
