@@ -24,7 +24,8 @@ class Tuning(NamedTuple):
     Attributes:
         best: The key with the largest z-score, 0 to 87.
         response: Events more than chance within the window of an onset of that key.
-        latency: Steps from the onset to the most frequent place of an event; negative comes before.
+        latency: Steps from the onset to the most frequent place of an event, of several the nearest to the onset;
+            negative comes before.
         selectivity: Lifetime sparseness of the rates at onsets (Treves and Rolls; Vinje and Gallant, 2000):
             0 if all keys are alike, 1 if it fires for one.
         octave, fifth: Correlation of the tuning curve with itself an octave, a fifth higher.
@@ -98,7 +99,7 @@ def tuning(
     response = ((null.observed - null.mean) / onsets)[rows, best]
     reach = min(latest, middle)
     around = counts[rows, best][:, middle - reach : middle + reach + 1]
-    latency = np.where(around.any(1), reach - around.argmax(1), np.nan)  # positive lags of Eq. 9 come before
+    latency = np.where(around.any(1), _peak(around), np.nan)
     rates = null.observed / (onsets * (2 * half_width + 1))
     velocity, pedal = dependent
     found = (
@@ -114,6 +115,17 @@ def tuning(
         )
     )
     return Tuning(best, *found)
+
+
+def _peak(around: np.ndarray) -> np.ndarray:
+    """Of counts at lags, zero in the middle, the steps to the largest; of equal ones to the nearest, then the later.
+
+    To take the first or the last of equal ones would make rows that fire by chance look late, or early.
+    """
+    reach = around.shape[1] // 2
+    steps = reach - np.arange(2 * reach + 1)  # positive lags of Eq. 9 come before
+    nearest = np.argsort(np.abs(steps), kind="stable")
+    return steps[nearest][around[:, nearest].argmax(1)]
 
 
 def _sparseness(rates: np.ndarray) -> float:
