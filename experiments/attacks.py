@@ -23,7 +23,7 @@ from snn_codec.files import check_writable, replacing
 from snn_codec.metrics import MEASURES, Clip
 from snn_codec.midi import read
 from snn_codec.progress import bar
-from snn_codec.stats import bootstrap
+from snn_codec.stats import between, bootstrap
 
 COLUMNS = ("kbps", "si_snr", "attack_si_snr", "pre_echo", "pre_echo_own")
 REACH = 0.100  # seconds to both sides, in bins of one millisecond
@@ -49,7 +49,7 @@ def main() -> int:
         for model in options.model:
             rows, groups, found[model] = measured(coders.load(model), recordings, options.clips)
             cells = (
-                f"{value['mean']:.{MEASURES[name].digits}f} ({value['low']:.1f} to {value['high']:.1f})"
+                f"{value['mean']:.{MEASURES[name].digits}f} ({between(value, '.1f')})"
                 for name, value in ((name, bootstrap(rows[name], groups)) for name in COLUMNS)
             )
             print(f"| `{model}` | " + " | ".join(cells) + " |", flush=True)

@@ -14,6 +14,7 @@ from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.summary import differences, summary
+from snn_codec.stats import between
 
 
 def main() -> int:
@@ -31,9 +32,7 @@ def main() -> int:
     print(f"{'':18}{one['model'][-26:]:>28}{other['model'][-26:]:>28}{'difference':>28}")
     columns = summary(one["clips"]), summary(other["clips"]), paired
     for measure in paired:
-        cells = (
-            f"{c[measure]['mean']:.3f} ({c[measure]['low']:.3f}, {c[measure]['high']:.3f})" for c in columns
-        )
+        cells = (f"{c[measure]['mean']:.3f} ({between(c[measure], '.3f', ', ')})" for c in columns)
         print(f"{measure:18}" + "".join(f"{cell:>28}" for cell in cells))
     return 0
 

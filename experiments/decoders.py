@@ -24,6 +24,7 @@ from snn_codec.evaluation.command import Data
 from snn_codec.evaluation.summary import differences, summary
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks, one_thread
+from snn_codec.stats import between
 
 RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
 ROUNDS = 3
@@ -94,7 +95,7 @@ def _line(label: str, values: dict, shown: list[str], speed: str) -> str:
 
 
 def _cell(value: dict[str, float], digits: int) -> str:
-    return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f}, {value['high']:.{digits}f})"
+    return f"{value['mean']:.{digits}f} ({between(value, f'.{digits}f', ', ')})"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from snn_codec.evaluation.coder import Coder
 from snn_codec.evaluation.transform import LOWEST_KBPS, TextbookCoder
 from snn_codec.metrics import si_snr
 from snn_codec.progress import bar
-from snn_codec.stats import bootstrap
+from snn_codec.stats import between, bootstrap
 
 MORE = 4 / 3
 COLUMNS = {
@@ -78,8 +78,9 @@ def measured(coder: Coder, paths: list[Path], clips: int) -> tuple[dict[str, lis
 
 def cell(name: str, found: dict[str, float]) -> str:
     if name == "share":
-        return f"{100 * found['mean']:.0f} % ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
-    return f"{found['mean']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+        percent = {part: 100 * found[part] for part in ("mean", "low", "high")}
+        return f"{percent['mean']:.0f} % ({between(percent, '.0f')})"
+    return f"{found['mean']:.2f} ({between(found, '.2f')})"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from snn_codec.evaluation.summary import Row, summary
 from snn_codec.files import make_folder
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks
+from snn_codec.stats import between
 
 
 def main() -> int:
@@ -87,9 +88,7 @@ def draw(options: argparse.Namespace) -> int:
     for result in found:
         means = summary(result["clips"])
         cells = (means.get(name) for name in ("kbps", options.measure))
-        text = (
-            f"{cell['mean']:.3f} ({cell['low']:.3f}, {cell['high']:.3f})" if cell else "-" for cell in cells
-        )
+        text = (f"{cell['mean']:.3f} ({between(cell, '.3f', ', ')})" if cell else "-" for cell in cells)
         print(f"{result['model'][-24:]:24}" + "".join(f"{part:>26}" for part in text))
     print(f"figure: {options.output}")
     return status

@@ -188,7 +188,7 @@ def _cell(row: dict[str, Any], measure: str, digits: int) -> str:
     mean, low, high = (row[f"{measure}_{part}"] for part in ("mean", "low", "high"))
     if mean == "":
         return "-"
-    if high - low < 10**-digits:  # as of a constant rate
+    if not high - low >= 10**-digits:  # as of a constant rate, or of one recording
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} ({low:.{digits}f}, {high:.{digits}f})"
 

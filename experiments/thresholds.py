@@ -27,7 +27,7 @@ from snn_codec.loading import load
 from snn_codec.metrics import si_snr
 from snn_codec.named import Named
 from snn_codec.progress import bar
-from snn_codec.stats import bootstrap
+from snn_codec.stats import between, bootstrap
 
 FIRST = (-0.06, -0.03, 0.03)  # what is added to the first threshold, in steps of the quantiser
 OTHERS = (-0.03, 0.03)
@@ -83,7 +83,7 @@ def gains(codec: Codec, paths: list[Path], level: int, clips: int) -> dict[str, 
                 points = measured(codec, level, sounds)
             own = [snr - np.polyval(curve, rate) for (rate, snr), curve in zip(points, curves, strict=True)]
             value = bootstrap(np.array(own), names)
-            found[name] = f"{value['mean']:+.3f} ({value['low']:+.3f} to {value['high']:+.3f})"
+            found[name] = f"{value['mean']:+.3f} ({between(value, '+.3f')})"
             advance(3 + number)
     return found
 

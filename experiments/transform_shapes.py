@@ -23,7 +23,7 @@ from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation.transform import LENGTH, ROUNDING, SAMPLE_RATE
 from snn_codec.models import lapped
-from snn_codec.stats import bootstrap
+from snn_codec.stats import between, bootstrap
 
 SHAPES = (
     (2048, "sine"), (2048, "vorbis"), (2048, "kbd:2"), (2048, "kbd:4"), (512, "sine"), (1024, "sine"), (4096, "sine"),
@@ -132,9 +132,7 @@ def main() -> int:
                 for own, base in zip(at_rates(clips, *shape, options.rates), reference, strict=True):
                     found = bootstrap(own if shape == SHAPES[0] else own - base, names)
                     sign = "" if shape == SHAPES[0] else "+"
-                    cells.append(
-                        f"{found['mean']:{sign}.2f} ({found['low']:{sign}.2f} to {found['high']:{sign}.2f})"
-                    )
+                    cells.append(f"{found['mean']:{sign}.2f} ({between(found, sign + '.2f')})")
     except UserError as error:
         return fatal(error)
     heads = [f"{folder.name}, {rate:g} kbps" for folder in options.data for rate in options.rates]

@@ -6,7 +6,8 @@ Means have a bootstrap interval where values come in alike groups (`bootstrap`),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -18,6 +19,7 @@ def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> di
     """`mean`, `sd`, and the percentile bootstrap interval `low`, `high` of values that come in alike groups.
 
     Groups are resampled, not values. Values that are not finite are left out; `clips` says how many counted.
+    `low` and `high` are NaN where fewer than two groups have values, since one says nothing of how groups differ.
 
     Example:
         >>> found = bootstrap(np.array([1.0, 1.0, 3.0]), ["a", "a", "b"])
@@ -32,7 +34,7 @@ def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> di
     picks = random.integers(0, len(sums), (RESAMPLES, len(sums)))
     with np.errstate(invalid="ignore"):
         means = sums[picks].sum(1) / counts[picks].sum(1)
-    low, high = np.nanpercentile(means, [2.5, 97.5]) if counted.any() else (float("nan"),) * 2
+    low, high = np.nanpercentile(means, [2.5, 97.5]) if (counts > 0).sum() > 1 else (float("nan"),) * 2
     return {
         "mean": float(values[counted].mean()) if counted.any() else float("nan"),
         "sd": float(values[counted].std(ddof=1)) if counted.sum() > 1 else float("nan"),
@@ -40,6 +42,16 @@ def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> di
         "high": float(high),
         "clips": int(counted.sum()),
     }
+
+
+def between(found: Mapping[str, float], form: str, to: str = " to ") -> str:
+    """The interval `low`, `high` in words, a dash if it is not known; `form` is of a number, such as `.2f`.
+
+    Example:
+        >>> between({"low": 1.0, "high": 2.5}, ".1f"), between({"low": float("nan"), "high": float("nan")}, ".1f")
+        ('1.0 to 2.5', '-')
+    """
+    return "-" if math.isnan(found["low"]) else f"{found['low']:{form}}{to}{found['high']:{form}}"
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,6 +85,8 @@ def paired(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
 def jackknife(measure: Callable[..., float], whole: tuple, parts: Sequence[tuple]) -> list[float]:
     """Estimate from all, and its interval, not below zero, by leaving out one part after the other.
 
+    The interval is Student's with a degree of freedom less than there are parts.
+
     Args:
         measure: Of sums, as many as `whole` has; NaN for the interval with fewer than two parts.
         parts: What the sums are made of: each has what it adds to each of `whole`.
@@ -82,7 +96,8 @@ def jackknife(measure: Callable[..., float], whole: tuple, parts: Sequence[tuple
         return [estimate, float("nan"), float("nan")]
     without = [measure(*(a - b for a, b in zip(whole, part, strict=True))) for part in parts]
     error = np.sqrt((len(parts) - 1) / len(parts) * np.square(np.array(without) - np.mean(without)).sum())
-    return [estimate, float(max(estimate - 1.96 * error, 0)), float(estimate + 1.96 * error)]
+    half = stats.t.ppf(0.975, len(parts) - 1) * error
+    return [estimate, float(max(estimate - half, 0)), float(estimate + half)]
 
 
 def holm(p: Sequence[float]) -> list[float]:

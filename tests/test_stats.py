@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from snn_codec.stats import bootstrap, holm, jackknife, mean_interval, paired
+from snn_codec.stats import between, bootstrap, holm, jackknife, mean_interval, paired
 
 
 def test_groups_are_resampled_and_values_that_are_not_finite_left_out():
@@ -18,6 +18,15 @@ def test_groups_are_resampled_and_values_that_are_not_finite_left_out():
     assert bootstrap(values, list("aabb")) == found
     nothing = bootstrap(np.full(2, np.nan), ["a", "b"])
     assert nothing["clips"] == 0 and all(math.isnan(nothing[name]) for name in ("mean", "sd", "low", "high"))
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, np.nan], [3.0, 4.0, np.nan]])
+def test_one_group_has_no_interval(values):
+    for groups in ("aaa", "aab"):  # the other without a value
+        found = bootstrap(np.array(values), list(groups))
+        assert found["mean"] == np.nanmean(values) and math.isnan(found["low"]) and math.isnan(found["high"])
+        assert between(found, ".1f") == "-"
+    assert between(bootstrap(np.array([1.0, 2.0]), ["a", "b"]), ".1f", ", ") == "1.0, 2.0"
 
 
 def test_the_bootstrap_covers_95_percent():
@@ -59,4 +68,18 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     whole, parts = (values.sum(), 5), [(value, 1) for value in values]
     estimate, low, high = jackknife(lambda total, n: total / n, whole, parts)
     assert estimate == pytest.approx(4.2)
-    assert high - estimate == pytest.approx(1.96 * values.std(ddof=1) / np.sqrt(5)) == estimate - low
+    assert high - estimate == pytest.approx(
+        2.7764 * values.std(ddof=1) / np.sqrt(5), rel=1e-4
+    )  # Student's, 4 degrees
+    assert high - estimate == pytest.approx(estimate - low)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_the_jackknife_of_few_covers_95_percent(n):
+    random, covered = np.random.default_rng(n), 0
+    for values in random.normal(10, 1, (2000, n)):
+        _, low, high = jackknife(
+            lambda total, n: total / n, (values.sum(), n), [(value, 1) for value in values]
+        )
+        covered += low <= 10 <= high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.015)

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     from snn_codec.evaluation import coders, results
     from snn_codec.evaluation.command import Data, evaluation
+    from snn_codec.stats import between
 
     data = Data.of(
         options.data, options.split,
@@ -56,5 +57,5 @@ def run(options: argparse.Namespace) -> int:
     print(f"{result['model']} ({result['fingerprint']}) on {data}: {len(result['clips'])} clips")
     for name, row in result["summary"].items():
         few = f", {row['clips']} clips" if row["clips"] < len(result["clips"]) else ""
-        print(f"  {name:18} {row['mean']:9.3f}  (95 % interval {row['low']:.3f} to {row['high']:.3f}{few})")
+        print(f"  {name:18} {row['mean']:9.3f}  (95 % interval {between(row, '.3f')}{few})")
     return 0
