@@ -268,6 +268,18 @@ def test_one_condition_has_no_pairs_and_a_figure_all_the_same(tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["friedman"]["p"] is None
 
 
+@pytest.mark.parametrize("tested", [2, 5, 6])
+def test_nothing_of_figure3_is_cut_off(tested, tmp_path):
+    """The picture's border is white, whatever its panels' shape."""
+    image = pytest.importorskip("matplotlib.image", reason="needs matplotlib (the extra `listen`)")
+    scores = ratings(simulated(12, 1))
+    names = list(CONDITIONS[: 4 + tested])
+    found = report.analyse(scores._replace(scores=scores.scores[..., : len(names)], conditions=names))
+    report.figure3(tmp_path / "a.png", found)
+    picture = image.imread(tmp_path / "a.png")[..., :3]
+    assert all((edge == 1).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+
+
 def test_friedmans_test_needs_three_raters_and_three_conditions():
     means = np.arange(9.0).reshape(3, 3)
     assert np.isfinite(statistics.friedman(means)).all()

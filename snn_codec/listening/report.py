@@ -179,7 +179,7 @@ def figure3(path: str | os.PathLike, report: dict[str, Any], *, force: bool = Fa
         figure, axes = plt.subplots(
             1,
             len(widths),
-            figsize=(sum(widths), 3.9),
+            figsize=(sum(widths), max(3.9, 0.55 * len(tested) + 1.2)),
             layout="constrained",
             squeeze=False,
             width_ratios=widths,
@@ -189,7 +189,8 @@ def figure3(path: str | os.PathLike, report: dict[str, Any], *, force: bool = Fa
         if len(tested) > 1:
             _wins(axes[0, 1], tested, report["pairs"])
         with replacing(path, force=force) as temporary:
-            figure.savefig(temporary, dpi=150)
+            # tight: constrained layout places the title as if the matrix, whose cells are square, filled its panel
+            figure.savefig(temporary, dpi=150, bbox_inches="tight")
         plt.close(figure)
 
 
