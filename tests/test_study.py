@@ -114,6 +114,28 @@ def test_figure5_for_one_and_two_models(studies, tmp_path):
         assert (width, height) == ((1.5 + 5 * len(some)) * 150, 1650)
 
 
+def test_a_panel_of_figure5_without_anything_tested_says_why_and_leaves_scales_alone(
+    studies, tmp_path, monkeypatch
+):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    example, short = recording(0)[1:], matrix(raster(12, 300, 0.1), loudness=False)
+    rare = study([("a", short, example[1])], "rare")
+    silent = study([("a", matrix(np.zeros((12, STEPS), bool), loudness=False), example[1])], "silent")
+    kept = []
+    monkeypatch.setattr(plt, "close", kept.append)
+    some = [studies[0], rare, silent]
+    figures.figure5(tmp_path / "a.png", some, [example, (short, example[1]), example])
+    monkeypatch.undo()
+    panels = np.array(kept[0].axes[:15]).reshape(5, 3)
+    for row in (2, 4):
+        assert [[text.get_text() for text in panel.texts if len(text.get_text()) > 1] for panel in panels[row]] == [
+            [], ["no key has the 20 onsets that a test needs"], ["no unit's events can be tested"]
+        ]  # fmt: skip
+        assert panels[row, 0].has_data() and not panels[row, 1].has_data()
+    assert panels[4, 0].get_ylim()[1] < 0.2  # the scale of prominence, not that of an empty axis
+    plt.close(kept[0])
+
+
 def test_silent_units_and_short_recordings(tmp_path):
     """Nothing to test is not an error, and nothing warns."""
     silent = matrix(np.zeros((3, 300), bool), loudness=False)

@@ -59,10 +59,10 @@ def figure5(
         label = f"prominence, 0 is chance\n(grey: fewer than {nulls.FEWEST} onsets, or silent)"
         figure.colorbar(image, ax=axes[3, :], label=label, aspect=30, pad=0.01)
         for row in (2, 4):
-            low = min(axis.get_ylim()[0] for axis in axes[row])
-            high = max(axis.get_ylim()[1] for axis in axes[row])
-            for axis in axes[row]:
-                axis.set_ylim(low, high)
+            drawn = [axis for axis in axes[row] if axis.has_data()]
+            limits = [axis.get_ylim() for axis in drawn]
+            for axis in drawn:
+                axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         for row, letter in ((0, "A"), (2, "B"), (3, "C")):
             axes[row, 0].text(
                 -0.16, 1.0, letter, transform=axes[row, 0].transAxes, fontsize=13, fontweight="bold", va="top"
@@ -104,20 +104,33 @@ def _raster_and_roll(raster, roll, events: EventMatrix, score: Score, hertz: np.
 def _curves(axis, study: Study, columns: int) -> None:
     lags = study.counts.shape[-1] // 2
     time = np.arange(-lags, lags + 1) / study.step_rate
+    axis.set_xlabel("lag (s); positive: the event comes before the note")
+    axis.set_ylabel("C / mean C")
+    axis.set_xlim(time[0], time[-1])
+    pairs = best_pairs(study)
+    if not pairs:
+        _say_why_empty(axis, study)
+        return
     axis.axvspan(*(np.array([-1, 1]) * (study.half_width + 0.5) / study.step_rate), color="#e8ecf0", lw=0)
     axis.axhline(1, color=plots.INK, lw=0.6)
-    pairs = best_pairs(study)
     for unit, key in pairs:
         curve = study.counts[unit, key]
         axis.plot(
             time, curve / max(curve.mean(), 1e-9), lw=1, label=f"{study.rows.name(unit)}, {notes.name(key)}"
         )
-    axis.set_xlabel("lag (s); positive: the event comes before the note")
-    axis.set_ylabel("C / mean C")
-    axis.set_xlim(time[0], time[-1])
-    if pairs:
-        axis.set_ylim(top=axis.get_ylim()[1] * (1.6 - 0.1 * columns))  # room for the legend
-        axis.legend(frameon=False, fontsize=7, ncols=columns, loc="upper center")
+    axis.set_ylim(top=axis.get_ylim()[1] * (1.6 - 0.1 * columns))  # room for the legend
+    axis.legend(frameon=False, fontsize=7, ncols=columns, loc="upper center")
+
+
+def _say_why_empty(axis, study: Study) -> None:
+    rare = (study.jitter.onsets < nulls.FEWEST).all()
+    why = (
+        f"no key has the {nulls.FEWEST} onsets that a test needs"
+        if rare
+        else "no unit's events can be tested"
+    )
+    axis.set_yticks([])
+    axis.text(0.5, 0.5, why, transform=axis.transAxes, ha="center", va="center", color=plots.INK)
 
 
 def _matrix(axis, study: Study, top: float):  # noqa: ANN202
@@ -150,6 +163,7 @@ def _tuned(axis, study: Study) -> None:
     axis.set_xlim(notes.LOWEST - 0.5, notes.LOWEST + notes.KEYS - 0.5)
     axis.set_ylabel("prominence")
     if not pairs:
+        _say_why_empty(axis, study)
         return
     ((unit, best),) = pairs
     values = np.where(study.jitter.tested[unit], study.corrected[unit], 0)
