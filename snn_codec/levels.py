@@ -43,7 +43,7 @@ class Prompts:
         self.levels = levels
         if not levels:
             if level is not None:
-                raise UserError("this model has no levels; use one trained as mu-SPARSE")
+                raise UserError("this model has no levels; use wide or mu-sparse, or train one")
             return
         if isinstance(level, np.ndarray) and level.ndim:
             self._codes = level

@@ -65,6 +65,28 @@ def test_the_width_of_weights_is_that_of_the_option(cli, plain, sound, tmp_path)
     assert h5.read(tmp_path / "a.h5") != h5.read(tmp_path / "b.h5")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (
+            ["--net", "a.net", "--weight-bits", 15],
+            "--weight-bits: a.net has its widths; leave one of the two out",
+        ),
+        (
+            ["--net", "a.net", "--input-bits", 4],
+            "--input-bits: a.net has its widths; leave one of the two out",
+        ),
+        (["--backend", "lava-float", "--weight-bits", 4], "--weight-bits: lava-float has no integers"),
+        (["--backend", "lava-float", "--input-bits", 4], "--input-bits: lava-float has no integers"),
+        (["--timeout", "nan"], "--timeout nan: must be more than 0 seconds"),
+        (["--timeout", 0], "--timeout 0: must be more than 0 seconds"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused_first(cli, tmp_path, arguments, reason):
+    status, _, err = cli("simulate", tmp_path / "missing.wav", "-o", tmp_path / "a.h5", *arguments)
+    assert status == 2 and reason in err and len(err.splitlines()) == 1
+
+
 LAVA = [pytest.param(name, marks=pytest.mark.lava) for name in ("lava-fixed", "lava-float")]
 
 

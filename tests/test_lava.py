@@ -174,6 +174,17 @@ def test_what_does_not_fit_together_is_refused():
         bottleneck_process(layer, "fixed")
     with pytest.raises(UserError, match="use one of fixed, float"):
         bottleneck_process(layer, "double")
+    with pytest.raises(UserError, match=r"nothere.net: cannot be read \(No such file"):
+        bottleneck_process("nothere.net")
+
+
+@pytest.mark.lava
+def test_settings_that_would_be_ignored_are_refused(tmp_path):
+    layer = quantise(random_layer(), 4.0, whole_bias=True)
+    netx.write(tmp_path / "a.net", layer, step_rate=43.0, fingerprint="f" * 8)
+    for source, arithmetic in ((layer, "fixed"), (tmp_path / "a.net", "fixed"), ("free-plain", "float")):
+        with pytest.raises(UserError, match="is not quantised here, so that weight_bits would be ignored"):
+            bottleneck_process(source, arithmetic, weight_bits=15)
 
 
 def test_without_lava_it_says_what_to_do():

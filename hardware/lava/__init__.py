@@ -52,10 +52,11 @@ def bottleneck_process(
     Args:
         source: A file of `export netx`, a shipped model, a checkpoint folder, or a layer.
         arithmetic: "fixed" for Loihi's integers, whose input is graded integers, or "float", whose input is features.
-        settings: Of `snn_codec.hardware.quantise.quantise`, if `source` is a model.
+        settings: Of `snn_codec.hardware.quantise.quantise`, if `source` is a model and becomes integers.
 
     Raises:
-        UserError: Lava is missing, or `source` cannot be used: a file holds integers only.
+        UserError: Lava is missing, `source` cannot be used (a file holds integers only), or settings are given for what
+            is not quantised here.
 
     Example: above.
     """
@@ -64,7 +65,7 @@ def bottleneck_process(
     _need_lava()
     from snn_codec.hardware.lava.processes.neurons import Bottleneck
 
-    layer = source if isinstance(source, (Layer, IntegerLayer)) else _layer(source, arithmetic, settings)
+    layer = _layer(source, arithmetic, settings)
     if isinstance(layer, IntegerLayer) != (arithmetic == "fixed"):
         raise UserError(
             f"arithmetic {arithmetic}: {source} holds {type(layer).__name__}; give it to the other one"
@@ -72,8 +73,20 @@ def bottleneck_process(
     return Bottleneck(description=description(layer))
 
 
-def _layer(source: str | os.PathLike, arithmetic: str, settings: dict[str, Any]) -> Layer | IntegerLayer:
-    if Path(source).is_file():
+def _layer(
+    source: str | os.PathLike | Layer | IntegerLayer, arithmetic: str, settings: dict[str, Any]
+) -> Layer | IntegerLayer:
+    given = isinstance(source, (Layer, IntegerLayer))
+    path = Path() if given else Path(source)
+    is_file = path.is_file() or (path.suffix != "" and not path.is_dir())
+    if settings and (given or is_file or arithmetic == "float"):
+        what = "a layer" if given else source
+        raise UserError(
+            f"{what}: is not quantised here, so that {', '.join(settings)} would be ignored; leave it out"
+        )
+    if given:
+        return source
+    if is_file:
         return netx.read(source)[0]
     from snn_codec.hardware.features import full_scale
     from snn_codec.hardware.fold import fold

@@ -44,11 +44,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--encoder", action="store_true",
         help="the encoder on hardware, too: audio goes in, in 16 bits (wide)",
     )  # fmt: skip
-    add_input_bits(parser)
+    add_input_bits(parser, None)
     parser.add_argument(
         "--weight-bits",
         type=int,
-        default=8,
         help="bits of a weight, 2 to 15; more than 8 take two synapses (default 8)",
     )
     parser.add_argument(
@@ -66,10 +65,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def add_input_bits(parser: argparse.ArgumentParser) -> None:
+def add_input_bits(parser: argparse.ArgumentParser, default: int | None = 16) -> None:
     """The option for the width of the network's input."""
     parser.add_argument(
-        "--input-bits", type=int, default=16, help="bits of the graded input, 2 to 16 (default 16)"
+        "--input-bits", type=int, default=default, help="bits of the graded input, 2 to 16 (default 16)"
     )
 
 
@@ -95,6 +94,9 @@ def run(options: argparse.Namespace) -> int:
         raise UserError("--net: holds integers; simulate it with lava-fixed or integer")
     if options.encoder:
         _check_encoder(options)
+    bits = _bits(options)
+    if options.timeout is not None and not options.timeout > 0:
+        raise UserError(f"--timeout {options.timeout:g}: must be more than 0 seconds")
     name = options.model or _default(options)
     check_spiking(name)
     python = lava_python(options.lava_python) if options.backend != "integer" else None
@@ -103,8 +105,8 @@ def run(options: argparse.Namespace) -> int:
         workers=options.workers, as_json=options.json,
     )  # fmt: skip
     simulation = _Simulation(
-        name, kind, options.backend, options.net, options.encoder, options.input_bits, options.weight_bits, python,
-        options.timeout, options.level, options.report, options.force, files.alone,
+        name, kind, options.backend, options.net, options.encoder, bits, python, options.timeout,
+        options.level, options.report, options.force, files.alone,
     )  # fmt: skip
     return batch.run(files, simulation, began)
 
@@ -122,8 +124,28 @@ def _check_encoder(options: argparse.Namespace) -> None:
         raise UserError("--encoder: runs in integers; simulate it with lava-fixed or integer")
     if options.net is not None:
         raise UserError("--encoder: a --net holds the bottleneck alone; leave one of the two out")
-    if options.input_bits != 16:
+    if options.input_bits is not None:
         raise UserError("--encoder: its features have 16 bits; leave out --input-bits")
+
+
+def _bits(options: argparse.Namespace) -> dict[str, int]:
+    """The widths that were asked for, as `integers_of` takes them.
+
+    Raises:
+        UserError: They are given already.
+    """
+    bits = {
+        name: getattr(options, name)
+        for name in ("input_bits", "weight_bits")
+        if getattr(options, name) is not None
+    }
+    for name in bits:
+        option = f"--{name.replace('_', '-')}"
+        if options.net is not None:
+            raise UserError(f"{option}: {options.net} has its widths; leave one of the two out")
+        if options.backend == "lava-float":
+            raise UserError(f"{option}: lava-float has no integers; simulate them with lava-fixed or integer")
+    return bits
 
 
 @dataclass(frozen=True)
@@ -135,8 +157,7 @@ class _Simulation:
     backend: str
     net: Path | None
     encoder: bool
-    input_bits: int
-    weight_bits: int
+    bits: dict[str, int]
     python: str | None
     timeout: float | None
     level: float | None
@@ -159,9 +180,8 @@ class _Simulation:
 
         codec = load(model, device)
         if self.encoder:
-            return codec, encoder_of(codec, self.level, weight_bits=self.weight_bits)
-        bits = {"input_bits": self.input_bits, "weight_bits": self.weight_bits}
-        return codec, integers_of(codec, self.net, **bits)
+            return codec, encoder_of(codec, self.level, **self.bits)
+        return codec, integers_of(codec, self.net, **self.bits)
 
     def __call__(self, codec: tuple[Any, Any], job: batch.Job) -> dict[str, Any]:
         import numpy as np
