@@ -82,6 +82,16 @@ def check_writable(path: str | os.PathLike, *, force: bool = False) -> Path:
     return path
 
 
+def check_not_input(path: str | os.PathLike, source: str | os.PathLike) -> None:
+    """See that what is to be written is not what is read, also under another name.
+
+    Raises:
+        UserError: It is.
+    """
+    if os.path.realpath(path) == os.path.realpath(source):
+        raise UserError(f"{path}: is the input itself; give another name for the output")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike, *, force: bool = False) -> Iterator[Path]:
     """Give a temporary path, and put the file there in the place of `path` when the block ends without an error.

@@ -188,6 +188,27 @@ def test_a_recording_is_looked_at_before_the_network_is_written(cli, sound, tmp_
     assert status == 2 and reason in err and list(tmp_path.iterdir()) == [sound]
 
 
+@pytest.mark.parametrize(("kind", "suffix"), [("netx", "npz"), ("nir", "nirdata")])
+def test_an_export_that_is_refused_leaves_no_network_behind(cli, plain, sound, tmp_path, kind, suffix):
+    if kind == "nir":
+        pytest.importorskip("nir")
+    bad, net = tmp_path / "nan.wav", tmp_path / "a.net"
+    soundfile.write(bad, np.full(9000, np.nan), 22050, subtype="FLOAT")
+    same, before = tmp_path / f"same.{suffix}", sound.read_bytes()
+    for arguments, reason in {
+        (bad, "-o", net): f"{bad}: ",
+        (sound, "-o", net, "--level", 3): "has no levels",
+        ("-o", net, "--level", 3): "--level 3: is for the features of a recording; give one, or leave it out",
+        (sound, "-o", same): f"{same}: the features go to a file of this name",
+        (sound, "-o", same, "--force"): f"{same}: the features go to a file of this name",
+        (sound, "-o", sound, "--force"): f"{sound}: is the input itself",
+    }.items():
+        status, _, err = cli("export", kind, *arguments, "--model", plain)
+        assert status == 2 and reason in err and len(err.splitlines()) == 1
+        assert set(tmp_path.iterdir()) == {sound, bad} and sound.read_bytes() == before
+    assert cli("export", kind, "-o", same, "--model", plain)[0] == 0
+
+
 @pytest.mark.parametrize("kind", ["netx", "nir"])
 @pytest.mark.parametrize("model", ["checkpoint", "prompted"])
 def test_what_comes_back_from_another_simulator_decodes(cli, request, sound, tmp_path, kind, model):

@@ -145,3 +145,18 @@ def check_spiking(model: str) -> None:
             f"{model}: its bottleneck ({bottleneck.kind}) has no spiking neurons, so there is nothing to put on "
             "hardware; choose another --model"
         )
+
+
+def check_level(model: str, level: float | None) -> None:
+    """See that a model has levels, and this one.
+
+    Raises:
+        UserError: It has not.
+    """
+    from snn_codec.checkpoints import Checkpoint
+    from snn_codec.levels import Prompts
+
+    levels = Checkpoint.find(model).settings.levels
+    if not levels:
+        raise UserError(f"{model}: has no levels; use --model wide or mu-sparse, or train such a model")
+    Prompts(levels, level)

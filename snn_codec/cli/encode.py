@@ -19,6 +19,7 @@ from snn_codec.cli.common import (
     add_json,
     add_model,
     add_parallelism,
+    check_level,
     event_kind,
 )
 from snn_codec.errors import UserError
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     name = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
     checkpoints.find(name)
     if prompted:
-        _check_level(name, options.level)
+        check_level(name, options.level)
     files = batch.Batch(
         options.inputs, options.output, audio.SUFFIXES, f".{kind}",
         device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
@@ -97,21 +98,6 @@ def run(options: argparse.Namespace) -> int:
         options.channel, options.allow_incomplete, options.force, files.alone,
     )  # fmt: skip
     return batch.run(files, encoding, began)
-
-
-def _check_level(model: str, level: float | None) -> None:
-    """See that a model has levels, and this one.
-
-    Raises:
-        UserError: It has not.
-    """
-    from snn_codec.checkpoints import Checkpoint
-    from snn_codec.levels import Prompts
-
-    levels = Checkpoint.find(model).settings.levels
-    if not levels:
-        raise UserError(f"{model}: has no levels; use --model wide or mu-sparse, or train such a model")
-    Prompts(levels, level)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from snn_codec.cli.common import add_force, add_model, check_spiking
+from snn_codec.cli.common import add_force, add_model, check_level, check_spiking
 from snn_codec.cli.simulate import add_level
 from snn_codec.errors import UserError
-from snn_codec.files import check_writable
+from snn_codec.files import check_not_input, check_writable
 
 
 class Files(NamedTuple):
@@ -37,16 +38,28 @@ def checked(options: argparse.Namespace, suffix: str) -> Files:
     """The files, where nothing stands in the way of writing them.
 
     Raises:
-        UserError: One to write exists (without `--force`), the recording cannot be read, or the model has no spiking
-            neurons.
+        UserError: One to write exists (without `--force`), two are one, the recording cannot be read, or the model has
+            no spiking neurons, or no such level.
     """
     if options.recording and options.same_recording:
         raise UserError(f"{options.recording} and --recording {options.same_recording}: give one recording")
     recording = options.recording or options.same_recording
     files = Files(options.output, recording, options.output.with_suffix(suffix))
     for path in (files.network, files.features) if recording else (files.network,):
+        if recording:
+            check_not_input(path, recording)
         check_writable(path, force=options.force)
+    if recording and os.path.realpath(files.network) == os.path.realpath(files.features):
+        raise UserError(
+            f"{files.network}: the features go to a file of this name; end the network's otherwise"
+        )
     check_spiking(options.model)
+    if options.level is not None:
+        if not recording:
+            raise UserError(
+                f"--level {options.level:g}: is for the features of a recording; give one, or leave it out"
+            )
+        check_level(options.model, options.level)
     if recording:
         from snn_codec import audio, checkpoints
 

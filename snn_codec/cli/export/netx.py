@@ -28,13 +28,14 @@ def run(options: argparse.Namespace) -> int:
     codec = load(options.model)
     integers = integers_of(codec, input_bits=options.input_bits, whole_bias=True)
     rate = codec.settings.sample_rate / codec.settings.hop
+    if recording:  # before the network is written, which would be left behind if this fails
+        events, (run,) = encoded(codec, recording, options.level)
     netx.write(network, integers, step_rate=rate, fingerprint=codec.fingerprint, force=options.force)
     print(
         f"{options.model} -> {network}: {integers.input_bits}-bit graded input, full scale "
         f"{np.max(integers.scale) * integers.largest_input:.4g}"
     )
     if recording:
-        events, (run,) = encoded(codec, recording, options.level)
         exchange.write_graded(features, integers.graded(run), events, force=options.force)
         print(f"{recording} -> {features}: graded integers [{run.shape[0]}, {run.shape[1]}]")
     return 0

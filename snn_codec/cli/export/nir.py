@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
             f"{recording}: leaky neurons start from rest in every chunk, which the features of one run cannot "
             "say; leave it out, or use `snn-codec simulate`"
         )
+    if recording:  # before the network is written, which would be left behind if this fails
+        events, (run,) = encoded(codec, recording, options.level)
     nir.write(
         network,
         layer,
@@ -40,7 +42,6 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"{options.model} -> {network}")
     if recording:
-        events, (run,) = encoded(codec, recording, options.level)
         exchange.write_features(features, run, events, force=options.force)
         print(f"{recording} -> {features}: features [{run.shape[0]}, {run.shape[1]}]")
     return 0
