@@ -82,13 +82,18 @@ def check_writable(path: str | os.PathLike, *, force: bool = False) -> Path:
     return path
 
 
+def is_same(one: str | os.PathLike, other: str | os.PathLike) -> bool:
+    """Whether two paths are one place, be it by a symbolic link, whether or not there is a file."""
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def check_not_input(path: str | os.PathLike, source: str | os.PathLike) -> None:
-    """See that what is to be written is not what is read, also under another name.
+    """See that what is to be written is not what is read.
 
     Raises:
         UserError: It is.
     """
-    if os.path.realpath(path) == os.path.realpath(source):
+    if is_same(path, source):
         raise UserError(f"{path}: is the input itself; give another name for the output")
 
 

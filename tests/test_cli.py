@@ -298,6 +298,30 @@ def test_the_output_says_which_kind_of_event_file(cli, tmp_path):
     assert status == 2 and "convert" in err and not (tmp_path / "a.csv").exists()
 
 
+def test_a_name_and_a_format_that_contradict_each_other_are_refused(cli, tmp_path):
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, tones(0.5), 22050)
+    assert cli("encode", sound)[0] == 0
+    before, events = {path: path.read_bytes() for path in tmp_path.iterdir()}, tmp_path / "a.spk"
+    encode, convert, wrong = ("encode", sound), ("convert", events), "is not the name of a file of"
+    for arguments, reason in {
+        (*encode, "-o", tmp_path / "b.spk", "--format", "h5"): f"b.spk: {wrong} h5, which ends in .h5",
+        (*encode, "-o", tmp_path / "b.WAV", "--format", "spk"): f"b.WAV: {wrong} spk",
+        (*encode, "-o", "-", "--format", "h5"): "-: only a bitstream goes to stdout, not h5; give a file",
+        (*convert, tmp_path / "b.spk", "--to", "h5"): f"b.spk: {wrong} h5",
+        (*convert, tmp_path / "b.nwb", "--to", "shd"): f"b.nwb: {wrong} shd, which ends in .h5",
+        (*convert, events, "--force"): f"{events}: is the input itself; give another name",
+        (*encode, "-o", sound, "--force", "--format", "spk"): f"a.wav: {wrong} spk",
+        ("decode", events, "-o", events, "--force"): f"{events}: is the input itself; give another name",
+    }.items():
+        status, out, err = cli(*arguments)
+        assert (status, out, len(err.splitlines())) == (2, "", 1) and reason in err
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "music").write_bytes(sound.read_bytes())
+    status, _, err = cli("encode", tmp_path / "music", "-o", tmp_path / "music", "--force")
+    assert status == 2 and "music: is the input itself" in err
+
+
 def test_one_of_several_recordings_is_decoded_by_name(cli, tmp_path):
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", tones(0.5, seed=ord(name)), 22050)

@@ -46,6 +46,19 @@ def test_a_folder_becomes_one_file_with_every_recording(folder, tmp_path):
         assert list(arrays["recording"]) == list(everything)
 
 
+def test_a_file_in_the_folder_that_it_was_made_of_is_no_input_the_next_time(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    for place in (folder, tmp_path / "link"):
+        event_files.convert([folder], place / "all.h5", force=True)
+        assert list(h5.SpikeTrains(folder / "all.h5")) == ["a", "deep/a", "x.wav", "y"]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    h5.write(alone / "all.h5", {"a": A})
+    with pytest.raises(UserError, match="holds no file"):
+        event_files.convert([alone], alone / "all.h5", force=True)
+    assert h5.read(alone / "all.h5") == A
+
+
 def test_one_file_becomes_a_folder_of_files(folder, tmp_path):
     event_files.convert([folder], tmp_path / "all.h5")
     out = tmp_path / "out"
@@ -129,6 +142,9 @@ def test_a_recording_that_is_refused_or_has_no_room_is_named_with_what_is_missin
     with pytest.raises(UserError, match="^not this one$"):
         event_files.convert([tmp_path / "in.h5"], tmp_path / "all.npz", check=check)
     assert not (tmp_path / "all.npz").exists()
+    missing = r"^not this one \(1 file\(s\) before it are written, it and those after it are missing\)$"
+    with pytest.raises(UserError, match=missing):
+        event_files.convert([tmp_path / "in.h5"], tmp_path / "out", "csv", check=check)
 
 
 def test_index_bits_are_no_spikes_of_any_simulator(tmp_path, monkeypatch):

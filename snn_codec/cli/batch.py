@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from snn_codec import progress
 from snn_codec.cli.common import BAD_INPUT, shown, warn
 from snn_codec.errors import UserError
-from snn_codec.files import below, check_writable, make_folder
+from snn_codec.files import below, check_not_input, check_writable, make_folder
 from snn_codec.pipes import PIPE, is_pipe, seekable
 
 
@@ -157,6 +157,8 @@ def _checked(
     refused, jobs = [], []
     for (source, target), file in zip(pairs, copies, strict=True):
         try:
+            if target != PIPE:
+                check_not_input(target, source)
             if target != PIPE and (target.parent.exists() or not makes_folders):
                 check_writable(target, force=work.force)
             job = Job(source, file, target, work.model(file))

@@ -91,16 +91,21 @@ def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     )  # fmt: skip
 
 
-def event_kind(output: Path) -> str:
-    """The kind of event file that this output asks for.
+def event_kind(output: Path, wanted: str | None = None) -> str:
+    """The kind of event file that this output asks for, or that is `wanted`.
 
     Raises:
-        UserError: Its suffix is that of something else.
+        UserError: Its suffix is that of something else, or HDF5 is wanted on stdout.
     """
     from snn_codec.storage import event_files
 
+    if output == PIPE and wanted == "h5":
+        raise UserError("-: only a bitstream goes to stdout, not h5; give a file")
     if output == PIPE or output.is_dir() or not output.suffix:
-        return "spk"
+        return wanted or "spk"
+    if wanted is not None:
+        event_files.check_suffix(output, wanted)
+        return wanted
     if output.suffix.lower() not in event_files.SUFFIXES:
         raise UserError(f"{output}: events are written to .spk or .h5 files; convert makes the other forms")
     return output.suffix.lower().lstrip(".")

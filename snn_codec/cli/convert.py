@@ -21,7 +21,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, help="file; or an existing folder, for a file a recording")
     parser.add_argument(
         "--to", metavar="KIND",
-        help="spk, h5, shd, nwb, nirdata, csv or npz (default: by the suffix of OUTPUT)",
+        help="spk, h5, shd, nwb, nirdata, csv or npz (default: by the suffix of OUTPUT, which may not be that of "
+        "another kind)",
     )  # fmt: skip
     parser.add_argument("--recording", metavar="NAME", help="only this recording of .h5 files (default: all)")
     add_model(parser, None, MAKER)

@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument(
         "--format", choices=("spk", "h5"),
-        help="bitstream or HDF5 spike trains (default: by the suffix of OUTPUT, else spk)",
+        help="bitstream or HDF5 spike trains, as the suffix of OUTPUT if it has one (default: by that, else spk)",
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=1, help="chunks computed at once (default 1)")
     parser.add_argument(
@@ -82,7 +82,8 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec import audio, checkpoints
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
-    kind = options.format or (event_kind(options.output) if options.output and not several else "spk")
+    one = options.output is not None and not several
+    kind = event_kind(options.output, options.format) if one else options.format or "spk"
     prompted = (options.level, options.kbps, options.min_si_snr) != (None, None, None)
     name = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
     checkpoints.find(name)

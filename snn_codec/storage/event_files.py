@@ -14,7 +14,7 @@ from typing import Any
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import below, check_writable
+from snn_codec.files import below, check_not_input, check_writable, is_same
 from snn_codec.storage import exporters, spk  # HDF5, which takes long to import, where it is needed
 from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.storage.spk import is_bitstream
@@ -103,6 +103,22 @@ def kind_of(output: Path) -> str:
     return kind
 
 
+def check_suffix(output: Path, kind: str) -> None:
+    """See that a name does not end as another kind of file does, or as sound.
+
+    Raises:
+        UserError: It does.
+    """
+    from snn_codec import audio
+
+    suffix, right = output.suffix.lower(), _SUFFIX.get(kind, f".{kind}")
+    others = {*audio.SUFFIXES, *_SUFFIX.values(), *(f".{each}" for each in KINDS)} - {right, f".{kind}"}
+    if kind in KINDS and suffix in others:
+        raise UserError(
+            f"{output}: is not the name of a file of {kind}, which ends in {right}; change one of the two"
+        )
+
+
 def write(
     path: Path,
     kind: str,
@@ -177,7 +193,7 @@ def convert(
         UserError: A file cannot be read or written, two recordings would become one file, or the kind cannot
             hold several.
     """
-    files = [found for source in inputs for found in event_files(source)]
+    files = [found for source in inputs for found in event_files(source, output)]
 
     def every() -> Iterator[tuple[str, EventMatrix]]:
         for file, stem in files:
@@ -188,6 +204,9 @@ def convert(
 
     if not output.is_dir():
         kind = kind or kind_of(output)
+        check_suffix(output, kind)
+        for source in inputs:
+            check_not_input(output, source)
         check_writable(output, force=force)
         if kind in ONE_RECORDING:
             _check_single(files, name, output, kind)
@@ -203,23 +222,25 @@ def _write_each(
 ) -> list[Path]:
     """Write a file a recording, with the options of `write`; the files."""
     written: list[Path] = []
-    for found, events in items:
-        target = folder / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
-        if target in written:
-            raise UserError(f"{target}: two recordings would become this file; rename one of them")
-        try:
+    try:
+        for found, events in items:
+            target = folder / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
+            if target in written:
+                raise UserError(f"{target}: two recordings would become this file; rename one of them")
             write(target, kind, [(found, events)], **options)
-        except UserError as error:
-            if not written:
-                raise
-            done = f"{len(written)} file(s) before it are written, it and those after it are missing"
-            raise UserError(f"{error} ({done})") from error
-        written.append(target)
+            written.append(target)
+    except UserError as error:
+        if not written:
+            raise
+        done = f"{len(written)} file(s) before it are written, it and those after it are missing"
+        raise UserError(f"{error} ({done})") from error
     return written
 
 
-def event_files(source: Path) -> list[tuple[Path, str]]:
+def event_files(source: Path, output: Path | None = None) -> list[tuple[Path, str]]:
     """A file, or all event files below a folder, each with the name that a recording in it gets.
+
+    Of a folder without `output`, which an earlier conversion may have left in it.
 
     Raises:
         UserError: A folder without event files.
@@ -227,8 +248,10 @@ def event_files(source: Path) -> list[tuple[Path, str]]:
     if not source.is_dir():
         return [(source, source.stem)]
     found = [path for path in below(source, SUFFIXES) if path.is_file()]
+    if output is not None:
+        found = [path for path in found if not is_same(path, output)]
     if not found:
-        raise UserError(f"{source}: holds no file ending in {', '.join(SUFFIXES)}")
+        raise UserError(f"{source}: holds no file ending in {', '.join(SUFFIXES)} to read")
     return [(path, path.relative_to(source).with_suffix("").as_posix()) for path in found]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 from snn_codec.cli.common import add_force, add_model, check_level, check_spiking
 from snn_codec.cli.simulate import add_level
 from snn_codec.errors import UserError
-from snn_codec.files import check_not_input, check_writable
+from snn_codec.files import check_not_input, check_writable, is_same
 
 
 class Files(NamedTuple):
@@ -49,7 +48,7 @@ def checked(options: argparse.Namespace, suffix: str) -> Files:
         if recording:
             check_not_input(path, recording)
         check_writable(path, force=options.force)
-    if recording and os.path.realpath(files.network) == os.path.realpath(files.features):
+    if recording and is_same(files.network, files.features):
         raise UserError(
             f"{files.network}: the features go to a file of this name; end the network's otherwise"
         )
