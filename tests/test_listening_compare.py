@@ -49,6 +49,14 @@ def test_units_with_frequencies_are_drawn_by_semitone():
     assert dark.tolist() == [[len(picture) - 1, 3]]  # the lowest row, from above
 
 
+@pytest.mark.parametrize("start", ["nan", "inf", "-1"])
+def test_a_start_that_cannot_be_is_refused(start, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", tones(1.5), 22050)
+    files = [str(tmp_path / "a.wav")] * 2
+    assert main(["listen", "compare", *files, "-o", str(tmp_path / "c.html"), f"--start={start}"]) == 2
+    assert "from 0 s or later" in capsys.readouterr().err and not (tmp_path / "c.html").exists()
+
+
 @pytest.mark.parametrize("hertz", [None, np.geomspace(100, 3200, 61)])
 def test_a_raster_that_ends_early_is_not_stretched(hertz):
     """5 steps of events below 10 steps of sound: they fill the left half, and the rest is white."""

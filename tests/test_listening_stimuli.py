@@ -211,6 +211,11 @@ def test_items_that_cannot_be(items, checkpoint, tmp_path):
         (items, {"seconds": 13}, "give 1 to 12 s"),
         (items, {"start": 1}, "a second is the least"),
         (items, {"start": 100}, "a second is the least"),
+        (items, {"start": float("nan")}, "from 0 s or later"),
+        (items, {"start": float("inf")}, "from 0 s or later"),
+        (items, {"seconds": float("nan")}, "give 1 to 12 s"),
+        (items, {"reference_rate": -5}, "a reference rate of -5 Hz: give 1000 to 192000 Hz"),
+        (items, {"reference_rate": 0}, "a reference rate of 0 Hz"),
     ):
         with pytest.raises(UserError, match=said):
             build.build(folder, [model], tmp_path / "out", **settings)

@@ -30,6 +30,7 @@ from snn_codec.listening.signals import RATE
 LONGEST = 12  # seconds, BS.1534-3
 LOUDNESS = -23.0  # LUFS, lower if that would clip
 PEAK = 0.98
+RATES = (1000, 192_000)  # Hz that a reference may be brought to
 
 
 def build(
@@ -54,10 +55,12 @@ def build(
             is rated for its coding and not for its bandwidth.
 
     Raises:
-        UserError: Something cannot be read or rendered, is silent or too short, or `output` exists.
+        UserError: Something cannot be read or rendered, is silent or too short, or `output` exists; the excerpt or the
+            rate cannot be.
     """
-    if not 1 <= seconds <= LONGEST or start < 0:
-        raise UserError(f"excerpts of {seconds} s from {start} s: give 1 to {LONGEST} s, from 0 s or later")
+    conditions.check_excerpt(start, seconds, LONGEST)
+    if reference_rate is not None and not RATES[0] <= reference_rate <= RATES[1]:
+        raise UserError(f"a reference rate of {reference_rate} Hz: give {RATES[0]} to {RATES[1]} Hz")
     if output.exists():
         raise UserError(f"{output}: exists already; build a test in a new folder")
     renderers = conditions.parse_all(texts)
@@ -101,7 +104,7 @@ def _excerpt(path: Path, start: float, seconds: float, rate: int | None) -> Item
     samples, own = conditions.read_seconds(path, start, start + seconds)
     if len(samples) < own:
         raise UserError(f"{path}: has {len(samples) / own:.1f} s from {start} s on; a second is the least")
-    if rate:
+    if rate is not None:
         samples = np.concatenate(list(audio.resampled([samples], own, rate)))
     return Item(path.stem, path, start, start + seconds, samples, rate or own)
 

@@ -18,7 +18,7 @@ from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import check_writable, replacing
 from snn_codec.listening import pages, signals
-from snn_codec.listening.conditions import PADDING, read_seconds, to_test_rate
+from snn_codec.listening.conditions import PADDING, check_excerpt, read_seconds, to_test_rate
 from snn_codec.listening.signals import RATE
 from snn_codec.plots import pyplot
 from snn_codec.storage import event_files
@@ -62,8 +62,7 @@ def compare(
     """
     if len(paths) < 2:
         raise UserError("there is one version; give two or more to compare")
-    if not 1 <= seconds <= LONGEST or start < 0:
-        raise UserError(f"an excerpt of {seconds} s from {start} s: give 1 to {LONGEST} s, from 0 s or later")
+    check_excerpt(start, seconds, LONGEST)
     pyplot()
     check_writable(output, force=force)
     versions = [_version(path, model, start, seconds) for path in paths]

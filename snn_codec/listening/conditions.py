@@ -11,6 +11,7 @@ mine=runs/mine/best       any of these under a name of your own
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,6 +95,16 @@ def parse_all(texts: Sequence[str]) -> dict[str, Condition]:
             f"{len(found)} conditions: give 1 to {most}; a page holds 12 with reference and anchors"
         )
     return found
+
+
+def check_excerpt(start: float, seconds: float, longest: float) -> None:
+    """Refuse an excerpt that no recording can have.
+
+    Raises:
+        UserError: It begins before 0 s, is shorter than 1 s or longer than `longest`, or is no number.
+    """
+    if not 1 <= seconds <= longest or not 0 <= start < math.inf:
+        raise UserError(f"an excerpt of {seconds} s from {start} s: give 1 to {longest} s, from 0 s or later")
 
 
 def to_test_rate(samples: np.ndarray, rate: int) -> np.ndarray:
