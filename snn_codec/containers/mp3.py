@@ -55,13 +55,13 @@ def _inspected(data: mmap.mmap) -> Finding:
     if start is None or first is None or first.layer != 3:
         return Finding()  # libsndfile says what is wrong
     field = _field(data, start, first)
-    count, cut = _frames(data, start if field is None else start + first.bytes, first)
+    count, cut, gap = _frames(data, start if field is None else start + first.bytes, first)
     ends = "its last frame is cut" if cut else ""
     if field is None:
         return Finding(prefix=_info(first, count), skip=start, missing=ends, slight=True)
     announced = int.from_bytes(data[field : field + 4], "big")
     if announced - count > 1:
-        return Finding(missing=f"{count} of {announced} frames are there")
+        return Finding(missing=f"{count} of {announced} frames are there", stop=gap)
     if count - announced > 1:  # several files, one after the other
         return Finding(patches=((field, count.to_bytes(4, "big")),), missing=ends, slight=True)
     return Finding(missing=ends, slight=True)
@@ -122,22 +122,23 @@ def _field(data: mmap.mmap, start: int, first: _Header) -> int | None:
     return start + 50 if data[start + 36 : start + 40] == b"VBRI" else None
 
 
-def _frames(data: mmap.mmap, at: int, like: _Header) -> tuple[int, bool]:
-    """How many whole frames there are from here on, and whether the file ends in the middle of one."""
-    count = 0
+def _frames(data: mmap.mmap, at: int, like: _Header) -> tuple[int, bool, int | None]:
+    """How many whole frames there are from here on, whether the file ends within one, and where others are missing."""
+    count, gap = 0, None
     while at + 4 <= len(data):
         frame = _header(data[at : at + 4])
         if frame is None or not _alike(frame, like):
             found = None if data[at : at + 3] == b"TAG" else _next(data, _after_tags(data, at), like)
             if found is None:
-                return count, False
+                return count, False, gap
+            gap = at if gap is None else gap
             at = found
         elif at + frame.bytes > len(data):
-            return count, True
+            return count, True, gap
         else:
             count += 1
             at += frame.bytes
-    return count, False
+    return count, False, gap
 
 
 def _info(like: _Header, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A file as it should have been written: some bytes of its header replaced, or a header put in front."""
+"""A file as it should have been written: bytes of its header replaced, a header put in front, or ended at damage."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Finding:
         skip: Bytes to leave out at the beginning of the file.
         prefix: Bytes to put there.
         patches: (position, bytes) to read instead of those in the file.
+        stop: Where to end, the first byte of damage; None for the end of the file.
         missing: How much is missing, as "441 of 882 bytes of sound are there"; "" if the file is complete.
         slight: So little is missing that it is inaudible.
     """
@@ -23,6 +24,7 @@ class Finding:
     skip: int = 0
     prefix: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
+    stop: int | None = None
     missing: str = ""
     slight: bool = False
 
@@ -32,18 +34,20 @@ class Finding:
             str(path).encode()
         except UnicodeEncodeError:  # soundfile opens no names but those that are UTF-8
             return View(path, self)
-        return View(path, self) if self.prefix or self.skip or self.patches else path
+        changed = self.prefix or self.skip or self.patches or self.stop is not None
+        return View(path, self) if changed else path
 
 
 class View(io.RawIOBase):
-    """The file with the prefix and the patches of a finding; read-only."""
+    """The file with the prefix, the patches and the end of a finding; read-only."""
 
     def __init__(self, path: Path, finding: Finding):
         super().__init__()
         self.name = str(path)
         self._file = open(path, "rb")  # noqa: SIM115 - closed with this object
         self._prefix, self._patches, self._skip = finding.prefix, finding.patches, finding.skip
-        self._size = len(finding.prefix) + os.fstat(self._file.fileno()).st_size - finding.skip
+        end = os.fstat(self._file.fileno()).st_size if finding.stop is None else finding.stop
+        self._size = len(finding.prefix) + end - finding.skip
         self._at = 0
 
     def readable(self) -> bool:
@@ -62,19 +66,24 @@ class View(io.RawIOBase):
 
     def readinto(self, buffer) -> int:  # noqa: ANN001 - any writable buffer
         wanted = memoryview(buffer).cast("B")
-        if self._at < len(self._prefix):
-            data = bytearray(self._prefix[self._at : self._at + len(wanted)])
-        else:
-            place = self._at - len(self._prefix) + self._skip
-            self._file.seek(place)
-            data = bytearray(self._file.read(len(wanted)))
-            for start, patch in self._patches:
-                for number, value in enumerate(patch, start - place):
-                    if 0 <= number < len(data):
-                        data[number] = value
+        wanted = wanted[: max(0, self._size - self._at)]
+        data = self._prefix[self._at : self._at + len(wanted)]
+        data += self._behind_prefix(self._at + len(data), len(wanted) - len(data))
         wanted[: len(data)] = data
         self._at += len(data)
         return len(data)
+
+    def _behind_prefix(self, at: int, size: int) -> bytes:
+        if not size:
+            return b""
+        place = at - len(self._prefix) + self._skip
+        self._file.seek(place)
+        data = bytearray(self._file.read(size))
+        for start, patch in self._patches:
+            for number, value in enumerate(patch, start - place):
+                if 0 <= number < len(data):
+                    data[number] = value
+        return bytes(data)
 
     def close(self) -> None:
         self._file.close()
