@@ -26,7 +26,9 @@ def read_audio(path: PathLike, start: int = 0, stop: int | None = None) -> tuple
         float32 `[samples]`, full scale at 1, the mean of all channels; and the sample rate in Hz.
 
     Raises:
-        UserError: The file is missing, cut off, or not audio.
+        UserError: The file is missing, cut off, damaged, or not audio, or ends before `start`.
+
+    Warns of channels that cancel each other in their mean, and of an end that is cut off so that no one hears it.
 
     Example:
         >>> events = codec.encode(*read_audio("bach.flac"))  # doctest: +SKIP

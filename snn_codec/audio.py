@@ -26,6 +26,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".caf", "
 CHANNELS = ("mix", "left", "right")
 _SMALL_BLOCK = 1 << 10  # of files that may be damaged: what is read together with a damaged part is lost
 _GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II")  # libsndfile only guesses the length of these
+_MOST = 1 << 62  # samples, more than any file has
 # dB; channels that have nothing in common lose 3.01 dB, so this is a sign that they cancel each other
 _MOST_LOSS = 3.1
 
@@ -62,7 +63,12 @@ def info(path: str | os.PathLike[str], *, incomplete_ok: bool = False) -> Info:
 
 
 def read_blocks(
-    path: str | os.PathLike[str], *, channel: str = "mix", incomplete_ok: bool = False
+    path: str | os.PathLike[str],
+    *,
+    channel: str = "mix",
+    incomplete_ok: bool = False,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[np.ndarray]:
     """The file's samples at the file's own rate: the mean of its channels, or one of them.
 
@@ -73,45 +79,68 @@ def read_blocks(
         path: The file.
         channel: `mix`, `left` or `right`; a file with one channel is taken as it is.
         incomplete_ok: Take what is there of a file that is cut off or damaged, with an `IncompleteWarning`.
+        start: The first sample; only what is read is decoded.
+        stop: The sample behind the last one, as far as the file goes; None for its end.
 
     Raises:
-        UserError: As `info`, or a file that holds no samples, or values that are not finite.
+        UserError: As `info`, or a file that holds no samples, or values that are not finite, or ends before `start`.
         Incomplete: The file ends before its header says, or is damaged (without `incomplete_ok`).
     """
     if channel not in CHANNELS:
         raise UserError(f"the channel must be one of {', '.join(CHANNELS)}, not {channel!r}")
+    if start < 0 or (stop is not None and stop < start):
+        raise UserError(
+            f"{path}: samples {start} to {stop} are no part of a recording; give 0 <= start <= stop"
+        )
     finding = containers.inspect(_checked_path(path))
     problem = finding.missing
     with _opened(path, incomplete_ok) as file:
+        if start > file.frames:
+            raise UserError(f"{path}: has {file.frames} samples, so none from {start} on; begin earlier")
+        guessed = stop is None and file.subtype in _GUESSED
+        wanted = _MOST if guessed else min(file.frames if stop is None else stop, file.frames) - start
         done, loss = 0, _MixLoss()
         try:
-            while len(
-                block := file.read(_SMALL_BLOCK if incomplete_ok else BLOCK, "float32", always_2d=True)
-            ):
+            if start:
+                file.seek(start)
+            size = _SMALL_BLOCK if incomplete_ok else BLOCK
+            while len(block := file.read(min(size, wanted - done), "float32", always_2d=True)):
                 done += len(block)
                 loss.add(block)
                 yield _finite(_channel(block, channel), path)
         except soundfile.LibsndfileError as error:
-            problem = f"it is damaged after {done} samples ({error})"
+            problem = f"it is damaged after {start + done} samples ({error})"
             if not incomplete_ok:
                 raise Incomplete(
-                    f"{path}: is damaged after {done} samples ({error}); get the file again"
+                    f"{path}: is damaged after {start + done} samples ({error}); get the file again"
                 ) from error
-        if done == 0:
+        if not done and (wanted or not file.frames):
             raise UserError(f"{path}: holds no samples; record or export it again")
-        if done < file.frames and not problem and file.subtype not in _GUESSED:
-            problem = f"{done} of {file.frames} samples are there"
+        if done < wanted and not problem and not guessed:
+            problem = f"{start + done} of {file.frames} samples are there"
             if not incomplete_ok:
                 raise Incomplete(f"{path}: is cut off: {problem}; get the file again")
+    _warn(path, problem, loss.decibels if channel == "mix" else 0.0)
+
+
+def _warn(path: str | os.PathLike[str], problem: str, lost: float) -> None:
+    """Of what is missing from a file, and of the decibels that the mean of its channels is softer than they are."""
     if problem:
-        warnings.warn(f"{path}: {problem}; took what is there", IncompleteWarning, stacklevel=2)
-    if channel == "mix" and loss.decibels > _MOST_LOSS:
+        warnings.warn(f"{path}: {problem}; took what is there", IncompleteWarning, stacklevel=3)
+    if lost > _MOST_LOSS:
         warnings.warn(
-            f"{path}: its channels cancel each other: their mean is {loss.decibels:.1f} dB softer than they are; "
+            f"{path}: its channels cancel each other: their mean is {lost:.1f} dB softer than they are; "
             "take one of them, left or right",
             ChannelsCancelWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
+
+
+class _File(soundfile.SoundFile):  # type: ignore[misc]
+    """An audio file whose blocks follow each other: soundfile seeks after each, where an MP3's decoder begins anew."""
+
+    def seekable(self) -> bool:
+        return not self.subtype.startswith("MPEG") and super().seekable()
 
 
 class _MixLoss:
@@ -131,22 +160,13 @@ class _MixLoss:
 
 
 def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
-    """The samples [start, stop) of a file, mixed down, and its rate; only that part is decoded.
+    """The samples [start, stop) of a file, mixed down, and its rate; warns as `read_blocks`.
 
     Raises:
         UserError: As `read_blocks`, or the samples are not in order.
     """
-    if start < 0 or (stop is not None and stop < start):
-        raise UserError(
-            f"{path}: samples {start} to {stop} are no part of a recording; give 0 <= start <= stop"
-        )
-    with _opened(path) as file:
-        try:
-            file.seek(start)
-            block = file.read(-1 if stop is None else stop - start, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise UserError(f"{path}: is damaged ({error}); get the file again") from error
-        return _finite(mixed(block), path), file.samplerate
+    blocks = list(read_blocks(path, start=start, stop=stop))
+    return np.concatenate([np.zeros(0, np.float32), *blocks]), info(path).sample_rate
 
 
 def write(
@@ -305,8 +325,9 @@ def _opened(path: str | os.PathLike[str], incomplete_ok: bool = False) -> soundf
     try:
         finding = containers.inspect(path)
         if finding.missing and not finding.slight and not incomplete_ok:
-            raise Incomplete(f"{path}: is cut off: {finding.missing}; get the file again")
-        return soundfile.SoundFile(finding.opened(path))
+            what = "cut off" if finding.stop is None else "damaged"
+            raise Incomplete(f"{path}: is {what}: {finding.missing}; get the file again")
+        return _File(finding.opened(path))
     except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", error)
         raise UserError(f"{path}: is not audio ({reason}); use one of {', '.join(SUFFIXES[:5])}") from error

@@ -172,3 +172,34 @@ def test_values_that_are_no_numbers_are_noticed(tmp_path, value):
 def test_a_folder_is_no_audio(tmp_path):
     with pytest.raises(UserError, match="is a folder"):
         audio.info(tmp_path)
+
+
+def test_a_part_is_read_as_far_as_the_file_goes_and_not_behind_it(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tones(1.0), 22050)
+    assert len(audio.read(path, 22000, 30000)[0]) == 50
+    assert len(audio.read(path, 22050)[0]) == len(audio.read(path, 5, 5)[0]) == 0
+    with pytest.raises(UserError, match=r"a.wav: has 22050 samples, so none from 1000000000 on"):
+        audio.read(path, 10**9)
+
+
+def test_reading_a_whole_file_warns_and_refuses_as_reading_blocks_does(tmp_path):
+    path, damaged = tmp_path / "a.wav", tmp_path / "a.ogg"
+    soundfile.write(path, np.stack([tones(1.0), -tones(1.0)], 1), 22050)
+    with pytest.warns(audio.ChannelsCancelWarning, match="a.wav"):
+        audio.read(path)
+    soundfile.write(damaged, tones(20.0), 22050)
+    data = bytearray(damaged.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 2000] = bytes(2000)
+    damaged.write_bytes(data)
+    with pytest.raises(UserError, match="a.ogg: is damaged"):
+        audio.read(damaged)
+
+
+@pytest.mark.parametrize("format", ["MP3", "OGG", "FLAC", "WAV"])
+def test_the_sound_does_not_depend_on_how_it_is_cut_into_blocks(tmp_path, monkeypatch, format):
+    soundfile.write(tmp_path / "a.audio", np.clip(tones(5.0), -1, 1), 22050, format=format)
+    whole, _ = soundfile.read(tmp_path / "a.audio", dtype="float32")
+    monkeypatch.setattr(audio, "BLOCK", 1000)
+    np.testing.assert_allclose(audio.read(tmp_path / "a.audio")[0], whole, atol=1e-7)

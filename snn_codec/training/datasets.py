@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,7 +52,9 @@ class Crops(Dataset[Tensor]):
         rate = max(1, round(info.sample_rate * tuning))
         length = -(-self.length * rate // self.sample_rate) + 1
         start = int(random.random() * max(0, info.samples - length))
-        block, _ = audio.read(self.paths[place], start, start + length)
+        with warnings.catch_warnings():  # an excerpt may well be silence in the mean of its channels
+            warnings.simplefilter("ignore", audio.ChannelsCancelWarning)
+            block, _ = audio.read(self.paths[place], start, start + length)
         if rate != self.sample_rate:
             block = soxr.resample(block, rate, self.sample_rate)
         return np.pad(block, (0, max(0, self.length - len(block))))[: self.length]
