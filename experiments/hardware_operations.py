@@ -33,8 +33,8 @@ RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.f
 COLUMNS = {
     "events": "events",
     "transform_macs": "transform: MACs",
-    "encoder_macs": "bottleneck: MACs",
-    "encoder_synaptic_operations": "between groups: synaptic operations",
+    "bottleneck_macs": "bottleneck: MACs",
+    "between_groups_synaptic_operations": "between groups: synaptic operations",
     "decoder_synaptic_operations": "decoder's first layer: synaptic operations",
     "encoder": "torch encoder: MACs",
     "decoder": "torch decoder: MACs",

@@ -38,8 +38,8 @@ def operations(
     later = units**2 * (layer.groups - 1) // (2 * layer.groups)
     counts = {
         "events": float(events.sum()),
-        "encoder_macs": macs,
-        "encoder_synaptic_operations": float(fan_out @ events),
+        "bottleneck_macs": macs,
+        "between_groups_synaptic_operations": float(fan_out @ events),
         "decoder_synaptic_operations": float(decoder_fan_out @ events),
         "dense_macs": float(steps * (2 * units * width + later)),
     }

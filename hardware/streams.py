@@ -38,7 +38,9 @@ def write(
 
 def _write_lava(path: str | os.PathLike, recordings: list[tuple[str, EventMatrix]], force: bool) -> None:
     if len(recordings) != 1:
-        raise UserError(f"{path}: a source of Lava plays one recording, not {len(recordings)}; choose one")
+        raise UserError(
+            f"{path}: a source of Lava plays one recording, not {len(recordings)}; choose one with --recording"
+        )
     ((_, events),) = recordings
     with replacing(path, force=force) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(

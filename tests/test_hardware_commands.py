@@ -17,6 +17,7 @@ from snn_codec import settings as config
 from snn_codec.cli.main import main, parser
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
 from snn_codec.hardware import exchange, interpreter, netx
 from snn_codec.hardware.fold import fold
 from snn_codec.hardware.interpreter import lava_python
@@ -105,7 +106,7 @@ def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, m
     assert f"{100 * same:.3f} % of {expected.n_cells} cells" in out
     assert same == 1 if backend == "lava-float" else 0.9 < same
     assert found.fingerprint == codec.fingerprint and found.n_samples == expected.n_samples
-    assert re.search(r"dense macs +\d+", out) and "0.0000 % clipped" in out
+    assert re.search(r"bottleneck macs +\d+\n.*dense macs +\d+", out, re.S) and "0.0000 % clipped" in out
     assert cli("decode", tmp_path / "a.h5", "--model", folder)[0] == 2  # a.wav is the recording
     assert cli("decode", tmp_path / "a.h5", "--model", folder, "-o", tmp_path / "b.wav")[0] == 0
 
@@ -299,6 +300,16 @@ def test_spike_streams(cli, codec, tmp_path, kind):
     elif kind == "sonata":
         assert h5.read(written) == events
     assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 2  # exists
+
+
+@pytest.mark.parametrize("command", [("export", "spikes", "--to", "lava"), ("convert", "--to", "nwb")])
+def test_a_form_of_one_recording_says_how_to_choose_it(cli, tmp_path, command):
+    if "nwb" in command:
+        pytest.importorskip("pynwb")
+    events = EventMatrix(np.eye(5, 3, dtype=bool), 22050, 512, 1500)
+    h5.write(tmp_path / "a.h5", {"one": events, "two": events})
+    status, _, err = cli(*command, tmp_path / "a.h5")
+    assert status == 2 and "one recording, not 2; choose one with --recording" in err
 
 
 def test_the_page_in_docs_can_be_followed():

@@ -260,8 +260,8 @@ def test_operations_by_hand():
     spikes = np.array([[True, True], [False, True]])
     assert operations(layer, graded, spikes, 2.0) == {
         "events": 1.5,
-        "encoder_macs": (2 * 1 + 1 * 2 + 2 * 1) / 2,
-        "encoder_synaptic_operations": 1.0,
+        "bottleneck_macs": (2 * 1 + 1 * 2 + 2 * 1) / 2,
+        "between_groups_synaptic_operations": 1.0,
         "decoder_synaptic_operations": 4.5,
         "dense_macs": (2 * (12 + 1)) / 2,
     }

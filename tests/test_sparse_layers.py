@@ -94,7 +94,7 @@ def test_a_decoder_with_one_weight_for_a_unit_costs_one_operation_for_an_event()
     spikes = integers.spikes(graded)
     counts = operations(integers, graded, spikes, 2.0, decoder=layer.weight.T.tocsr())
     assert counts["decoder_synaptic_operations"] == counts["events"] == spikes.sum() / 2
-    assert counts["encoder_macs"] == 6 * np.count_nonzero(graded) / 2
+    assert counts["bottleneck_macs"] == 6 * np.count_nonzero(graded) / 2
 
 
 @pytest.mark.lava

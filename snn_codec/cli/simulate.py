@@ -261,7 +261,7 @@ def _report(codec: Any, integers: Any, runs: Sequence[Any], step_rate: float) ->
 
 
 def _per_second(counts: dict[str, float]) -> list[str]:
-    lines = (f"  {name.replace('_', ' '):28} {count:12.0f}" for name, count in counts.items())
+    lines = (f"  {name.replace('_', ' '):34} {count:12.0f}" for name, count in counts.items())
     return ["per second of audio, by the integers:", *lines]
 
 

@@ -82,7 +82,7 @@ def _nwb(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
     import pynwb
 
     if len(items) > 1:
-        raise _CannotHold(f"nwb holds one recording, not {len(items)}; choose one")
+        raise _CannotHold(f"nwb holds one recording, not {len(items)}; choose one with --recording")
     ((name, events),) = items
     grid = {field: getattr(events, field) for field in ("sample_rate", "hop", "n_samples", "n_units")}
     file = pynwb.NWBFile(
