@@ -70,7 +70,7 @@ def fit(examples: Examples) -> Readout:
     """Fit the readout to a training set.
 
     Raises:
-        UserError: It has fewer than two recordings, or mir_eval is not installed.
+        UserError: It has fewer than two recordings or too little music, or mir_eval is not installed.
     """
     transcription()
     if len(examples) < 2:
@@ -138,8 +138,9 @@ def _sums(example: Example) -> list[np.ndarray]:
     wanted = grid.onsets().astype(np.float32)
     if example.steps(TOLERANCE) >= 2:
         wanted = ndimage.convolve1d(wanted, TARGET, axis=1, mode="constant")
-    wanted = np.minimum(wanted, 1).T
-    return [(rows.T @ rows).astype(float), (rows.T @ wanted).astype(float), np.square(wanted).sum(0, float)]
+    wanted = np.minimum(wanted, 1).T.astype(float)
+    rows = rows.astype(float)  # in float32, X'X of fewer steps than features is not positive definite
+    return [rows.T @ rows, rows.T @ wanted, np.square(wanted).sum(0)]
 
 
 def _added(examples: Examples) -> list[np.ndarray]:
@@ -156,7 +157,12 @@ def _solved(sums: list[np.ndarray], penalty: float) -> np.ndarray:
     # the penalty weighs features alike, whatever their scale; the bias has none
     ridge = penalty * np.maximum(variances, 1e-6 * steps)
     ridge[-1] = 0
-    return linalg.solve(square + np.diag(ridge), cross, assume_a="pos").astype(np.float32)
+    try:
+        return linalg.solve(square + np.diag(ridge), cross, assume_a="pos").astype(np.float32)
+    except linalg.LinAlgError as error:
+        raise UserError(
+            f"a readout cannot be fitted to {steps:.0f} steps of {len(square) - 1} features; give more music"
+        ) from error
 
 
 def _squared_error(weights: np.ndarray, sums: list[np.ndarray]) -> float:
