@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,23 @@ def make_folder(path: str | os.PathLike) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be made ({error.strerror}); choose another folder") from error
     return path
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder for the block as `make_folder` does; take away what was made if nothing is in it at the end.
+
+    Raises:
+        UserError: As `make_folder`.
+    """
+    path = Path(os.path.abspath(path))
+    made = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    try:
+        yield make_folder(path)
+    finally:
+        with suppress(OSError):  # the first that is not empty, or was not made
+            for folder in made:
+                folder.rmdir()
 
 
 def check_writable(path: str | os.PathLike, *, force: bool = False) -> Path:

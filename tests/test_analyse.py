@@ -12,6 +12,7 @@ from conftest import tones
 
 from snn_codec.cli import main
 from snn_codec.codec import Codec
+from snn_codec.errors import UserError
 from snn_codec.storage import h5, spk
 
 ROOT = Path(__file__).parent.parent
@@ -147,6 +148,37 @@ def test_no_recording_is_encoded_before_every_midi_was_looked_at(
     (corpus / "score1.mid").write_bytes(b"MThd")  # the second of two
     status, _, err = run(capsys, corpus, "-o", tmp_path / "r", "--model", checkpoint, "--split", "train")
     assert status == 2 and "score1.mid: is not a MIDI file" in err
+
+
+def test_pages_that_would_have_one_name_are_refused_before_the_work(
+    checkpoint, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(Codec, "encode_blocks", lambda *arguments, **options: pytest.fail("encoded"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("Index", "one/a", "two/a"):
+        Path(name).parent.mkdir(exist_ok=True)
+        soundfile.write(f"{name}.wav", tones(1.0), 22050)
+        score(f"{name}.mid")
+    for files, words in (
+        (["Index.wav"], "Index.wav would be Index.html, as the report's first page"),
+        (
+            ["one/a.wav", "two/a.wav", "--pages", "2"],
+            "two/a.wav: the page of a.wav would be a.html, as that of a.wav",
+        ),
+    ):
+        status, _, err = run(capsys, *files, "-o", "new/report", "--model", checkpoint, "--force")
+        assert status == 2 and words in err and not Path("new").exists()
+
+
+def test_no_empty_folder_stays_of_what_fails(checkpoint, tmp_path, capsys, monkeypatch):
+    def fails(*arguments, **options):
+        raise UserError("it fails")
+
+    monkeypatch.setattr(Codec, "encode_blocks", fails)
+    soundfile.write(tmp_path / "a.wav", tones(1.0), 22050)
+    score(tmp_path / "a.mid")
+    status, _, err = run(capsys, tmp_path / "a.wav", "-o", tmp_path / "new" / "report", "--model", checkpoint)
+    assert status == 2 and "it fails" in err and not (tmp_path / "new").exists()
 
 
 def test_event_files_whose_notes_lie_elsewhere_are_named(checkpoint, codec, tmp_path, capsys):

@@ -15,7 +15,7 @@ from processes import room_for
 
 from snn_codec import files
 from snn_codec.errors import UserError
-from snn_codec.files import below, check_writable, exclusive, make_folder, replacing
+from snn_codec.files import below, check_writable, exclusive, make_folder, new_folder, replacing
 
 
 def put(path, content=b"new", **options):
@@ -166,6 +166,20 @@ def test_a_folder_is_made_with_those_above_it(tmp_path):
         make_folder(tmp_path / "file")
     with pytest.raises(UserError, match="c: cannot be made"):
         make_folder(tmp_path / "file" / "c")
+
+
+def test_a_folder_that_stays_empty_is_taken_away_with_those_made_for_it(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "mine/a/b"):
+        with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / name):
+            raise KeyboardInterrupt
+    assert [*tmp_path.rglob("*")] == [tmp_path / "mine"]
+    with new_folder(tmp_path / "a" / "b") as folder:
+        (folder / "file").touch()
+    assert (tmp_path / "a" / "b" / "file").exists()
+    with pytest.raises(UserError, match="it is a file"), new_folder(tmp_path / "a" / "b" / "file"):
+        pass
+    assert (tmp_path / "a" / "b" / "file").exists()
 
 
 def test_folders_are_searched_through_links_and_once(tmp_path):

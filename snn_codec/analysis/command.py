@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,12 @@ from snn_codec.analysis.times import PAPER, Times
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import check_writable, make_folder, replacing, without_nan
+from snn_codec.files import check_writable, new_folder, replacing, without_nan
 from snn_codec.settings import Model as Settings
 from snn_codec.stats import bootstrap
 
 MEL_BANDS = 80  # of the readout that others are compared with, or as many as there are units
+INDEX = "index.html"
 LONGEST_PAGE = 600  # seconds; a page holds its sound, so it shows the beginning of what is longer
 
 
@@ -95,14 +96,31 @@ def analyse(
             other models have a column each, named by their fingerprint.
 
     Raises:
-        UserError: An input cannot be read or has no MIDI, an extra is missing, or the output exists.
+        UserError: An input cannot be read or has no MIDI, an extra is missing, or the output exists. A folder that was
+            made for nothing is taken away.
     """
     items = ready(inputs, options)
     models = columns(items, codecs)
     if options.rows not in (None, "unit") and all(model.hertz is None for model in models):
         raise UserError(f"units of these models have no frequencies; rows must be unit, not {options.rows}")
     taken = [_rows(model, options) for model in models]
-    pages = _files(output, models, options)
+    pages = _pages(output, models, options)
+    with new_folder(output):
+        _check_files(output, pages.values(), options)
+        learned = find(inputs, options.midi, "train") if options.readout else []
+        return _analysed(output, models, taken, learned, pages, options, progress)
+
+
+def _analysed(
+    output: Path,
+    models: Sequence[Column],
+    taken: Sequence[Rows],
+    learned: Sequence[Item],
+    pages: Mapping[tuple[Item, int], Path],
+    options: Options,
+    progress: Callable[[float], None],
+) -> dict[str, object]:
+    """Measure the models on their rows, `taken`, and write all files."""
     total = sum(len(model.items) for model in models)
     studies: list[Study] = []
     for model, grouped in zip(models, taken, strict=True):
@@ -111,7 +129,6 @@ def analyse(
         studies.append(study(recordings, model.name, rows=grouped, times=options.times, progress=share))
     summary: dict[str, object] = {"models": [one.summary() for one in studies]}
     if options.readout:
-        learned = find(inputs, options.midi, "train")
         summary["onset_readout"] = _readouts(learned, models, taken, options)
     summary = without_nan(summary)
     examples = [(model.events(model.items[0]), options.score(model.items[0])) for model in models]
@@ -127,7 +144,7 @@ def analyse(
         number: [(item.name, path) for (item, of), path in pages.items() if of == number]
         for number in range(len(models))
     }
-    index.write(output / "index.html", studies, linked, force=options.force)
+    index.write(output / INDEX, studies, linked, force=options.force)
     with replacing(output / "summary.json", force=options.force) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
     return summary
@@ -172,27 +189,39 @@ def _check_midi(items: Sequence[Item], options: Options) -> None:
             score.check_overlap(str(item.path), sound.samples / sound.sample_rate)
 
 
-def _files(output: Path, models: Sequence[Column], options: Options) -> dict[tuple[Item, int], Path]:
-    """Make the folder, see that all files can be written, and give those of the pages by recording and model."""
-    make_folder(output)
-    pages = {}
+def _pages(output: Path, models: Sequence[Column], options: Options) -> dict[tuple[Item, int], Path]:
+    """The files of the pages by recording and model.
+
+    Raises:
+        UserError: Two would have one name, or one that of the index; case is no difference on some file systems.
+    """
+    pages: dict[tuple[Item, int], Path] = {}
+    taken = {INDEX: "the report's first page"}
     for number, model in enumerate(models):
         for item in model.items[: options.pages]:
             name = f"{item.stem}-{model.name}.html" if len(models) > 1 else f"{item.stem}.html"
+            if name.casefold() in taken:
+                raise UserError(
+                    f"{item.path}: the page of {item.name} would be {name}, as {taken[name.casefold()]}; rename the "
+                    "recording, or ask for fewer --pages"
+                )
+            taken[name.casefold()] = f"that of {item.name}"
             pages[item, number] = output / name
-    if len(set(pages.values())) < len(pages):
-        raise UserError("two recordings have the same name; ask for fewer --pages")
+    return pages
+
+
+def _check_files(output: Path, pages: Iterable[Path], options: Options) -> None:
+    """See that all files can be written."""
     names = [
-        "index.html",
+        INDEX,
         "summary.json",
         "figure5.png",
         "units.csv",
         "pairs.csv",
         *["results.h5"] * options.save,
     ]
-    for path in [*(output / name for name in names), *pages.values()]:
+    for path in [*(output / name for name in names), *pages]:
         check_writable(path, force=options.force)
-    return pages
 
 
 def _share(progress: Callable[[float], None], before: int, total: int, done: int) -> None:
