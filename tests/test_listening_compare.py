@@ -15,7 +15,7 @@ from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.events import EventMatrix
 from snn_codec.listening import compare
-from snn_codec.storage import spk
+from snn_codec.storage import h5, spk
 
 pytest.importorskip("matplotlib")
 
@@ -34,6 +34,33 @@ def test_files_of_several_models_are_decoded_by_their_own(tmp_path):
     assert (
         notes[0] == "" and notes[1].startswith("decoded by free") and notes[2].startswith("decoded by sparse")
     )
+
+
+def test_a_recording_of_a_file_with_several_is_chosen_by_name(tmp_path, capsys):
+    codec, sound = Codec.load("free"), tones(1.5)
+    events = codec.encode(sound, 22050)
+    soundfile.write(tmp_path / "a.wav", sound, 22050)
+    h5.write(tmp_path / "two.h5", [("silent", codec.encode(0 * sound, 22050)), ("tones", events)])
+    h5.write(tmp_path / "one.h5", [("another", events)])
+    spk.write(tmp_path / "b.spk", events, entropy_model=codec.entropy_model)
+
+    def run(files, *options):
+        paths = [str(tmp_path / name) for name in files]
+        return main(["listen", "compare", *paths, "-o", str(tmp_path / "page.html"), "--force", *options])
+
+    assert run(["a.wav", "two.h5"]) == 2
+    assert "holds 2 recordings; name one of" in capsys.readouterr().err
+    assert run(["a.wav", "two.h5"], "--recording", "none") == 2
+    assert run(["a.wav", "one.h5"], "--recording", "another") == 2
+    assert "no file holds several recordings; leave out 'another'" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
+    assert run(["a.wav", "two.h5", "one.h5", "b.spk"], "--recording", "tones") == 0
+    versions = json.loads(
+        re.search(r'id="data">(.*?)</script>', (tmp_path / "page.html").read_text(), re.S)[1]
+    )["versions"]
+    assert versions[1]["note"].startswith("recording tones, decoded by free")
+    assert versions[2]["note"].startswith("decoded by free")
+    assert versions[1]["audio"] == versions[2]["audio"] == versions[3]["audio"]
 
 
 def test_units_with_frequencies_are_drawn_by_semitone():

@@ -30,13 +30,14 @@ ROWS, COLUMNS = 200, 1200  # of the pictures
 
 
 class Version(NamedTuple):
-    """Sound at 48 kHz; of decoded sound also the events, the model, and the frequencies of its units."""
+    """Sound at 48 kHz; of decoded sound also events, model, frequencies of units, and which of several recordings."""
 
     path: Path
     audio: np.ndarray
     events: EventMatrix | None = None
     model: str = ""
     hertz: np.ndarray | None = None
+    recording: str | None = None
 
 
 def compare(
@@ -44,6 +45,7 @@ def compare(
     output: Path,
     *,
     model: str | None = None,
+    recording: str | None = None,
     start: float = 0,
     seconds: float = 30,
     force: bool = False,
@@ -55,6 +57,7 @@ def compare(
 
     Args:
         model: Decodes event files; by default the shipped model that made each of them.
+        recording: Which one of `.h5` files that hold several.
         start: Where the excerpt begins, in seconds; `seconds` is its length.
 
     Raises:
@@ -65,7 +68,9 @@ def compare(
     check_excerpt(start, seconds, LONGEST)
     pyplot()
     check_writable(output, force=force)
-    versions = [_version(path, model, start, seconds) for path in paths]
+    versions = [_version(path, model, recording, start, seconds) for path in paths]
+    if recording is not None and all(version.recording is None for version in versions):
+        raise UserError(f"no file holds several recordings; leave out {recording!r}")
     first = versions[0].audio[: round(seconds * RATE)]
     if len(first) < RATE:
         raise UserError(f"{paths[0]}: has {len(first) / RATE:.1f} s from {start} s on; a second is the least")
@@ -82,7 +87,7 @@ def compare(
         "versions": [
             {
                 "name": version.path.name,
-                "note": _note(version.model, late, gain / gains[0]),
+                "note": _note(version, late, gain / gains[0]),
                 "audio": _flac(sound),
                 "spectrogram": _spectrogram(sound / top),
                 "raster": version.events and _raster(version, start, len(first) / RATE),
@@ -94,13 +99,14 @@ def compare(
         temporary.write_text(pages.page("compare", data), encoding="utf-8")
 
 
-def _version(path: Path, model: str | None, start: float, seconds: float) -> Version:
+def _version(path: Path, model: str | None, recording: str | None, start: float, seconds: float) -> Version:
     if path.suffix.lower() in event_files.SUFFIXES:
         from snn_codec.codec import Codec
 
-        model = model or checkpoints.shipped(event_files.fingerprint(path)) or checkpoints.DEFAULT
+        chosen = recording if _holds_several(path) else None
+        model = model or checkpoints.shipped(event_files.fingerprint(path, chosen)) or checkpoints.DEFAULT
         codec = Codec.load(model)
-        events = event_files.read(path, entropy_model=codec.entropy_model)
+        events = event_files.read(path, chosen, entropy_model=codec.entropy_model)
         first, stop = (round(second * events.sample_rate) for second in (start, start + seconds))
         return Version(
             path,
@@ -108,9 +114,18 @@ def _version(path: Path, model: str | None, start: float, seconds: float) -> Ver
             events,
             Path(model).name,
             codec.settings.unit_hertz(),
+            chosen,
         )
     samples, rate = read_seconds(path, start, start + seconds + PADDING / RATE)
     return Version(path, _sound(samples, rate, path, start))
+
+
+def _holds_several(path: Path) -> bool:
+    if event_files.is_bitstream(path):
+        return False
+    from snn_codec.storage import h5
+
+    return len(h5.names(path)) > 1
 
 
 def _sound(samples: np.ndarray, rate: int, path: Path, start: float) -> np.ndarray:
@@ -130,8 +145,10 @@ def _gains(sounds: Sequence[np.ndarray]) -> list[float]:
     return [gain * min(1.0, PEAK / max(peak, 1e-9)) for gain in gains]
 
 
-def _note(model: str, late: int, gain: float) -> str:
-    parts = [f"decoded by {model}"] if model else []
+def _note(version: Version, late: int, gain: float) -> str:
+    parts = [f"recording {version.recording}"] if version.recording else []
+    if version.model:
+        parts.append(f"decoded by {version.model}")
     if late:
         parts.append(f"was {abs(late) / RATE * 1000:.2f} ms {'late' if late > 0 else 'early'}")
     if abs(20 * np.log10(gain)) >= 0.05:

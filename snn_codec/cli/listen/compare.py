@@ -17,6 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", help="decodes all event files (default: of each, the shipped model that made it)"
     )
+    parser.add_argument("--recording", metavar="NAME", help="which recording of .h5 files that hold several")
     parser.add_argument(
         "--start", type=float, default=0, help="where the excerpt begins, in seconds (default 0)"
     )
@@ -32,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
 
     compare(
         options.inputs, options.output,
-        model=options.model, start=options.start, seconds=options.seconds, force=options.force,
+        model=options.model, recording=options.recording,
+        start=options.start, seconds=options.seconds, force=options.force,
     )  # fmt: skip
     print(f"{options.output}: {len(options.inputs)} versions; open it in a browser")
     return 0
