@@ -51,6 +51,34 @@ def seekable(path: Path) -> Iterator[Path]:
             raise type(error)(str(error).replace(str(copy), str(path))) from error
 
 
+def name_of(path: Path) -> str:
+    """What a recording that is read from here is called: as the file, without its suffix."""
+    return "stdin" if path == PIPE else path.stem
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[Path]:
+    """`path` itself; for `-`, a temporary file that goes to stdout when the block has ended without an error.
+
+    Raises:
+        UserError: Standard output is closed.
+    """
+    if path != PIPE:
+        yield path
+        return
+    if sys.stdout is None:
+        raise UserError("-: standard output is closed; give a file")
+    with tempfile.TemporaryDirectory(prefix="snn-codec-") as folder:
+        made = Path(folder) / "pipe"
+        try:
+            yield made
+        except UserError as error:
+            raise type(error)(str(error).replace(str(made), str(path))) from error
+        with open(made, "rb") as source:
+            shutil.copyfileobj(source, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
 def _copy(path: Path, copy: Path) -> None:
     if path == PIPE and (sys.stdin is None or sys.stdin.isatty()):
         raise UserError("-: nothing is piped in; give a file, or the output of another program")

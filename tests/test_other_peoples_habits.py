@@ -121,6 +121,62 @@ def test_what_is_wrong_with_a_pipe_is_said_of_the_pipe(cli, stdin, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def fifo(tmp_path):
+    """Make a named pipe that a thread writes bytes to."""
+    writers = []
+
+    def give(name, data):
+        os.mkfifo(tmp_path / name)
+        writers.append(threading.Thread(target=(tmp_path / name).write_bytes, args=(data,)))
+        writers[-1].start()
+        return tmp_path / name
+
+    yield give
+    for writer in writers:
+        writer.join()
+
+
+@pytest.mark.parametrize("suffix", ["spk", "h5"])
+def test_event_files_come_through_pipes_to_info_and_convert(cli, sound, stdin, fifo, tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    assert cli("encode", sound, "-o", path)[0] == 0
+    events, data = h5.read(path) if suffix == "h5" else spk.read(path), path.read_bytes()
+    expected = json.loads(cli("info", path, "--json", model=None)[1])
+    for source in (Path("-"), fifo("one", data)):
+        stdin(data)
+        status, out, err = cli("info", source, "--json", model=None)
+        found = json.loads(out)
+        assert (status, err, found["file"]) == (0, "", str(source))
+        assert list(found["recordings"].values()) == list(expected["recordings"].values())
+    for number, source in enumerate((Path("-"), fifo("two", data))):
+        stdin(data)
+        assert cli("convert", source, tmp_path / f"{number}.h5")[0] == 0
+        assert list(h5.SpikeTrains(tmp_path / f"{number}.h5").values()) == [events]
+    stdin(data[:-9])
+    status, _, err = cli("convert", "-", tmp_path / "c.h5")
+    assert status == 2 and err.startswith("snn-codec: -: ") and "/tmp" not in err
+
+
+def test_convert_writes_to_stdout_what_needs_no_file_and_says_the_rest_on_stderr(
+    checkpoint, sound, tmp_path, monkeypatch, capfdbinary
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["encode", str(sound), "--model", str(checkpoint)]) == 0
+    for kind in ("csv", "npz", "spk"):
+        assert main(["convert", "a.spk", f"b.{kind}"]) == 0
+        capfdbinary.readouterr()
+        assert main(["convert", "a.spk", "-", "--to", kind]) == 0
+        out, err = capfdbinary.readouterr()
+        assert out == Path(f"b.{kind}").read_bytes() and err == b"1 recording(s) -> -\n"
+    for more in ([], ["--to", "h5"], ["--to", "shd"]):
+        assert main(["convert", "a.spk", "-", *more]) == 2
+        out, err = capfdbinary.readouterr()
+        assert out == b"" and err == b"snn-codec: -: goes to stdout; say --to spk, csv, npz, or give a file\n"
+    assert main(["convert", "none.spk", "-", "--to", "csv"]) == 2
+    assert not Path("-").exists()
+
+
 def test_a_file_is_its_own_copy(tmp_path):
     (tmp_path / "a").touch()
     with pipes.seekable(tmp_path / "a") as found:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from snn_codec import progress
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, shown
 from snn_codec.errors import UserError
+from snn_codec.pipes import PIPE, is_pipe, writable
 
 HELP = "Write events in another format, or the events of several files to one."
 
@@ -16,9 +18,13 @@ HELP = "Write events in another format, or the events of several files to one."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="EVENTS", help="event files, or folders of them"
+        "inputs", nargs="+", type=Path, metavar="EVENTS", help="event files, or folders of them; - for stdin"
     )
-    parser.add_argument("output", type=Path, help="file; or an existing folder, for a file a recording")
+    parser.add_argument(
+        "output",
+        type=Path,
+        help="file; - for stdout (spk, csv, npz); or an existing folder, for a file a recording",
+    )
     parser.add_argument(
         "--to", metavar="KIND",
         help="spk, h5, shd, nwb, nirdata, csv or npz (default: by the suffix of OUTPUT, which may not be that of "
@@ -49,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         return _reseal(options.inputs, options.output, options.force)
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
+    if options.output == PIPE and options.to not in event_files.STREAMED:
+        raise UserError(f"-: goes to stdout; say --to {', '.join(event_files.STREAMED)}, or give a file")
     entropy_model = entropy_models(options.model)
     kind = options.to or (None if options.output.is_dir() else event_files.kind_of(options.output))
 
@@ -57,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
             checkpoints.check_spikes(file, events.fingerprint, options.model)
 
     read: list[str] = []
-    with progress.bar("converting", None):
+    with progress.bar("converting", None), writable(options.output) as output:
         written = event_files.convert(
             options.inputs,
-            options.output,
+            output,
             kind,
             name=options.recording,
             entropy_model=entropy_model,
@@ -69,8 +77,13 @@ def run(options: argparse.Namespace) -> int:
             check=check,
             progress=read.append,
         )
-    size = sum(path.stat().st_size for path in written)
-    print(f"{len(read)} recording(s) -> {shown(options.output)}: {len(written)} file(s), {size} bytes")
+        size = sum(path.stat().st_size for path in written)
+    streamed = is_pipe(options.output)
+    made = "" if streamed else f": {len(written)} file(s), {size} bytes"
+    print(
+        f"{len(read)} recording(s) -> {shown(options.output)}{made}",
+        file=sys.stderr if streamed else sys.stdout,
+    )
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_codec.cli.common import MAKER, add_json, add_model, entropy_models, maker, shown
+from snn_codec.pipes import name_of, seekable
 
 if TYPE_CHECKING:
     from snn_codec.events import EventMatrix
@@ -19,7 +20,7 @@ HELP = "Show metadata and a size breakdown of an event file."
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("file", type=Path, help=".spk or .h5 file")
+    parser.add_argument("file", type=Path, help=".spk or .h5 file; - for stdin")
     parser.add_argument(
         "--events",
         action="store_true",
@@ -53,7 +54,7 @@ def described(path: Path, model: str | None = None, *, decode: bool = False) -> 
     """What an event file holds, as `--json` prints it.
 
     Args:
-        path: A bitstream or HDF5 spike trains.
+        path: A bitstream or HDF5 spike trains, or a pipe that one comes through; `-` is stdin.
         model: Whose entropy model decodes events; without one, the shipped model that made the file.
         decode: Decode the events of a bitstream that cannot be counted without.
 
@@ -62,8 +63,12 @@ def described(path: Path, model: str | None = None, *, decode: bool = False) -> 
     """
     from snn_codec.storage import spk
 
-    found = _bitstream(path, model, decode) if spk.is_bitstream(path) else _spike_trains(path)
-    return {"file": str(path), "bytes": path.stat().st_size, **found}
+    with seekable(path) as file:
+        if spk.is_bitstream(file):
+            found = _bitstream(file, name_of(path), model, decode)
+        else:
+            found = _spike_trains(file)
+        return {"file": str(path), "bytes": file.stat().st_size, **found}
 
 
 def _spike_trains(path: Path) -> dict[str, Any]:
@@ -80,7 +85,7 @@ def _recording(events: EventMatrix) -> dict[str, Any]:
     return _row(events, events.n_samples, events.n_events, events.levels, events.floor.shape[1])
 
 
-def _bitstream(path: Path, model: str | None, decode: bool) -> dict[str, Any]:
+def _bitstream(path: Path, name: str, model: str | None, decode: bool) -> dict[str, Any]:
     from snn_codec.storage import spk
 
     found = spk.survey(path)
@@ -90,7 +95,7 @@ def _bitstream(path: Path, model: str | None, decode: bool) -> dict[str, Any]:
         if entropy_model is not None and entropy_model.fingerprint == header.entropy_model:
             n_events = spk.read(path, entropy_model=entropy_model).n_events
     row = _row(header, found.n_samples, n_events, found.levels, header.floor_bands)
-    return {"recordings": {path.stem: row}, "parts": found.parts, "entropy_model": header.entropy_model}
+    return {"recordings": {name: row}, "parts": found.parts, "entropy_model": header.entropy_model}
 
 
 def _row(

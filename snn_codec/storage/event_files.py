@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import below, check_not_input, check_writable, is_same
+from snn_codec.pipes import name_of, seekable
 from snn_codec.storage import exporters, spk  # HDF5, which takes long to import, where it is needed
 from snn_codec.storage.entropy_model import EntropyModel
 from snn_codec.storage.spk import is_bitstream
@@ -22,6 +24,7 @@ from snn_codec.storage.spk import is_bitstream
 SUFFIXES = (".spk", ".h5")
 KINDS = ("spk", "h5", *exporters.EXPORTERS)
 ONE_RECORDING = ("spk", "nwb")
+STREAMED = ("spk", "csv", "npz")  # kinds that go to stdout; HDF5 needs a file
 FOR_SIMULATORS = ("shd", "nwb", "nirdata")  # kinds whose readers take events for spikes
 # One, or a function that finds that of the model with this fingerprint, such as `checkpoints.shipped_entropy_model`
 EntropyModels = EntropyModel | Callable[[str], EntropyModel | None] | None
@@ -176,7 +179,7 @@ def convert(
     """Write the recordings of event files and folders of them to one file; or to a folder, a file each.
 
     Args:
-        inputs: Files, or folders that are searched for event files.
+        inputs: Files, pipes (`-` is stdin), or folders that are searched for event files.
         output: A file; or a folder that exists, for a file a recording.
         kind: One of `KINDS`; None takes it from the suffix of `output`.
         name: Take only the recording of this name.
@@ -193,28 +196,33 @@ def convert(
         UserError: A file cannot be read or written, two recordings would become one file, or the kind cannot
             hold several.
     """
-    files = [found for source in inputs for found in event_files(source, output)]
-
-    def every() -> Iterator[tuple[str, EventMatrix]]:
-        for file, stem in files:
-            for found, events in recordings(file, name, entropy_model=entropy_model):
-                check(file, events)
-                progress(found)
-                yield (stem if is_bitstream(file) else found), events
-
+    named = [found for source in inputs for found in event_files(source, output)]
     if not output.is_dir():
         kind = kind or kind_of(output)
         check_suffix(output, kind)
         for source in inputs:
             check_not_input(output, source)
         check_writable(output, force=force)
+    elif kind is None:
+        raise UserError(f"{output}: is a folder; say which kind of files with one of {', '.join(KINDS)}")
+    how: dict[str, Any] = {"entropy_model": entropy_model, "compress": compress, "force": force}
+    with ExitStack() as stack:
+        files = [(stack.enter_context(seekable(source)), stem) for source, stem in named]
+
+        def every() -> Iterator[tuple[str, EventMatrix]]:
+            for file, stem in files:
+                for found, events in recordings(file, name, entropy_model=entropy_model):
+                    found = stem if is_bitstream(file) else found
+                    check(file, events)
+                    progress(found)
+                    yield found, events
+
+        if output.is_dir():
+            return _write_each(output, kind, every(), **how)
         if kind in ONE_RECORDING:
             _check_single(files, name, output, kind)
-        write(output, kind, every(), entropy_model=entropy_model, compress=compress, force=force)
+        write(output, kind, every(), **how)
         return [output]
-    if kind is None:
-        raise UserError(f"{output}: is a folder; say which kind of files with one of {', '.join(KINDS)}")
-    return _write_each(output, kind, every(), entropy_model=entropy_model, compress=compress, force=force)
 
 
 def _write_each(
@@ -246,7 +254,7 @@ def event_files(source: Path, output: Path | None = None) -> list[tuple[Path, st
         UserError: A folder without event files.
     """
     if not source.is_dir():
-        return [(source, source.stem)]
+        return [(source, name_of(source))]
     found = [path for path in below(source, SUFFIXES) if path.is_file()]
     if output is not None:
         found = [path for path in found if not is_same(path, output)]
