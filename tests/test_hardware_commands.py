@@ -302,13 +302,14 @@ def test_spike_streams(cli, codec, tmp_path, kind):
     assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 2  # exists
 
 
-@pytest.mark.parametrize("command", [("export", "spikes", "--to", "lava"), ("convert", "--to", "nwb")])
-def test_a_form_of_one_recording_says_how_to_choose_it(cli, tmp_path, command):
-    if "nwb" in command:
+@pytest.mark.parametrize("command", ["export spikes a.h5 --to lava", "convert a.h5 a.nwb"])
+def test_a_form_of_one_recording_says_how_to_choose_it(cli, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    if command.endswith("nwb"):
         pytest.importorskip("pynwb")
     events = EventMatrix(np.eye(5, 3, dtype=bool), 22050, 512, 1500)
     h5.write(tmp_path / "a.h5", {"one": events, "two": events})
-    status, _, err = cli(*command, tmp_path / "a.h5")
+    status, _, err = cli(*command.split())
     assert status == 2 and "one recording, not 2; choose one with --recording" in err
 
 
