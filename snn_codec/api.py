@@ -42,14 +42,14 @@ def write_audio(
     """Write a 16-bit audio file in the format of the suffix.
 
     Args:
-        path: The file, e.g. `.wav` or `.flac`.
-        samples: float `[samples]`, full scale at 1; values beyond are clipped.
-        sample_rate: In Hz.
+        path: The file, e.g. `.wav` or `.flac`; formats that change the rate or have no 16 bits are not written.
+        samples: float `[samples]`, an array or what NumPy makes one of, full scale at 1; values beyond are clipped.
+        sample_rate: In Hz, a whole number.
         force: Replace a file that exists.
 
     Raises:
-        UserError: The file exists (without `force`) or cannot be written, the suffix stands for no format, or the
-            samples are not finite.
+        UserError: The file exists (without `force`) or cannot be written, the suffix stands for no format, the
+            format has no such rate, or the samples are not float, not `[samples]` or not finite.
 
     Example:
         >>> write_audio("tone.wav", np.sin(np.arange(22050) / 10), 22050)  # doctest: +SKIP

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import warnings
-import wave
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soundfile
 import soxr
+from numpy.typing import ArrayLike
 
 from snn_codec import containers
 from snn_codec.errors import UserError
@@ -23,6 +24,13 @@ from snn_codec.files import new_file, replacing
 
 BLOCK = 1 << 16
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus", ".caf", ".w64", ".au")
+# Formats that give back what is written: WVE, HTK and XI change the rate, SD2 and RAW have no header, SDS is read
+# wrongly, and MATLAB's have no 16 bits.
+_PLAIN = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU")
+_RARE = ("AVR", "IRCAM", "MPC2K", "NIST", "PAF", "PVF", "SVX", "VOC", "WAVEX")
+FORMATS = {".aif": "AIFF"} | {f".{name.lower()}": name for name in (*_PLAIN, *_RARE)}  # by suffix
+# Hz; beyond it, two wrap around, and libvorbis ends the process
+_FASTEST = {"MPC2K": 0xFFFF, "SVX": 0xFFFF, "OGG": 192_000}
 CHANNELS = ("mix", "left", "right")
 _SMALL_BLOCK = 1 << 10  # of files that may be damaged: what is read together with a damaged part is lost
 _GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II")  # libsndfile only guesses the length of these
@@ -169,38 +177,52 @@ def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) 
     return np.concatenate([np.zeros(0, np.float32), *blocks]), info(path).sample_rate
 
 
+def check_format(path: str | os.PathLike[str]) -> str:
+    """libsndfile's name of the format that `write` gives a file, by its suffix.
+
+    Raises:
+        UserError: It stands for none.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in FORMATS:
+        raise UserError(
+            f"{path}: its suffix stands for no audio format that is written; use one of {', '.join(list(FORMATS)[1:5])}"
+        )
+    return FORMATS[suffix.lower()]
+
+
 def write(
-    path: str | os.PathLike[str], blocks: Iterable[np.ndarray], sample_rate: int, *, force: bool = False
+    path: str | os.PathLike[str], blocks: Iterable[ArrayLike], sample_rate: int, *, force: bool = False
 ) -> int:
     """Write float blocks as 16-bit audio in the format of the suffix; the number of samples beyond full scale.
 
     Those are clipped. The file appears when it is complete.
 
     Raises:
-        UserError: The file exists (without `force`), cannot be written, or its suffix is no format.
+        UserError: The file exists (without `force`), cannot be written, its suffix is no format, or the format has no
+            such rate; or samples are not float `[samples]`, or not finite.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES and path.suffix[1:].upper() not in soundfile.available_formats():
-        raise UserError(
-            f"{path}: its suffix stands for no audio format; use one of {', '.join(SUFFIXES[:4])}"
-        )
-    if not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
-        raise UserError(f"{path}: the sample rate must be a positive integer in Hz, not {sample_rate!r}")
+    path, format = Path(path), check_format(path)
+    try:
+        rate = whole_rate(sample_rate)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if rate > _FASTEST.get(format, rate):
+        raise UserError(f"{path}: {format} has no rate of {rate} Hz; use .wav or .flac")
     clipped = 0
     with replacing(path, force=force) as temporary, new_file(temporary) as disk:
         try:
-            file = soundfile.SoundFile(disk, "w", samplerate=sample_rate, channels=1)
-        except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-            known = ", ".join(SUFFIXES[:4])
-            raise UserError(f"{path}: cannot be written ({error}); use a suffix such as {known}") from error
+            file = soundfile.SoundFile(disk, "w", samplerate=rate, channels=1, format=format)
+        except soundfile.LibsndfileError as error:
+            reason = error.error_string.rstrip(".")
+            raise UserError(
+                f"{path}: cannot be written at {rate} Hz ({reason}); use .wav, or another rate"
+            ) from error
         with file:
             for block in blocks:
-                if block.ndim != 1 or not np.issubdtype(block.dtype, np.floating):
-                    raise UserError(
-                        f"{path}: samples must be float [samples], not {block.dtype} {block.shape}"
-                    )
-                clipped += int(np.count_nonzero(np.abs(block) > 1))
-                file.write(np.clip(block, -1, 1))
+                samples, beyond = _full_scale(block, f"{path}: cannot be written")
+                clipped += beyond
+                file.write(samples)
                 disk.check()
     return clipped
 
@@ -211,21 +233,74 @@ def write_stream(file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate: int,
     The bytes of sound are those that `write` makes.
 
     Raises:
-        UserError: More than a WAV file can hold.
+        UserError: More than a WAV file can hold, or samples that are not finite.
     """
-    if n_samples * 2 >= 0xFFFFFFFF - 36:
+    size = 2 * n_samples
+    if size >= 0xFFFFFFFF - 36:
         raise UserError(f"{n_samples} samples are too many for a WAV stream; write a .w64 or .flac file")
+    head = (
+        b"RIFF",
+        36 + size,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        sample_rate,
+        2 * sample_rate,
+        2,
+        16,
+        b"data",
+        size,
+    )
+    file.write(struct.pack("<4sI4s4sIHHIIHH4sI", *head))
     clipped = 0
-    with wave.open(file, "wb") as stream:
-        stream.setparams((1, 2, sample_rate, n_samples, "NONE", "not compressed"))
-        for block in blocks:
-            clipped += int(np.count_nonzero(np.abs(block) > 1))
-            integers = io.BytesIO()
-            soundfile.write(
-                integers, np.clip(block, -1, 1), sample_rate, "PCM_16", endian="LITTLE", format="RAW"
-            )
-            stream.writeframesraw(integers.getvalue())
+    for block in blocks:
+        samples, beyond = _full_scale(block, "the sound cannot be written")
+        clipped += beyond
+        integers = io.BytesIO()
+        soundfile.write(integers, samples, sample_rate, "PCM_16", endian="LITTLE", format="RAW")
+        file.write(integers.getvalue())
     return clipped
+
+
+def _full_scale(block: ArrayLike, problem: str) -> tuple[np.ndarray, int]:
+    """Float `[samples]` within full scale, as libsndfile takes them, and how many were beyond; or `problem`."""
+    samples = _array(block)
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise UserError(f"{problem}: samples must be float [samples], not {samples.dtype} {samples.shape}")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{problem}: samples are not numbers (NaN or infinity); see what made them")
+    samples = samples.astype(np.float64 if samples.dtype.itemsize > 4 else np.float32, copy=False)
+    return np.clip(samples, -1, 1), int(np.count_nonzero(np.abs(samples) > 1))
+
+
+def _array(samples: ArrayLike) -> np.ndarray:
+    """An array of anything like one.
+
+    Raises:
+        UserError: It is none, as a tensor on a GPU or lists of several lengths.
+    """
+    try:
+        return np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"audio must be an array, not {type(samples).__name__} ({reason})") from error
+
+
+def whole_rate(rate: object) -> int:
+    """A sample rate in Hz as an int, from any kind of number that is whole.
+
+    Raises:
+        UserError: It is none, or not between 1 and 2^31 - 1.
+    """
+    try:
+        whole = int(rate)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if isinstance(rate, (bool, np.bool_)) or whole != rate or not 0 < whole < 1 << 31:
+        raise UserError(f"the sample rate must be a positive integer in Hz, not {rate!r}")
+    return int(whole)
 
 
 def _channel(block: np.ndarray, channel: str) -> np.ndarray:
@@ -240,7 +315,7 @@ def mixed(block: np.ndarray) -> np.ndarray:
     return block.mean(1, dtype=np.float32) if block.ndim == 2 else block.astype(np.float32, copy=False)
 
 
-def resampled(blocks: Iterable[np.ndarray], source_rate: int, target_rate: int) -> Iterator[np.ndarray]:
+def resampled(blocks: Iterable[ArrayLike], source_rate: int, target_rate: int) -> Iterator[np.ndarray]:
     """Blocks `[samples]` or `[samples, channels]` mixed down and resampled; the same samples however they are cut.
 
     n samples become ceil(n target_rate / source_rate), at least one.
@@ -248,8 +323,7 @@ def resampled(blocks: Iterable[np.ndarray], source_rate: int, target_rate: int) 
     Raises:
         UserError: No samples, a rate that is not positive, not float, or not finite.
     """
-    if isinstance(source_rate, bool) or int(source_rate) != source_rate or source_rate < 1:
-        raise UserError(f"the sample rate must be a positive integer in Hz, not {source_rate!r}")
+    source_rate = whole_rate(source_rate)
     stream = (
         soxr.ResampleStream(source_rate, target_rate, 1, dtype="float32")
         if source_rate != target_rate
@@ -272,9 +346,8 @@ def resampled(blocks: Iterable[np.ndarray], source_rate: int, target_rate: int) 
         yield np.pad(rest[:missing], (0, max(missing - len(rest), 0)))
 
 
-def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    for block in blocks:
-        block = np.asarray(block)
+def _checked(blocks: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
+    for block in map(_array, blocks):
         if block.ndim not in (1, 2) or not np.issubdtype(block.dtype, np.floating):
             hint = {"i": " (divide 16-bit integers by 32768)", "U": " (snn_codec.read_audio reads a file)"}
             raise UserError(

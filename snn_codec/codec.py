@@ -85,7 +85,7 @@ class Codec(TensorCodec):
 
         Args:
             audio: float `[samples]`, or `[samples, channels]`, whose mean is coded.
-            sample_rate: Of `audio`, in Hz; audio at another rate than the codec's is resampled.
+            sample_rate: Of `audio`, in Hz, a whole number; audio at another rate than the codec's is resampled.
             level: The sparsity level, for a model that has levels: from 0, the most events, to `levels` - 1, in
                 eighths; or the code of each chunk's level, as in `EventMatrix.levels`. Default: a quarter of the way
                 up.
@@ -97,16 +97,14 @@ class Codec(TensorCodec):
             The events, `[units, ceil(samples / hop)]` at the codec's rate.
 
         Raises:
-            UserError: The audio is empty, not float, not finite or has more than two dimensions; the model has no such
-                level, or nothing to search in.
+            UserError: The audio is empty, not float, not finite or has more than two dimensions; the sample rate is no
+                positive whole number; the model has no such level, or nothing to search in.
 
         Example:
             >>> codec.encode(np.zeros(22050, np.float32), 22050)  # doctest: +SKIP
             EventMatrix(80 units x 44 steps, 1757 events, 1.000 s)
         """
-        return self.encode_blocks(
-            [np.asarray(audio)], sample_rate, level=level, batch_size=batch_size, search=search
-        )
+        return self.encode_blocks([audio], sample_rate, level=level, batch_size=batch_size, search=search)
 
     def encode_blocks(
         self,
@@ -121,13 +119,18 @@ class Codec(TensorCodec):
         """Encode audio that arrives in blocks of any lengths: the same events as `encode`, with bounded memory.
 
         Args:
-            blocks: float `[samples]` or `[samples, channels]` each.
+            blocks: float `[samples]` or `[samples, channels]` each; not one array, which is for `encode`.
             sample_rate: As in `encode`, as are `level`, `batch_size` and `search`.
             progress: Called after each chunk with the seconds of audio that are encoded.
 
         Raises:
-            UserError: As `encode`.
+            UserError: As `encode`, or `blocks` is one array.
         """
+        if isinstance(blocks, (np.ndarray, Tensor)):
+            raise UserError(
+                f"blocks must be several arrays, not one of shape {list(blocks.shape)}, whose rows would be taken for "
+                "blocks; encode takes one array"
+            )
         counted = _Counted(resampled(blocks, sample_rate, self.settings.sample_rate))
         grid, prompts = Grid.of(self.settings), self.prompts(level)
         if search:
@@ -180,7 +183,7 @@ class Codec(TensorCodec):
         """
         if not hasattr(self.bottleneck, "encode_with_membrane"):
             raise UserError(f"a bottleneck of kind {self.settings.bottleneck.kind} has no membranes")
-        blocks = resampled([np.asarray(audio)], sample_rate, self.settings.sample_rate)
+        blocks = resampled([audio], sample_rate, self.settings.sample_rate)
 
         def membrane(features: Tensor, level: Tensor | None) -> Tensor:
             given = level_of(self.settings.bottleneck, level)

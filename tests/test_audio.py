@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import tones
 
 from snn_codec import audio
@@ -94,10 +95,103 @@ def test_blocks_that_are_no_audio_are_refused_with_a_hint(block, words):
         list(audio.resampled([block], 22050, 22050))
 
 
-def test_every_format_of_the_library_can_be_written(tmp_path):
-    for name in ("CAF", "RF64"):
-        audio.write(tmp_path / f"a.{name.lower()}", [np.zeros(3)], 22050)
-        assert soundfile.info(tmp_path / f"a.{name.lower()}").format == name
+@pytest.mark.parametrize("rate", [22050, 48000, 192000])
+@pytest.mark.parametrize("suffix", audio.FORMATS)
+def test_every_format_that_is_written_has_the_same_sound_and_rate_or_is_refused(tmp_path, suffix, rate):
+    sound, path = tones(1.0), tmp_path / f"a{suffix}"
+    if rate > 48000 and suffix in (".mp3", ".mpc2k", ".svx"):
+        with pytest.raises(UserError, match=f"a{suffix}: .* 192000 Hz"):
+            audio.write(path, [sound], rate)
+        assert not list(tmp_path.iterdir())
+        return
+    audio.write(path, [sound], rate)
+    found, found_rate = audio.read(path)
+    assert (len(found), found_rate) == (len(sound), rate)
+    np.testing.assert_allclose(found, np.clip(sound, -1, 1), atol=0.1 if suffix in (".ogg", ".mp3") else 1e-4)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["wve", "htk", "xi", "sd2", "sds", "mat4", "mat5", "raw", "opus", "txt", ""]
+)
+def test_formats_that_change_the_sound_are_not_written(tmp_path, suffix):
+    with pytest.raises(
+        UserError, match=r"its suffix stands for no audio format that is written; use one of \.wav"
+    ):
+        audio.write(tmp_path / f"a.{suffix}", [np.zeros(3)], 22050)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_ogg_of_a_rate_that_ends_the_process_is_refused(tmp_path):
+    with pytest.raises(UserError, match="a.ogg: OGG has no rate of 1000000 Hz"):
+        audio.write(tmp_path / "a.ogg", [np.zeros(3)], 10**6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_are_not_written(tmp_path, value):
+    with pytest.raises(UserError, match="a.wav: cannot be written: samples are not numbers"):
+        audio.write(tmp_path / "a.wav", [np.array([0.5, value])], 22050)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError, match="samples are not numbers"):
+        audio.write_stream(io.BytesIO(), [np.array([0.5, value])], 22050, 2)
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [0.5, -0.25],
+        torch.tensor([0.5, -0.25]),
+        *(np.array([0.5, -0.25], kind) for kind in (np.float16, np.longdouble, ">f4", ">f8")),
+    ],
+)
+def test_samples_may_be_anything_like_an_array_of_floats(tmp_path, samples):
+    audio.write(tmp_path / "a.wav", [samples], 22050)
+    assert soundfile.read(tmp_path / "a.wav")[0].tolist() == [0.5, -0.25]
+    assert np.concatenate(list(audio.resampled([samples], 1, 1))).tolist() == [0.5, -0.25]
+
+
+@pytest.mark.parametrize(
+    "samples", [[1, 2], [[0.5], [0.5, 0.5]], "a.wav", None, torch.ones(2, requires_grad=True)]
+)
+def test_samples_that_are_no_floats_are_not_written(tmp_path, samples):
+    with pytest.raises(UserError, match="samples must be float|audio must be an array"):
+        audio.write(tmp_path / "a.wav", [samples], 22050)
+    with pytest.raises(UserError, match="audio must be"):
+        list(audio.resampled([samples], 22050, 22050))
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.int32, np.uint16, np.array, torch.tensor])
+def test_a_sample_rate_may_be_a_whole_number_of_any_type(tmp_path, kind):
+    blocks = [np.zeros(audio.BLOCK, np.float32)] * 2
+    found = np.concatenate(list(audio.resampled(blocks, kind(44100), 22050)))
+    assert len(found) == audio.BLOCK
+    audio.write(tmp_path / "a.wav", blocks[:1], kind(44100))
+    assert audio.info(tmp_path / "a.wav").sample_rate == 44100
+
+
+@pytest.mark.parametrize("rate", [None, np.nan, np.inf, 44100.5, "44100", True, 0, -1, 10**10, [44100]])
+def test_a_sample_rate_that_is_no_whole_number_is_refused_before_anything_is_done(tmp_path, rate):
+    with pytest.raises(UserError, match="the sample rate must be a positive integer in Hz, not"):
+        next(iter(audio.resampled([np.zeros(9)], rate, 22050)))
+    with pytest.raises(UserError, match="a.wav: the sample rate must be a positive integer in Hz, not"):
+        audio.write(tmp_path / "a.wav", [np.zeros(9)], rate)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stream_that_is_closed_says_so_and_nothing_else():
+    class Closed(io.RawIOBase):
+        written = 0
+
+        def write(self, data):
+            self.written += len(data)
+            if self.written > 100:
+                raise BrokenPipeError
+            return len(data)
+
+        def seek(self, *_):
+            raise OSError("Illegal seek")
+
+    with pytest.raises(BrokenPipeError):
+        audio.write_stream(Closed(), [np.zeros(999)], 22050, 999)
 
 
 def test_any_positive_rate_can_be_written(tmp_path):

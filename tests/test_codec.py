@@ -147,6 +147,12 @@ def test_bad_rates_are_refused(codec, rate):
         codec.encode(np.zeros(5, np.float32), rate)
 
 
+def test_one_array_is_no_blocks(codec):
+    for blocks in (np.zeros((9, 2), np.float32), np.zeros(9, np.float32), torch.zeros(9, 2)):
+        with pytest.raises(UserError, match="encode takes one array"):
+            codec.encode_blocks(blocks, 22050)
+
+
 def test_events_of_another_model_are_refused(codec):
     other = settled(small_model(), seed=1)
     assert other.fingerprint != codec.fingerprint

@@ -108,8 +108,11 @@ class _Decoding:
         return self.name or maker(file, self.recording)
 
     def check(self, job: batch.Job) -> None:
+        from snn_codec import audio
         from snn_codec.checkpoints import PLAIN, Checkpoint
 
+        if job.target != PIPE:
+            audio.check_format(job.target)
         if self.decoder != PLAIN:
             Checkpoint.find(job.model).decoder_name(self.decoder)
 
