@@ -87,6 +87,30 @@ def test_results_can_be_read_by_others(studies, tmp_path):
         results.save(tmp_path / "a.h5", studies)
 
 
+def test_what_is_saved_says_what_its_rows_steps_and_recordings_are(tmp_path):
+    _, events, score = recording(0, 4, 4)
+    hertz = 440 * 2 ** (np.array([0, 0, 1, 2]) / 12)
+    names = ["K. 545", "caf\udce9.wav"]  # a name that is not UTF-8
+    found = study([(name, events, score) for name in names], rows=rows_of(hertz, 4))
+    results.save(tmp_path / "a.h5", [found, study([recording(0)])])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["0"].attrs["step_rate"] == pytest.approx(22050 / 512)
+        assert file["0/name"].asstr()[:].tolist() == ["A4 band", "B♭4 band", "B4 band"]
+        assert file["0/hertz"][:] == pytest.approx(hertz[1:]) and "hertz" not in file["1"]
+        assert file["0/recording"].asstr()[:].tolist() == ["K. 545", r"caf\udce9.wav"]
+        assert file["1/name"].asstr()[0] == "unit 0"
+
+
+def test_tables_without_rows_have_their_columns(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    _, _, score = recording(0)
+    short = study([("a", matrix(raster(12, 300, 0.1), loudness=False), score)])
+    results.write_pairs(tmp_path / "pairs.csv", [short])
+    columns = list(results.pairs(short).columns)
+    assert list(pandas.read_csv(tmp_path / "pairs.csv").columns) == columns
+    assert columns[:4] == ["model", "unit", "midi", "note"] and len(results.pairs(short)) == 0
+
+
 def test_tables_in_python_are_those_of_the_files(studies, tmp_path):
     pandas = pytest.importorskip("pandas")
     for name, make, write in (

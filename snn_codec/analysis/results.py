@@ -1,10 +1,14 @@
 """Results for other tools: HDF5 with all arrays, and tidy tables (CSV, pandas) with one row a unit and one row a pair.
 
-HDF5: one group a model, with the attributes of `Study.summary` and
+HDF5: one group a model, with the attributes of `Study.summary`, `step_rate` (steps a second), and
 
-    counts [units, keys, lags], lag [lags] (steps), onsets [keys], midi [keys], best, latency, ... [units],
+    name [units], hertz [units] (where they have frequencies), recording [recordings] (names),
+    counts [units, keys, lags], lag [lags] (steps), onsets [keys], midi [keys],
+    best, latency (steps), ... [units] (`snn_codec.analysis.tuning.Tuning`),
     prominence, corrected, over_keys [units, keys],
     jitter/ and shifts/: observed, mean, variance, z, p, q [units, keys]
+
+A unit is a row of the study (`Study.rows`): of some models several units together.
 """
 
 from __future__ import annotations
@@ -19,11 +23,21 @@ import numpy as np
 
 from snn_codec.analysis import correlation, notes
 from snn_codec.analysis.study import Study
+from snn_codec.analysis.tuning import Tuning
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
 
 if TYPE_CHECKING:
     import pandas
+
+UNITS = (
+    "model", "unit", "name", "hertz", "events_per_second", "best_note", "best_midi", "selective_keys", "needed_note",
+    "needed_onsets", *Tuning._fields[1:],
+)  # fmt: skip
+PAIRS = (
+    "model", "unit", "midi", "note", "onsets", "prominence", "corrected_prominence", "z_jitter", "q_jitter",
+    "z_shifts", "q_shifts",
+)  # fmt: skip
 
 
 def save(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
@@ -39,6 +53,12 @@ def save(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = Fal
             group = file.create_group(f"{number}")
             for name, value in study.summary().items():
                 group.attrs[name] = value
+            group.attrs["step_rate"] = study.step_rate
+            rows = range(study.rows.number)
+            for name, texts in {"name": map(study.rows.name, rows), "recording": study.recordings}.items():
+                # a file's name need not be UTF-8, which HDF5 asks for
+                encoded = [text.encode("utf-8", "backslashreplace") for text in texts]
+                group.create_dataset(name, data=encoded, dtype=h5py.string_dtype())
             lags = study.counts.shape[-1] // 2
             arrays = {
                 "counts": study.counts,
@@ -49,6 +69,7 @@ def save(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = Fal
                 "corrected": study.corrected,
                 "over_keys": correlation.over_keys(study.prominence),
                 **study.tuning._asdict(),
+                **({} if study.rows.hertz is None else {"hertz": study.rows.hertz}),
             }
             for kind in ("jitter", "shifts"):
                 null = getattr(study, kind)
@@ -67,7 +88,7 @@ def units(*studies: Study) -> pandas.DataFrame:
     Example:
         >>> units(study([("bach", events, notes.read("bach.mid"))], "free"))  # doctest: +SKIP
     """
-    return _frame(_units(studies))
+    return _frame(UNITS, _units(studies))
 
 
 def pairs(*studies: Study) -> pandas.DataFrame:
@@ -76,15 +97,15 @@ def pairs(*studies: Study) -> pandas.DataFrame:
     Raises:
         UserError: pandas is not installed.
     """
-    return _frame(_pairs(studies))
+    return _frame(PAIRS, _pairs(studies))
 
 
-def _frame(rows: Iterator[dict[str, Any]]) -> pandas.DataFrame:
+def _frame(columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError as error:
         raise UserError("tables in Python need pandas; install it with: pip install pandas") from error
-    return pandas.DataFrame(list(rows))
+    return pandas.DataFrame(list(rows), columns=list(columns))
 
 
 def write_units(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
@@ -93,7 +114,7 @@ def write_units(path: str | os.PathLike, studies: Sequence[Study], *, force: boo
     Raises:
         UserError: The file exists (without `force`), or cannot be written.
     """
-    _table(path, _units(studies), force)
+    _table(path, UNITS, _units(studies), force)
 
 
 def write_pairs(path: str | os.PathLike, studies: Sequence[Study], *, force: bool = False) -> None:
@@ -102,66 +123,54 @@ def write_pairs(path: str | os.PathLike, studies: Sequence[Study], *, force: boo
     Raises:
         UserError: As `write_units`.
     """
-    _table(path, _pairs(studies), force)
+    _table(path, PAIRS, _pairs(studies), force)
 
 
-def _units(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
+def _units(studies: Sequence[Study]) -> Iterator[tuple[Any, ...]]:
     for study in studies:
-        selective = study.jitter.selective()
+        selective, needed = study.jitter.selective(), study.needed
         for unit in range(len(study.counts)):
-            best = int(study.tuning.best[unit])
-            yield {
-                "model": study.model,
-                "unit": unit,
-                "name": study.rows.name(unit),
-                "hertz": np.nan if study.rows.hertz is None else study.rows.hertz[unit],
-                "events_per_second": study.fired[unit] / study.seconds,
-                "best_note": notes.name(best) if best >= 0 else "",
-                "best_midi": best + notes.LOWEST if best >= 0 else np.nan,
-                "selective_keys": int(selective[unit].sum()),
-                "needed_note": notes.name(study.needed.key[unit]) if study.needed.key[unit] >= 0 else "",
-                "needed_onsets": study.needed.onsets[unit],
-                **{
-                    name: float(values[unit])
-                    for name, values in study.tuning._asdict().items()
-                    if name != "best"
-                },
-            }
+            best, key = int(study.tuning.best[unit]), int(needed.key[unit])
+            yield (
+                study.model,
+                unit,
+                study.rows.name(unit),
+                np.nan if study.rows.hertz is None else study.rows.hertz[unit],
+                study.fired[unit] / study.seconds,
+                notes.name(best) if best >= 0 else "",
+                best + notes.LOWEST if best >= 0 else np.nan,
+                int(selective[unit].sum()),
+                notes.name(key) if key >= 0 else "",
+                needed.onsets[unit],
+                *(float(values[unit]) for values in study.tuning[1:]),
+            )
 
 
-def _pairs(studies: Sequence[Study]) -> Iterator[dict[str, Any]]:
+def _pairs(studies: Sequence[Study]) -> Iterator[tuple[Any, ...]]:
     for study in studies:
-        columns = {
-            "prominence": study.prominence,
-            "corrected_prominence": study.corrected,
-            "z_jitter": study.jitter.z(),
-            "q_jitter": study.jitter.q(),
-            "z_shifts": study.shifts.z(),
-            "q_shifts": study.shifts.q(),
-        }
+        nulls = [values for null in (study.jitter, study.shifts) for values in (null.z(), null.q())]
+        measures = (study.prominence, study.corrected, *nulls)
         for unit, key in np.argwhere(study.jitter.tested):
-            yield {
-                "model": study.model,
-                "unit": int(unit),
-                "midi": int(key) + notes.LOWEST,
-                "note": notes.name(key),
-                "onsets": int(study.jitter.onsets[key]),
-                **{name: float(values[unit, key]) for name, values in columns.items()},
-            }
+            start = (
+                study.model,
+                int(unit),
+                int(key) + notes.LOWEST,
+                notes.name(key),
+                int(study.jitter.onsets[key]),
+            )
+            yield (*start, *(float(values[unit, key]) for values in measures))
 
 
-def _table(path: str | os.PathLike, rows: Iterator[dict[str, Any]], force: bool) -> None:
-    written = ({name: _text(value) for name, value in row.items()} for row in rows)
-    first = next(written, {})
+def _table(
+    path: str | os.PathLike, columns: Sequence[str], rows: Iterator[tuple[Any, ...]], force: bool
+) -> None:
     with (
         replacing(path, force=force) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, list(first))
-        writer.writeheader()
-        if first:
-            writer.writerow(first)
-        writer.writerows(written)
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(map(_text, row) for row in rows)
 
 
 def _text(value: object) -> object:
