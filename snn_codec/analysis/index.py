@@ -95,7 +95,7 @@ def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:
 def why(found: Mapping[str, Any]) -> str:
     """Explain a study's summary: how many keys could be tested, and how much music the first selectivity needs."""
     keys, minutes = found["tested_keys"], found["minutes_needed"]
-    tested = f"{keys or 'no'} of 88 keys have the {nulls.FEWEST} onsets that a test needs"
+    tested = f"{keys or 'None'} of 88 keys {'have' if keys > 1 else 'has'} the {nulls.FEWEST} onsets that a test needs"
     if found["selective_units"][0]:
         return tested + "."
     if minutes is None or not math.isfinite(minutes):
