@@ -229,6 +229,26 @@ def test_an_output_folder_may_have_a_dot_in_its_name(cli, sound, tmp_path):
         assert status == 2 and f"{name}: is the name of a file" in err and not (tmp_path / name).exists()
 
 
+def test_a_name_that_ends_in_a_slash_is_a_folder(cli, sound, tmp_path):
+    for command, source, made in (
+        ("encode", sound, "events.h5/a.spk"),
+        ("decode", tmp_path / "events.h5" / "a.spk", "sound/deep/a.wav"),
+    ):
+        folder = Path(made).parent
+        assert cli(command, source, "-o", f"{tmp_path / folder}/")[0] == 0
+        assert [path.name for path in (tmp_path / folder).iterdir()] == [Path(made).name]
+    assert cli("encode", sound, "-o", f"{tmp_path}/more.h5/", "--format", "h5")[0] == 0
+    assert list(h5.SpikeTrains(tmp_path / "more.h5" / "a.h5").values()) == [
+        spk.read(tmp_path / "events.h5" / "a.spk")
+    ]
+    status, _, err = cli("encode", sound, "-o", f"{sound}/", "--force")
+    assert status == 2 and f"{sound}: is a file, but the output is to be a folder" in err
+    arguments = ("simulate", sound, "--backend", "integer", "-o", f"{tmp_path / 'simulated'}/")
+    assert cli(*arguments)[0] == 0 and (tmp_path / "simulated" / "a.spk").is_file()
+    status, _, err = cli("convert", tmp_path / "more.h5" / "a.h5", f"{tmp_path / 'none'}/", "--to", "csv")
+    assert status == 2 and "none: no such folder; make it first" in err and not (tmp_path / "none").exists()
+
+
 def test_a_channel_is_chosen_and_a_bad_mix_is_said(cli, sound, tmp_path):
     samples = soundfile.read(sound)[0]
     soundfile.write(tmp_path / "b.wav", np.stack([samples, -samples], 1), 22050)

@@ -78,6 +78,7 @@ class Batch:
         output: A file, or a folder if there are several inputs; None puts each output beside its input.
         suffixes: What to look for in folders.
         suffix: Of the outputs.
+        is_folder: Whether `output` is a folder, to be made if need be, also for one input.
         device: What to compute on.
         workers, devices, nodes: See `snn_codec.parallel`.
         as_json: Report in one JSON object.
@@ -87,6 +88,7 @@ class Batch:
     output: Path | None
     suffixes: Sequence[str]
     suffix: str
+    is_folder: bool = False
     device: str = "cpu"
     workers: int = 1
     devices: int = 1
@@ -100,8 +102,13 @@ class Batch:
 
     @property
     def several(self) -> bool:
-        """Whether the output is a folder, however it is called."""
+        """Whether there are several inputs, or a folder of them."""
         return len(self.inputs) > 1 or self.inputs[0].is_dir()
+
+    @property
+    def makes_folder(self) -> bool:
+        """Whether the output is a folder, however it is called."""
+        return self.output is not None and (self.several or self.is_folder)
 
 
 class Models:
@@ -134,7 +141,7 @@ def run(batch: Batch, work: Work, began: float) -> int:
     if batch.output == PIPE and sys.stdout is None:
         raise UserError("-: standard output is closed; give a file")
     pairs = targets(batch)
-    makes_folders = batch.several and batch.output is not None
+    makes_folders = batch.makes_folder
     with ExitStack() as stack:
         copies = [stack.enter_context(seekable(source)) for source, _ in pairs]
         refused, jobs = _checked(work, pairs, copies, makes_folders)
@@ -268,7 +275,7 @@ def targets(batch: Batch) -> list[tuple[Path, Path]]:
         raise UserError(f"{pipes[0]}: has no name to make another of; say with -o what to write")
     for source in batch.inputs:
         pairs += _pairs(batch, source)
-    if batch.several and output is not None and not output.is_dir():
+    if output is not None and batch.makes_folder and not output.is_dir():
         _check_is_folder(output, batch)
     taken: dict[Path, Path] = {}
     for source, target in pairs:
@@ -283,8 +290,8 @@ def targets(batch: Batch) -> list[tuple[Path, Path]]:
 def _check_is_folder(output: Path, batch: Batch) -> None:
     """`-o name.spk` for several inputs is a slip; `-o run.v1` is a folder."""
     if output.exists():
-        raise UserError(f"{output}: is a file, but there are several inputs; give a folder")
-    if output.suffix.lower() in (".spk", ".h5", batch.suffix):
+        raise UserError(f"{output}: is a file, but the output is to be a folder; give another name")
+    if not batch.is_folder and output.suffix.lower() in (".spk", ".h5", batch.suffix):
         raise UserError(
             f"{output}: is the name of a file, but there are several inputs; give a folder (convert makes one file "
             "of the events in it)"
@@ -302,7 +309,7 @@ def _pairs(batch: Batch, source: Path) -> list[tuple[Path, Path]]:
         return [(path, base / path.relative_to(source).with_suffix(batch.suffix)) for path in found]
     if output is None:
         return [(source, source.with_suffix(batch.suffix))]
-    if batch.several or output.is_dir():
+    if batch.makes_folder or output.is_dir():
         name = "stdin" if source == PIPE else source.name
         return [(source, output / Path(name).with_suffix(batch.suffix))]
     return [(source, output)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from snn_codec.errors import UserError
 from snn_codec.pipes import PIPE
@@ -33,6 +34,23 @@ def shown(name: object) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name)
     )
+
+
+class Output(NamedTuple):
+    """Where a command writes to.
+
+    Attributes:
+        path: A file or a folder.
+        is_folder: Whether it must be a folder, because a slash ends its name.
+    """
+
+    path: Path
+    is_folder: bool
+
+    @classmethod
+    def of(cls, text: str) -> Output:
+        """As it is named on the command line; a `Path` forgets the slash."""
+        return cls(Path(text), text.endswith(tuple(filter(None, (os.sep, os.altsep)))))
 
 
 def add_model(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from snn_codec import progress
-from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, shown
+from snn_codec.cli.common import MAKER, Output, add_force, add_model, entropy_models, shown
 from snn_codec.errors import UserError
 from snn_codec.pipes import PIPE, is_pipe, writable
 
@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "output",
-        type=Path,
+        type=Output.of,
         help="file; - for stdout (spk, csv, npz); or an existing folder, for a file a recording",
     )
     parser.add_argument(
@@ -51,21 +51,24 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec import checkpoints
     from snn_codec.storage import event_files
 
+    target, is_folder = options.output
+    if is_folder and not target.is_dir():
+        raise UserError(f"{target}: no such folder; make it first")
     if options.reseal:
-        return _reseal(options.inputs, options.output, options.force)
+        return _reseal(options.inputs, target, options.force)
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
-    if options.output == PIPE and options.to not in event_files.STREAMED:
+    if target == PIPE and options.to not in event_files.STREAMED:
         raise UserError(f"-: goes to stdout; say --to {', '.join(event_files.STREAMED)}, or give a file")
     entropy_model = entropy_models(options.model)
-    kind = options.to or (None if options.output.is_dir() else event_files.kind_of(options.output))
+    kind = options.to or (None if target.is_dir() else event_files.kind_of(target))
 
     def check(file: Path, events: Any) -> None:
         if kind in event_files.FOR_SIMULATORS and not options.as_bits:
             checkpoints.check_spikes(file, events.fingerprint, options.model)
 
     read: list[str] = []
-    with progress.bar("converting", None), writable(options.output) as output:
+    with progress.bar("converting", None), writable(target) as output:
         written = event_files.convert(
             options.inputs,
             output,
@@ -78,10 +81,10 @@ def run(options: argparse.Namespace) -> int:
             progress=read.append,
         )
         size = sum(path.stat().st_size for path in written)
-    streamed = is_pipe(options.output)
+    streamed = is_pipe(target)
     made = "" if streamed else f": {len(written)} file(s), {size} bytes"
     print(
-        f"{len(read)} recording(s) -> {shown(options.output)}{made}",
+        f"{len(read)} recording(s) -> {shown(target)}{made}",
         file=sys.stderr if streamed else sys.stdout,
     )
     return 0

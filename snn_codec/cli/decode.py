@@ -16,6 +16,7 @@ from snn_codec import progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import (
     MAKER,
+    Output,
     add_device,
     add_force,
     add_json,
@@ -34,8 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", type=Path, metavar="EVENTS", help="event files or folders of them; - for stdin"
     )
     parser.add_argument(
-        "-o", "--output", type=Path,
-        help="file, - for WAV on stdout, or a folder for several inputs (default: beside each event file)",
+        "-o", "--output", type=Output.of,
+        help="file, - for WAV on stdout, or a folder (made for several inputs, or if a slash ends its name; default: "
+        "beside each event file)",
     )  # fmt: skip
     add_model(parser, None, MAKER)
     add_device(parser)
@@ -78,8 +80,9 @@ def run(options: argparse.Namespace) -> int:
 
     if options.model is not None:
         checkpoints.find(options.model)
+    output, is_folder = options.output or (None, False)
     files = batch.Batch(
-        options.inputs, options.output, event_files.SUFFIXES, ".wav",
+        options.inputs, output, event_files.SUFFIXES, ".wav", is_folder,
         device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
         as_json=options.json,
     )  # fmt: skip

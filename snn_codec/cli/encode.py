@@ -14,6 +14,7 @@ from typing import Any
 from snn_codec import progress
 from snn_codec.cli import batch
 from snn_codec.cli.common import (
+    Output,
     add_device,
     add_force,
     add_json,
@@ -38,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="audio files or folders of them; - for stdin",
     )
     parser.add_argument(
-        "-o", "--output", type=Path,
-        help=".spk or .h5 file, - for a bitstream on stdout, or a folder for several inputs "
-        "(default: beside each recording)",
+        "-o", "--output", type=Output.of,
+        help=".spk or .h5 file, - for a bitstream on stdout, or a folder (made for several inputs, or if a slash ends "
+        "its name; default: beside each recording)",
     )  # fmt: skip
     add_model(parser, None, "default free; mu-sparse with --level, --kbps or --min-si-snr")
     add_device(parser)
@@ -82,15 +83,17 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec import audio, checkpoints
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
-    one = options.output is not None and not several
-    kind = event_kind(options.output, options.format) if one else options.format or "spk"
+    output, is_folder = options.output or (None, False)
+    kind = options.format or "spk"
+    if output is not None and not several and not is_folder:
+        kind = event_kind(output, options.format)
     prompted = (options.level, options.kbps, options.min_si_snr) != (None, None, None)
     name = options.model or ("mu-sparse" if prompted else checkpoints.DEFAULT)
     checkpoints.find(name)
     if prompted:
         check_level(name, options.level)
     files = batch.Batch(
-        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
+        options.inputs, output, audio.SUFFIXES, f".{kind}", is_folder,
         device=options.device, workers=options.workers, devices=options.devices, nodes=options.nodes,
         as_json=options.json,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 from snn_codec import progress
 from snn_codec.cli import batch
-from snn_codec.cli.common import add_force, add_json, add_model, check_spiking, event_kind
+from snn_codec.cli.common import Output, add_force, add_json, add_model, check_spiking, event_kind
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
 
@@ -25,8 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", type=Path, metavar="RECORDING", help="audio files or folders of them"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True,
-        help=".spk or .h5 file, or a folder for several inputs",
+        "-o", "--output", type=Output.of, required=True,
+        help=".spk or .h5 file, or a folder (made for several inputs, or if a slash ends its name)",
     )  # fmt: skip
     add_model(parser, None, "default free; mu-sparse with --level; wide with --encoder")
     add_level(parser)
@@ -87,9 +87,10 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec.hardware.interpreter import lava_python
 
     several = len(options.inputs) > 1 or options.inputs[0].is_dir()
-    kind = "spk" if several else event_kind(options.output)
-    if not several and not options.output.is_dir():
-        check_writable(options.output, force=options.force)
+    output, is_folder = options.output
+    kind = "spk" if several or is_folder else event_kind(output)
+    if not several and not is_folder and not output.is_dir():
+        check_writable(output, force=options.force)
     if options.net is not None and options.backend == "lava-float":
         raise UserError("--net: holds integers; simulate it with lava-fixed or integer")
     if options.encoder:
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     check_spiking(name)
     python = lava_python(options.lava_python) if options.backend != "integer" else None
     files = batch.Batch(
-        options.inputs, options.output, audio.SUFFIXES, f".{kind}",
+        options.inputs, output, audio.SUFFIXES, f".{kind}", is_folder,
         workers=options.workers, as_json=options.json,
     )  # fmt: skip
     simulation = _Simulation(
