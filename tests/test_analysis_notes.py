@@ -260,6 +260,18 @@ def test_some_note_must_begin_within_the_recording():
             score(*onsets).check_overlap("a", 3.0)
 
 
+def test_some_note_must_be_on_one_of_the_keys():
+    def score(*pitches):
+        pitch = np.array(pitches, np.int64)
+        return notes.Score(0 * pitch, 1 + 0 * pitch, pitch, 64 + 0 * pitch, np.zeros((0, 2), np.int64), 1)
+
+    score(5, 108).check_overlap("a", 1.0)
+    with pytest.raises(
+        UserError, match=r"a: none of the 2 notes .* 88 keys \(MIDI 21 to 108\); they are 5 to 109"
+    ):
+        score(5, 109).check_overlap("a", 1.0)
+
+
 def test_a_single_step_has_no_lag():
     grid = notes.Grid(
         np.zeros(1, np.int64), np.ones(1, np.int64), np.zeros(1, np.int64), np.ones(1), np.zeros(1, bool)

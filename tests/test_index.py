@@ -28,6 +28,21 @@ def test_links_lead_to_files_of_any_name(silent, tmp_path):
     assert unquote(html.unescape(link)) == name and not set(link) & set('#?" &')
 
 
+def test_the_reason_says_that_recordings_are_too_short_for_the_lags(silent):
+    _, events, score = recording(0)
+    short = study([("a", matrix(events.events[:, :215], loudness=False), score)]).summary()
+    assert short["onsets"] == 0 and "needs 2.97 s of sound before and after it" in index.why(short)
+    assert "No onset counts" not in index.why(silent[0].summary())
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(0.2, "12 seconds"), (3.0, "3.0 minutes"), (44.4, "44 minutes")]
+)
+def test_a_short_time_is_not_zero_minutes(silent, minutes, words):
+    found = silent[0].summary() | {"minutes_needed": minutes}
+    assert f"would show after about {words} of such music" in index.why(found)
+
+
 def test_a_figure_that_is_not_there_is_a_dash(silent, tmp_path):
     index.write(tmp_path / "index.html", [silent[0]], {})
     shown = (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from snn_codec.analysis import nulls
 from snn_codec.analysis.study import Study
-from snn_codec.analysis.wording import figure, interval
+from snn_codec.analysis.wording import figure, interval, length
 from snn_codec.files import replacing
 
 CLEAR = 5.0  # clearness below which a lag means nothing (`notes.lag`)
@@ -94,6 +94,11 @@ def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:
 
 def why(found: Mapping[str, Any]) -> str:
     """Explain a study's summary: how many keys could be tested, and how much music the first selectivity needs."""
+    if not found["onsets"]:
+        return (
+            f"No onset counts, as each needs {found['lags_ms'] / 1000:.3g} s of sound before and after it, the largest "
+            "lag; give longer recordings, or a smaller --lags-ms."
+        )
     keys, minutes = found["tested_keys"], found["minutes_needed"]
     tested = f"{keys or 'None'} of 88 keys {'have' if keys > 1 else 'has'} the {nulls.FEWEST} onsets that a test needs"
     if found["selective_units"][0]:
@@ -101,6 +106,6 @@ def why(found: Mapping[str, Any]) -> str:
     if minutes is None or not math.isfinite(minutes):
         return tested + "; no response stands out of chance so far."
     return (
-        f"{tested}; at the clearest response so far, selectivity would show after about {minutes:.0f} minutes of such "
+        f"{tested}; at the clearest response so far, selectivity would show after about {length(minutes)} of such "
         "music."
     )

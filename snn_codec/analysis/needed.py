@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from snn_codec.analysis.nulls import FEWEST, Null
+from snn_codec.analysis.wording import length
 
 SEEN = 5  # onsets without which a response is not worth carrying forward
 RATE = 0.05
@@ -42,10 +43,9 @@ class Needed(NamedTuple):
                 "to say whether it answers to any"
             )
         seen, onsets = self.seen[row], self.onsets[row]
-        minutes = seconds / 60 * onsets / seen
         return (
             f"at its response so far it takes about {onsets:.0f} onsets of {name} to say so (here: {seen:.0f}), "
-            f"{minutes:.1f} minutes of such music"
+            f"{length(seconds / 60 * onsets / seen)} of such music"
         )
 
 

@@ -164,12 +164,19 @@ class Score:
         return Grid(onset, np.minimum(offset, n_steps), kept.pitch - LOWEST, kept.velocity, pedal)
 
     def check_overlap(self, name: str, seconds: float) -> None:
-        """Check that some note begins in a recording of this length.
+        """Check that some note on one of the 88 keys begins in a recording of this length.
 
         Raises:
             UserError: None does; the message begins with `name`.
         """
-        onset = self.onset / self.per_second
+        on_key = (self.pitch >= LOWEST) & (self.pitch < LOWEST + KEYS)
+        if not on_key.any():
+            raise UserError(
+                f"{name}: none of the {len(self.pitch)} notes of its MIDI is on one of the {KEYS} keys "
+                f"(MIDI {LOWEST} to {LOWEST + KEYS - 1}); they are {self.pitch.min()} to {self.pitch.max()}; "
+                "give the MIDI of a piano"
+            )
+        onset = self.onset[on_key] / self.per_second
         if not ((onset >= 0) & (onset < seconds)).any():
             first, last = onset[0], onset[-1]
             raise UserError(

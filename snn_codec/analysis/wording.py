@@ -17,6 +17,17 @@ def figure(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else NONE
 
 
+def length(minutes: float) -> str:
+    """Return how long some music is.
+
+    >>> length(0.4), length(3.21), length(123.4)
+    ('24 seconds', '3.2 minutes', '123 minutes')
+    """
+    if minutes < 1:
+        return f"{60 * minutes:.0f} seconds"
+    return f"{minutes:.{1 if minutes < 10 else 0}f} minutes"
+
+
 def interval(values: Sequence[float], digits: int) -> str:
     """Return an estimate and, where there is one, its interval, from `[estimate, low, high]`.
 
