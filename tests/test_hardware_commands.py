@@ -79,11 +79,12 @@ def test_the_width_of_weights_is_that_of_the_option(cli, plain, sound, tmp_path)
         ),
         (["--backend", "lava-float", "--weight-bits", 4], "--weight-bits: lava-float has no integers"),
         (["--backend", "lava-float", "--input-bits", 4], "--input-bits: lava-float has no integers"),
+        (["--model", "free", "--level", 3], "free: has no levels; use --model wide or mu-sparse"),
         (["--timeout", "nan"], "--timeout nan: must be more than 0 seconds"),
         (["--timeout", 0], "--timeout 0: must be more than 0 seconds"),
     ],
 )
-def test_an_option_that_would_be_ignored_is_refused_first(cli, tmp_path, arguments, reason):
+def test_an_option_without_a_use_is_refused_first(cli, tmp_path, arguments, reason):
     status, _, err = cli("simulate", tmp_path / "missing.wav", "-o", tmp_path / "a.h5", *arguments)
     assert status == 2 and reason in err and len(err.splitlines()) == 1
 

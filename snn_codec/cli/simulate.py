@@ -11,7 +11,15 @@ from typing import Any
 
 from snn_codec import progress
 from snn_codec.cli import batch
-from snn_codec.cli.common import Output, add_force, add_json, add_model, check_spiking, event_kind
+from snn_codec.cli.common import (
+    Output,
+    add_force,
+    add_json,
+    add_model,
+    check_level,
+    check_spiking,
+    event_kind,
+)
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable
 
@@ -100,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--timeout {options.timeout:g}: must be more than 0 seconds")
     name = options.model or _default(options)
     check_spiking(name)
+    if options.level is not None:
+        check_level(name, options.level)
     python = lava_python(options.lava_python) if options.backend != "integer" else None
     files = batch.Batch(
         options.inputs, output, audio.SUFFIXES, f".{kind}", is_folder,
