@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from snn_codec.errors import UserError
 from snn_codec.files import make_folder, replacing
@@ -221,16 +221,16 @@ class Checkpoint:
         """Write a codec of these settings and state dict, and its entropy model if there is one.
 
         Raises:
-            UserError: The files exist (without `force`) or cannot be written.
+            UserError: The files exist (without `force`) or cannot be written, or there is no such kind of weights.
         """
         from safetensors.torch import save
 
         from snn_codec.settings import identity
         from snn_codec.storage.entropy_model import FILE_NAME
-        from snn_codec.weights import digest, pack, unpack
+        from snn_codec.weights import digest, unpack
 
+        tensors = _packed(state, weights)
         make_folder(self.folder)
-        tensors = pack(state, weights)
         content = {"fingerprint": digest(identity(settings), unpack(tensors)), "model": to_dict(settings)}
         with replacing(self.folder / "model.safetensors", force=force) as temporary:
             temporary.write_bytes(save(tensors))  # save_file has an error of its own for a full disk
@@ -251,12 +251,11 @@ class Checkpoint:
         """Add a decoder for the codec with this fingerprint.
 
         Raises:
-            UserError: It exists (without `force`) or cannot be written.
+            UserError: It exists (without `force`) or cannot be written, or there is no such kind of weights.
         """
         from safetensors.torch import save
 
-        from snn_codec.weights import pack
-
+        tensors = _packed(state, weights)
         entries = {}
         for name, entry in Checkpoint(self.folder).decoders.items():
             entries[name] = {"codec": entry.codec, "settings": entry.settings}
@@ -264,10 +263,18 @@ class Checkpoint:
             if entry.file != file and entry.file.is_file():
                 os.replace(entry.file, file)  # an earlier version's name may be another decoder's now
         with replacing(self.folder / f"decoder-{settings.kind}.safetensors", force=force) as temporary:
-            temporary.write_bytes(save(pack(state, weights)))
+            temporary.write_bytes(save(tensors))
         entries[settings.kind] = {"codec": codec, "settings": to_dict(settings)}
         with replacing(self.folder / "decoders.json", force=True) as temporary:
             temporary.write_text(json.dumps(entries, indent=2) + "\n")
+
+
+def _packed(state: Mapping[str, Any], weights: Weights) -> dict[str, Any]:
+    from snn_codec.weights import pack
+
+    if weights not in get_args(Weights):
+        raise UserError(f"weights must be one of {', '.join(get_args(Weights))}, not {weights!r}")
+    return pack(state, weights)
 
 
 def load_weights(file: Path, module: Any) -> None:

@@ -299,7 +299,7 @@ class Codec(TensorCodec):
             force: Replace files that exist.
 
         Raises:
-            UserError: The files exist (without `force`) or cannot be written.
+            UserError: The files exist (without `force`) or cannot be written, or there is no such kind of weights.
 
         Example:
             >>> codec.save("my-model")  # doctest: +SKIP
@@ -340,6 +340,7 @@ class Codec(TensorCodec):
         codec.floor_bands = checkpoint.floor_bands
         try:
             codec = codec.to(device).eval()
+            torch.zeros(1, device=device).cpu()  # nothing comes back from the device meta
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"device {device}: cannot be used here ({reason}); use the device cpu") from error

@@ -59,7 +59,8 @@ class TensorCodec(Network):
             Spikes, float32 0 or 1 `[batch, unit, step]`, and loudness, uint8 `[batch, chunk]`.
 
         Raises:
-            UserError: The audio has another shape or type, or the model no such level.
+            UserError: The audio has another shape or type or is not finite, the model has no such level, or `level`
+                another length than the batch.
 
         Example:
             >>> spikes, loudness = codec.spikes(audio)  # doctest: +SKIP
@@ -67,13 +68,17 @@ class TensorCodec(Network):
         """
         if not isinstance(audio, Tensor):
             raise TypeError(f"audio must be a tensor, not {type(audio).__name__}; encode takes arrays")
-        mono = audio.mean(1) if audio.ndim == 3 else audio
-        if mono.ndim != 2 or not mono.numel() or not mono.is_floating_point():
+        if audio.ndim not in (2, 3) or not audio.numel() or not audio.is_floating_point():
             raise UserError(
                 f"audio must be float [batch, channel, samples], not {audio.dtype} {list(audio.shape)}"
             )
+        mono = audio.mean(1) if audio.ndim == 3 else audio
         grid, samples = Grid.of(self.settings), mono.shape[-1]
         whole = mono.detach().cpu().float().numpy()
+        if not np.isfinite(whole).all():
+            raise UserError(
+                "the audio holds values that are not numbers (NaN or infinity); see what made them"
+            )
         size = grid.chunk_steps * grid.hop
         codes = torch.tensor(
             [
@@ -107,7 +112,7 @@ class TensorCodec(Network):
             float `[batch, 1, samples]` at the codec's rate.
 
         Raises:
-            UserError: The shapes do not fit together, or the model has no such level.
+            UserError: The shapes do not fit together, that of `level` included, or the model has no such level.
         """
         grid = Grid.of(self.settings)
         steps = spikes.shape[-1] if spikes.ndim == 3 else 0
@@ -128,7 +133,12 @@ class TensorCodec(Network):
 
     def _levels(self, level: float | Tensor | None, batch: int) -> Tensor | None:
         """Levels as the networks want them, `[batch, 1]`, in eighths."""
-        values = torch.as_tensor(np.nan if level is None else level).expand(batch).tolist()
+        given = torch.as_tensor(np.nan if level is None else level)
+        if given.shape not in ((), (1,), (batch,)):
+            raise UserError(
+                f"level must be one, or one for each of {batch} recordings, not {list(given.shape)}"
+            )
+        values = given.expand(batch).tolist()
         codes = [self.prompts(None if np.isnan(value) else value).codes(1) for value in values]
         return self.level_tensor(np.stack(codes))
 

@@ -4,6 +4,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import h5py
@@ -221,6 +222,7 @@ def test_events_of_another_model_are_refused_by_name(cli, tmp_path, codec):
     [
         (["encode", "a.wav", "--model", "no-such"], "no-such: no such model"),
         (["encode", RECORDING, "-o", "a.spk", "--device", "warp"], "device warp: cannot be used here"),
+        (["encode", RECORDING, "-o", "a.spk", "--device", "meta"], "device meta: cannot be used here"),
         (["evaluate", "--data", "no-such-folder"], "no-such-folder: no such folder"),
         (["train", "cpu-fre", "--data", ".", "--run", "r"], "no such preset"),
         (["train", "cpu-free", "--data", ".", "--run", "r", "--set", "a.b=1"], "no setting"),
@@ -233,6 +235,20 @@ def test_wrong_arguments_say_so(checkpoint, tmp_path, capsys, monkeypatch, argum
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_warning_while_a_model_is_loaded_is_one_line(cli, tmp_path, monkeypatch):
+    from snn_codec import loading
+
+    def old(*arguments, **options):
+        warnings.warn("a model: has a new name", FutureWarning, stacklevel=1)
+        return load(*arguments, **options)
+
+    load = loading.load
+    monkeypatch.setattr(loading, "load", old)
+    soundfile.write(tmp_path / "a.wav", tones(0.5), 22050)
+    status, _, err = cli("encode", tmp_path / "a.wav")
+    assert status == 0 and err.splitlines() == ["snn-codec: a model: has a new name"]
 
 
 def test_info_says_what_is_there(cli, tmp_path):

@@ -153,6 +153,17 @@ def test_one_array_is_no_blocks(codec):
             codec.encode_blocks(blocks, 22050)
 
 
+def test_weights_of_no_known_kind_are_not_saved(codec, tmp_path):
+    with pytest.raises(UserError, match="weights must be one of float32, float16, int8, not 'int4'"):
+        codec.save(tmp_path / "a", weights="int4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_gives_nothing_back_is_refused(checkpoint):
+    with pytest.raises(UserError, match="device meta: cannot be used here"):
+        Codec.load(checkpoint, "meta")
+
+
 def test_events_of_another_model_are_refused(codec):
     other = settled(small_model(), seed=1)
     assert other.fingerprint != codec.fingerprint

@@ -81,7 +81,14 @@ def test_levels_are_one_for_all_or_one_each(prompted):
 
 
 def test_what_is_no_batch_is_refused(small, batch):
-    for wrong in (batch[0], batch[:, :0], batch.int(), batch[None, None]):
+    for wrong in (
+        batch[0],
+        batch[:, :0],
+        batch.int(),
+        batch.int()[:, None],
+        batch[:, None][:, :0],
+        batch[None, None],
+    ):
         with pytest.raises(UserError, match=r"audio must be float \[batch, channel, samples\]"):
             small.spikes(wrong)
     with pytest.raises(UserError, match="no levels"):
@@ -92,6 +99,20 @@ def test_what_is_no_batch_is_refused(small, batch):
                   (spikes[0], loudness[0])):  # fmt: skip
         with pytest.raises(UserError, match=r"must be \[batch, 80, steps\] with a loudness for each chunk"):
             small.audio(*wrong)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_audio_that_is_no_number_is_refused(small, batch, value):
+    wrong = batch.clone()
+    wrong[1, 700] = value
+    with pytest.raises(UserError, match="the audio holds values that are not numbers"):
+        small.spikes(wrong)
+
+
+@pytest.mark.parametrize("level", [torch.ones(2), torch.ones(3, 1), torch.ones(0), [1.0, 2.0]])
+def test_levels_of_another_number_are_refused(prompted, batch, level):
+    with pytest.raises(UserError, match="level must be one, or one for each of 3 recordings, not"):
+        Codec.load(prompted).spikes(batch, level=level)
 
 
 def test_the_name_that_hubs_have(checkpoint):

@@ -152,7 +152,10 @@ def run(batch: Batch, work: Work, began: float) -> int:
         ranks = Ranks(parallelism, batch.device)
         refused, jobs = ranks.broadcast((refused, jobs))
         models = Models(work, ranks.device)
-        models(jobs[0].model)  # also where workers load their own, so that one process complains
+        with warnings.catch_warnings(record=True) as caught:
+            models(jobs[0].model)  # also where workers load their own, so that one process complains
+        for warning in caught:
+            warn(str(warning.message))
         done = _done(batch, ranks, work, models, jobs)
         return _report(batch, refused, done, began, is_main=ranks.is_main)
 
