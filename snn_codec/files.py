@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import math
 import os
 import shutil
@@ -262,6 +263,19 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def script_json(value: Any) -> str:
+    """JSON to stand in a script element of a page, where `</script>` or `<!--` within a string would end or empty it.
+
+    Raises:
+        ValueError: A number is not finite.
+
+    Example:
+        >>> script_json("<!--<script>")
+        '"\\\\u003c!--\\\\u003cscript>"'
+    """
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 @contextmanager

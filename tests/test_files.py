@@ -1,6 +1,7 @@
 """Files appear whole or not at all, whatever stands in their place and however little room there is."""
 
 import errno
+import json
 import os
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from processes import room_for
 
 from snn_codec import files
 from snn_codec.errors import UserError
-from snn_codec.files import below, check_writable, exclusive, make_folder, new_folder, replacing
+from snn_codec.files import below, check_writable, exclusive, make_folder, new_folder, replacing, script_json
 
 
 def put(path, content=b"new", **options):
@@ -248,6 +249,14 @@ def test_a_lock_is_waited_for(tmp_path):
 def test_a_lock_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(UserError, match="lock: cannot be written"), exclusive(tmp_path / "none" / "lock"):
         pass
+
+
+@pytest.mark.parametrize("text", ["<!--<script>", "A <b> & c</script>", "]]><!--"])
+def test_json_in_a_page_has_nothing_that_a_page_takes_for_its_own(text):
+    written = script_json({"title": text})
+    assert "<" not in written and json.loads(written) == {"title": text}
+    with pytest.raises(ValueError, match="JSON"):
+        script_json(float("nan"))
 
 
 def test_json_has_null_where_there_is_no_number():

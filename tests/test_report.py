@@ -29,6 +29,7 @@ CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
   original.call(this, text, x, y);
 };
 """
+TITLE = "A <b> & c</script><!--<script>"
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +40,7 @@ def page_file(tmp_path_factory):
     _, events, score = recording(0)
     events = matrix(events.events[:, :862], loudness=False)
     sound = tones(20.0)
-    report.write(
-        path, found, events, score, {"original": sound, "decoded": sound / 2}, title="A <b> & c</script>"
-    )
+    report.write(path, found, events, score, {"original": sound, "decoded": sound / 2}, title=TITLE)
     return path, found, events, score
 
 
@@ -55,8 +54,9 @@ def test_the_page_stands_alone(page_file):
         r"(?:src|href)\s*=|https?://|@import|fetch\(|XMLHttpRequest", re.sub(r"audio\.src = ", "", text)
     )
     assert outside == []
+    assert text.count("<!--") == 0 and text.count("<script") == text.count("</script>")
     data = data_of(text)
-    assert data["title"] == "A <b> & c</script>" and data["units"] == 12 and data["steps"] == 862
+    assert data["title"] == TITLE and data["units"] == 12 and data["steps"] == 862
     notes = data["notes"]
     assert len(set(map(len, notes.values()))) == 1 and len(notes["key"]) > 50 and max(notes["step"]) < 862
     assert [sound["name"] for sound in data["sounds"]] == ["original", "decoded"]
@@ -115,7 +115,7 @@ def test_it_draws(page):
             lane.{lane}.h - 10).data.buffer)).size"""
         )
         assert colours > 1, lane
-    assert page.title() == "A <b> & c</script>"
+    assert page.title() == TITLE
     assert page.errors == []
 
 

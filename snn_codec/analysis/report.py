@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from snn_codec.analysis.study import Study
 from snn_codec.analysis.trains import EDGES, Trains, trains
 from snn_codec.analysis.wording import NONE, figure, interval
 from snn_codec.events import EventMatrix
-from snn_codec.files import replacing
+from snn_codec.files import replacing, script_json
 
 BANDS, LOWEST_HZ, HIGHEST_HZ, WINDOW = 120, 40.0, 10_000.0, 2048
 
@@ -51,7 +50,7 @@ def write(
         UserError: The file exists (without `force`), or cannot be written.
     """
     page = resources.files("snn_codec.analysis").joinpath("report.html").read_text(encoding="utf-8")
-    data = json.dumps(_data(study, events, score, sounds, title), allow_nan=False).replace("</", "<\\/")
+    data = script_json(_data(study, events, score, sounds, title))
     with replacing(path, force=force) as temporary:
         temporary.write_text(page.replace("/*DATA*/", data), encoding="utf-8")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from typing import Any
+
+from snn_codec.files import script_json
 
 
 def page(name: str, data: Any) -> str:
@@ -13,5 +14,4 @@ def page(name: str, data: Any) -> str:
     html = (assets / f"{name}.html").read_text(encoding="utf-8")
     for asset in ("style.css", "player.js", f"{name}.js"):
         html = html.replace(f"/* {asset} */", (assets / asset).read_text(encoding="utf-8"))
-    # "</script>" inside a string would end the program, as would "<!--"
-    return html.replace("/* data */", json.dumps(data).replace("<", "\\u003c"))
+    return html.replace("/* data */", script_json(data))
