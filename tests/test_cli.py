@@ -255,9 +255,9 @@ def test_info_says_what_is_there(cli, tmp_path):
     soundfile.write(tmp_path / "a.wav", tones(2.0), 22050)
     cli("encode", tmp_path / "a.wav")
     cli("encode", tmp_path / "a.wav", "-o", tmp_path / "a.h5")
-    for suffix, name in ((".h5", "a.wav"), (".spk", "a")):
+    for suffix in (".h5", ".spk"):
         result = json.loads(cli("info", tmp_path / f"a{suffix}", "--json")[1])
-        found = result["recordings"][name]
+        found = result["recordings"]["a"]
         assert (found["units"], found["steps"], found["samples"]) == (80, 87, 44100)
         assert found["bits"]["dense"] == 80 * 87
         text = cli("info", tmp_path / f"a{suffix}")[1]
@@ -309,7 +309,9 @@ def test_the_output_says_which_kind_of_event_file(cli, tmp_path):
     events = spk.read(tmp_path / "a.spk")
     assert spk.read(tmp_path / "c") == events
     for name in ("a.h5", "b"):
-        assert dict(h5.SpikeTrains(tmp_path / name)) == {"a.wav": events}
+        assert dict(h5.SpikeTrains(tmp_path / name)) == {"a": events}
+    assert cli("convert", tmp_path / "a.spk", tmp_path / "converted.h5")[0] == 0
+    assert dict(h5.SpikeTrains(tmp_path / "converted.h5")) == {"a": events}
     status, _, err = cli("encode", tmp_path / "a.wav", "-o", tmp_path / "a.csv")
     assert status == 2 and "convert" in err and not (tmp_path / "a.csv").exists()
 

@@ -18,7 +18,7 @@ from snn_codec import progress
 from snn_codec.cli.common import BAD_INPUT, shown, warn
 from snn_codec.errors import UserError
 from snn_codec.files import below, check_not_input, check_writable, make_folder
-from snn_codec.pipes import PIPE, is_pipe, seekable
+from snn_codec.pipes import PIPE, is_pipe, name_of, seekable
 
 
 class Job(NamedTuple):
@@ -38,8 +38,8 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the recording."""
-        return "stdin" if self.source == PIPE else shown(self.source.name)
+        """Of the recording in event files: as `convert` calls it, without a suffix."""
+        return shown(name_of(self.source))
 
 
 class Failed(NamedTuple):
