@@ -222,7 +222,8 @@ def write(
             for block in blocks:
                 samples, beyond = _full_scale(block, f"{path}: cannot be written")
                 clipped += beyond
-                file.write(samples)
+                for at in range(0, len(samples), BLOCK):  # libvorbis ends the process at millions of samples
+                    file.write(samples[at : at + BLOCK])
                 disk.check()
     return clipped
 

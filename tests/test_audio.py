@@ -126,6 +126,11 @@ def test_an_ogg_of_a_rate_that_ends_the_process_is_refused(tmp_path):
         audio.write(tmp_path / "a.ogg", [np.zeros(3)], 10**6)
 
 
+def test_an_ogg_of_minutes_in_one_array_is_written(tmp_path):
+    audio.write(tmp_path / "a.ogg", [np.zeros(4_000_000, np.float32)], 22050)
+    assert audio.info(tmp_path / "a.ogg").samples == 4_000_000
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_samples_that_are_no_numbers_are_not_written(tmp_path, value):
     with pytest.raises(UserError, match="a.wav: cannot be written: samples are not numbers"):
