@@ -56,5 +56,5 @@ def test_a_figure_that_is_not_there_is_a_dash(silent, tmp_path):
     ("keys", "said"), [(0, "None of 88 keys has"), (1, "1 of 88 keys has"), (2, "2 of 88 keys have")]
 )
 def test_how_many_keys_could_be_tested_is_a_sentence(keys, said):
-    found = {"tested_keys": keys, "minutes_needed": None, "selective_units": [0]}
+    found = {"onsets": 50, "tested_keys": keys, "minutes_needed": None, "selective_units": [0]}
     assert index.why(found).startswith(said + " the 20 onsets that a test needs; ")
