@@ -2,6 +2,7 @@
 
 import html
 import re
+from dataclasses import replace
 from urllib.parse import unquote
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from rasters import matrix
 from test_study import recording
 
-from snn_codec.analysis import index, report
+from snn_codec.analysis import index, report, results
 from snn_codec.analysis.study import study
 
 
@@ -26,6 +27,14 @@ def test_links_lead_to_files_of_any_name(silent, tmp_path):
     index.write(tmp_path / "index.html", [silent[0]], {0: [("Prelude", tmp_path / name)]})
     (link,) = re.findall(r'href="([^"]*)"', (tmp_path / "index.html").read_text(encoding="utf-8"))
     assert unquote(html.unescape(link)) == name and not set(link) & set('#?" &')
+
+
+def test_names_that_are_not_utf8_are_written_with_what_stands_for_them(silent, tmp_path):
+    name = "caf\udce9"
+    index.write(tmp_path / "index.html", [silent[0]], {0: [(name, tmp_path / f"{name}.html")]})
+    assert r'<a href="caf%E9.html">caf\udce9</a>' in (tmp_path / "index.html").read_text(encoding="utf-8")
+    results.write_units(tmp_path / "units.csv", [replace(silent[0], model=name)])
+    assert (tmp_path / "units.csv").read_text(encoding="utf-8").splitlines()[1].startswith(r"caf\udce9,0,")
 
 
 def test_the_reason_says_that_recordings_are_too_short_for_the_lags(silent):

@@ -59,7 +59,8 @@ def write(
         'prominence of units and keys">\n</body>\n</html>\n'
     )
     with replacing(path, force=force) as temporary:
-        temporary.write_text(_HEAD + "".join(sections) + end, encoding="utf-8")
+        # a file's name need not be UTF-8
+        temporary.write_text(_HEAD + "".join(sections) + end, encoding="utf-8", errors="backslashreplace")
 
 
 def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:

@@ -166,7 +166,7 @@ def _table(
 ) -> None:
     with (
         replacing(path, force=force) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(columns)
