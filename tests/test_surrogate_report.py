@@ -12,7 +12,7 @@ from scipy import stats
 from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.stats import holm
-from snn_codec.surrogate_study import level_curve
+from snn_codec.surrogate_study import figures, level_curve
 from snn_codec.surrogate_study import report as surrogate_report
 from snn_codec.surrogate_study.equal_bytes import at_equal_bytes, over_levels
 from snn_codec.surrogate_study.grid import Cell, Study
@@ -139,6 +139,46 @@ def test_only_seeds_that_both_have_are_paired(tmp_path):
     assert pair["seeds"] == 2 and pair["difference"] == pytest.approx(np.mean(differences))
     assert found.of("free", "atan:2")["seeds"] == 2
     assert found.failed == {Cell("free", "atan:2", 0): "training diverged"}
+
+
+def test_the_best_is_found_among_seeds_that_all_have(tmp_path):
+    """The choice with the easiest seeds alone has the highest mean, and is worse in each pair."""
+    planned = study(choices=("fast_sigmoid:2", "atan:2"), seeds=5, settings=("free",))
+    # atan is better by 1 dB, and misses the two easy seeds (they differ by 2 dB each)
+    fill(tmp_path, planned, skip=[Cell("free", "atan:2", seed) for seed in (3, 4)])
+    found = collect(planned, tmp_path)
+    means = {choice: found.of("free", choice)["si_snr"]["mean"] for choice in planned.choices}
+    assert means["fast_sigmoid:2"] > means["atan:2"]
+    assert found.choices("free") == ["atan:2", "fast_sigmoid:2"]
+    said = surrogate_report.text(planned, found)
+    assert "have: `atan:2`." in said and "Worse than the best: `fast_sigmoid:2`." in said
+
+
+def test_one_seed_tests_nothing(tmp_path):
+    planned = study(seeds=1, settings=("free",))
+    fill(tmp_path, planned)
+    said = surrogate_report.text(planned, collect(planned, tmp_path))
+    assert "| `atan:2` | 1 |" in said and "told apart" not in said and "Best" not in said
+
+
+def test_what_starts_from_a_run_that_failed_has_failed(tmp_path):
+    cells = [Cell(setting, "atan:2", 0) for setting in ("free", "sparse")]
+    fill(tmp_path, study(), skip=cells[1:], failed=cells[:1])
+    found = collect(study(), tmp_path)
+    assert found.failed[cells[1]] == "its FREE run failed" and not found.missing
+
+
+def test_a_surrogate_that_cannot_be_drawn_leaves_its_place_empty(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "half_a_gauss.py").write_text(
+        "import torch\n\n\nclass H(torch.autograd.Function):\n    @staticmethod\n    def forward(ctx, u):\n"
+        "        ctx.save_for_backward(u)\n        return (u > 0).to(u.dtype)\n\n    @staticmethod\n"
+        "    def backward(ctx, g):\n        (u,) = ctx.saved_tensors\n"
+        "        return g * torch.where(u.abs() > 3.2, torch.nan, torch.exp(-u * u))\n\n\ngauss = H.apply\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    figures.derivatives(tmp_path / "a.png", ["half_a_gauss:gauss", "not_here_at_all:gauss", "atan:2"])
+    assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_seconds_of_a_step_are_those_between_validations():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from snn_codec.errors import UserError
 from snn_codec.files import replacing
 from snn_codec.models.surrogates import derivative, parse, pseudo_derivative
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
@@ -44,10 +45,14 @@ def _save(figure, path: str | os.PathLike) -> None:
 
 
 def _looks(plt, choices: Sequence[str]) -> dict[str, dict]:
-    """Colour and line of each choice: ten colours, then the same dashed."""
+    """Colour, line and marker of each choice: ten colours, then the same dashed."""
     colours = plt.get_cmap("tab10").colors
     return {
-        choice: {"color": colours[number % 10], "linestyle": ("-", "--", ":")[number // 10 % 3]}
+        choice: {
+            "color": colours[number % 10],
+            "linestyle": ("-", "--", ":")[number // 10 % 3],
+            "marker": "D^o"[number // 10 % 3],
+        }
         for number, choice in enumerate(choices)
     }
 
@@ -237,9 +242,9 @@ def tradeoff(path: str | os.PathLike, results: Results) -> None:
         for axis, (measure, name) in zip(axes[0], across.items(), strict=True):
             for choice, cells in ended.items():
                 points = np.array([(cell[measure], cell["si_snr"]) for cell in cells])
-                colour = looks[choice]["color"]
+                colour, marker = looks[choice]["color"], looks[choice]["marker"]
                 axis.plot(*points.T, ".", color=colour, alpha=0.45, markersize=6, markeredgewidth=0)
-                axis.plot(*points.mean(0), "D", color=colour, markersize=5.5, label=choice)
+                axis.plot(*points.mean(0), marker, color=colour, markersize=5.5, label=choice)
             _log_ticks(axis)
             axis.set_xlabel(name)
             axis.grid(color=GRID, linewidth=0.6)
@@ -292,7 +297,15 @@ def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
             layout="constrained",
         )  # fmt: skip
         for axis, choice in zip(axes.flat, choices, strict=False):
-            slope = pseudo_derivative(*parse(choice), membrane)
+            try:
+                slope = pseudo_derivative(*parse(choice), membrane)
+            except UserError:  # a module of one's own that is not here
+                slope = torch.full_like(membrane, math.nan)
+            if not slope.isfinite().all():
+                axis.set_title(choice, loc="left", fontsize=8.5)
+                axis.text(0.5, 0.5, "cannot be drawn", transform=axis.transAxes, ha="center", fontsize=7.5)
+                axis.set_yticks([])
+                continue
             top, bottom = float(slope.max()), min(0.0, float(slope.min()))
             axis.fill_between(membrane, density / density.max() * max(top, 1e-9), color="#d9dee3", alpha=0.7,
                               linewidth=0)  # fmt: skip

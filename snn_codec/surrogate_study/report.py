@@ -102,18 +102,23 @@ def _setting(study: Study, results: Results, setting: str) -> list[str]:
         lines.append(f"| {' | '.join(cells)} |")
     best = results.choices(setting)[0]
     rest = results.choices(setting)[1:]
-    pairs = {
-        frozenset((row["a"], row["b"])): row["holm"]
-        for row in results.pairs
-        if (row["setting"], row["measure"]) == (setting, "si_snr")
-    }
-    if rest:
-        worse = [other for other in rest if pairs[frozenset((best, other))] < 0.05]
+    pairs = [row for row in results.pairs if (row["setting"], row["measure"]) == (setting, "si_snr")]
+    tested = [row["holm"] for row in pairs if not math.isnan(row["holm"])]
+    if rest and tested:
+        lead = {
+            row["b"] if row["a"] == best else row["a"]: (
+                row["difference"] * (1 if row["a"] == best else -1),
+                row["holm"],
+            )
+            for row in pairs
+            if best in (row["a"], row["b"])
+        }
+        worse = [other for other in rest if lead[other][0] > 0 and lead[other][1] < 0.05]
         equal = [other for other in rest if other not in worse]
         lines += [
             "",
-            f"Best mean: `{best}`. Of {len(pairs)} pairs of choices, {sum(p < 0.05 for p in pairs.values())} differ in "
-            "SI-SNR (p < 0.05 after Holm over all pairs). "
+            f"Best mean over the seeds that all choices have: `{best}`. Of {len(tested)} pairs of choices, "
+            f"{sum(p < 0.05 for p in tested)} differ in SI-SNR (p < 0.05 after Holm over all pairs). "
             + (f"Worse than the best: {_names(worse)}. " if worse else "")
             + (f"Not told apart from it: {_names(equal)}." if equal else ""),
         ]

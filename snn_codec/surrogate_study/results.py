@@ -75,9 +75,27 @@ class Results:
     curves: dict[Cell, list[tuple[float, float]]] = field(default_factory=dict)
 
     def choices(self, setting: str) -> list[str]:
-        """The choices of a setting, from the best mean SI-SNR to the worst."""
-        found = [row for row in self.summary if row["setting"] == setting]
-        return [row["choice"] for row in sorted(found, key=lambda row: -_last(row["si_snr"]))]
+        """The choices of a setting, from the best mean SI-SNR to the worst.
+
+        Means are over the seeds that all choices have finished, or each choice's own where there is none: seeds differ.
+        """
+        found = {
+            row["choice"]: self.ended(setting, row["choice"])
+            for row in self.summary
+            if row["setting"] == setting
+        }
+        shared = (
+            set.intersection(*({cell["seed"] for cell in cells} for cells in found.values()))
+            if found
+            else set()
+        )
+
+        def score(choice: str) -> float:
+            scores = [c["si_snr"] for c in found[choice] if c["seed"] in shared or not shared]
+            mean = sum(scores) / len(scores)
+            return -math.inf if math.isnan(mean) else mean
+
+        return sorted(found, key=score, reverse=True)
 
     def settings(self) -> list[str]:
         """The settings that have results."""
@@ -125,6 +143,8 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
             curve = level_curve.read(cell.folder(root))
             if curve:
                 curves[cell] = curve
+        elif Cell("free", cell.choice, cell.seed) in failed:
+            failed[cell] = "its FREE run failed"
         else:
             missing.append(cell)
     summary = [
@@ -212,8 +232,3 @@ def _pairs(
 
 def _number(text: str) -> float:
     return float(text) if text else math.nan
-
-
-def _last(value: dict[str, float]) -> float:
-    """A mean to sort by: what has none comes last."""
-    return -math.inf if math.isnan(value["mean"]) else value["mean"]
