@@ -14,3 +14,7 @@ class UserError(ValueError):
         ...     print(error)
         missing.wav: no such file
     """
+
+
+class TrainingFailed(UserError):
+    """A training diverged or collapsed: the same settings and data would do so again."""

@@ -21,7 +21,7 @@ from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.cli import main
 from snn_codec.codec import Codec
-from snn_codec.errors import UserError
+from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.files import exclusive
 from snn_codec.storage import entropy, spk
 from snn_codec.surrogate_study import level_curve, neurons, runner, worker
@@ -263,6 +263,8 @@ def test_every_surrogate_has_every_neuron(make):
         make(neuron_specs=["zero:0.5", "zero:0.50"])
     with pytest.raises(UserError, match="name neurons with --neurons"):
         make(changes=["model.bottleneck.beta=0.5"])
+    with pytest.raises(UserError, match=r"threshold is 0\.5; name neurons with --neurons"):
+        make(changes=["model.bottleneck.threshold=0.5"])
 
 
 # --- what is refused ---
@@ -317,6 +319,14 @@ def test_studies_are_not_mixed_up(make, tmp_path, music):
     ):
         with pytest.raises(UserError, match=words):
             write(other, root)
+    noted = json.loads((root / "study.json").read_text())
+    gone = noted["recordings"]["train"].popitem()
+    (root / "study.json").write_text(json.dumps(noted))
+    with pytest.raises(UserError, match=rf"1 new in train \({gone[0]}\)"):
+        write(make(), root)
+    del noted["recordings"]  # as an earlier version wrote it
+    (root / "study.json").write_text(json.dumps(noted))
+    write(make(), root)
     (root / "study.json").write_text("{")
     with pytest.raises(UserError, match=r"study.json: is damaged"):
         read(root)
@@ -378,10 +388,44 @@ def test_a_worker_ends_quietly_although_its_input_is_still_open(make, tmp_path):
         env=os.environ | {"PYTHONPATH": str(Path(config.__file__).parents[2])},
     )  # fmt: skip
     said = process.stderr.read()
-    assert process.wait() == 2 and "Fatal" not in said, said
+    assert process.wait() == 1 and "Fatal" not in said, said
     process.stdin.close()
     process.stderr.close()
-    assert "fill has one aim" in result(cell, tmp_path)["reason"]
+    assert "fill has one aim" in said and result(cell, tmp_path) is None
+
+
+def test_only_a_training_that_failed_is_a_result(make, tmp_path, monkeypatch):
+    study, cell = make(), Cell("free", "atan:2", 0)
+    folder = cell.folder(tmp_path)
+    folder.mkdir(parents=True)
+    content = {
+        "config": config.to_dict(study.config(cell)),
+        "data": [],
+        "init_from": None,
+        "accelerator": "cpu",
+    }
+    (folder / "cell.json").write_text(json.dumps(content))
+    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
+    for error, status in ((UserError("a file is gone"), 1), (TrainingFailed("it diverged"), 2)):
+
+        def trained(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(worker, "train", trained)
+        assert worker.main(folder) == status
+        assert result(cell, tmp_path) == (
+            None if status == 1 else {"status": "failed", "reason": "it diverged"}
+        )
+
+
+def test_the_reason_of_a_run_that_could_not_be_tried_is_said(make, instantly, tmp_path):
+    def ending(folder):
+        (folder / "output.txt").write_text("a warning\na file is gone\n")
+        return None, 1
+
+    instantly(ending)
+    bad = runner.run(make(settings=["free"], seeds=1), tmp_path / "run", jobs=2, console=QUIET)
+    assert set(bad.values()) == {f"{runner.KILLED} 1; a file is gone"}
 
 
 @pytest.mark.once

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.files import make_folder, replacing
 from snn_codec.surrogate_study.grid import Cell, Study
-from snn_codec.training.run_folder import differences
+from snn_codec.training.run_folder import changed, described, differences
 
 
 def write(study: Study, root: Path) -> Study:
     """Note the study in its folder; with what was noted there before, what the folder now holds.
 
     Raises:
-        UserError: The folder holds a study with other settings or data.
+        UserError: The folder holds a study with other settings or data, or the data cannot be used.
     """
     path = root / "study.json"
+    recordings = described(study.data, corpus.training_paths(study.data))
     if path.exists():
         before = read(root)
         for setting in [setting for setting in study.base if setting in before.base]:
@@ -27,6 +29,12 @@ def write(study: Study, root: Path) -> Study:
                     f"{path}: its {setting.upper()} runs have {name} = {old}, not {new}; "
                     "give the same as before, or another folder"
                 )
+        noted = json.loads(path.read_text(encoding="utf-8")).get("recordings", recordings)
+        if noted != recordings:
+            raise UserError(
+                f"{path}: the recordings are not those that its runs had: {'; '.join(changed(noted, recordings))}; "
+                "restore them, or give another folder"
+            )
         if before.data != study.data:
             raise UserError(
                 f"{path}: its runs use the data in {', '.join(map(str, before.data))}; "
@@ -50,6 +58,7 @@ def write(study: Study, root: Path) -> Study:
         "choices": study.choices,
         "seeds": study.seeds,
         "entropy_model": study.entropy_model,
+        "recordings": recordings,
     }
     with replacing(path, force=True) as temporary:
         temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")

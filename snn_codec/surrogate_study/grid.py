@@ -216,8 +216,11 @@ def _base(preset: str, setting: str, steps: int, changes: Sequence[str]) -> conf
             "has an effect; add --set phase.kind=plain"
         )
     spiking = replace(bottleneck, surrogate="fast_sigmoid", slope=2.0)
-    if getattr(spiking, "beta", 0.0):
-        raise UserError(f"{preset}: model.bottleneck.beta is {spiking.beta}; name neurons with --neurons")
+    for name in ("beta", "threshold"):
+        if getattr(spiking, name, 0.0):
+            raise UserError(
+                f"{preset}: model.bottleneck.{name} is {getattr(spiking, name)}; name neurons with --neurons"
+            )
     return replace(
         found, model=replace(found.model, bottleneck=spiking), training=replace(found.training, seed=0)
     )

@@ -1,7 +1,7 @@
 """Neurons by name: what a membrane keeps from step to step, and what a spike does to it.
 
-    U_t = beta U_(t-1) + I_t;   z_t = H(U_t - threshold);   after a spike the membrane of the next step starts
-    as it is (`leaky`), from 0 (`zero`), or from U_t - threshold (`subtract`)
+    U_t = beta U_(t-1) + I_t;   z_t = H(U_t - threshold);   after a spike the next step has the same (`leaky`),
+    U_(t+1) = I_(t+1) (`zero`), or U_(t+1) = beta U_t + I_(t+1) - threshold (`subtract`)
 
 `stateless` has beta = 0, as in the paper.
 """

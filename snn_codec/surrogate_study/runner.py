@@ -148,7 +148,8 @@ class _Runner:
         found = result(cell, self.root)
         if found is None:
             output = cell.folder(self.root) / "output.txt"
-            self.bad[cell] = f"{KILLED} {process.returncode}; see {output}"
+            lines = output.read_text(errors="replace").strip().splitlines() if process.returncode == 1 else []
+            self.bad[cell] = f"{KILLED} {process.returncode}; {lines[-1] if lines else f'see {output}'}"
         elif found["status"] == "failed":
             self.bad[cell] = found["reason"]
         said = f"failed: {self.bad[cell]}" if cell in self.bad else "done"

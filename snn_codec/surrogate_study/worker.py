@@ -16,7 +16,7 @@ from rich.console import Console
 
 from snn_codec import corpus
 from snn_codec import settings as config
-from snn_codec.errors import UserError
+from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.files import exclusive, replacing
 from snn_codec.surrogate_study import level_curve
 from snn_codec.training.loop import train
@@ -24,7 +24,7 @@ from snn_codec.training.run_folder import Run
 
 
 def main(folder: Path) -> int:
-    """Train, or go on; 0 if the run is done, 2 if it failed for a reason that trying again will not change."""
+    """Train, or go on; 0 if the run is done, 2 if it failed, which is its result, 1 if it could not be tried."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cell = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
     # a worker of a study that was killed may take a moment to end
@@ -45,8 +45,11 @@ def main(folder: Path) -> int:
             if settings.model.levels:
                 held_out = sum(corpus.training_paths(run.data)["validation"], [])
                 level_curve.write(folder, level_curve.measure(folder, held_out, cell["entropy_model"]))
-        except UserError as error:
+        except TrainingFailed as error:
             result = {"status": "failed", "reason": " ".join(str(error).split())}
+        except UserError as error:  # no result: it may be mended
+            print(" ".join(str(error).split()), file=sys.stderr)
+            return 1
         with replacing(folder / "result.json", force=True) as temporary:
             temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return 0 if result["status"] == "done" else 2

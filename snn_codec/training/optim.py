@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import settings as config
-from snn_codec.errors import UserError
+from snn_codec.errors import TrainingFailed, UserError
 
 MAX_SKIPPED = 20  # steps in a row without a finite gradient; then training has diverged
 
@@ -59,14 +59,14 @@ class Optimisation:
         A step whose gradient is not finite is skipped. Gradients are averaged over devices, so that all skip it.
 
         Raises:
-            UserError: `MAX_SKIPPED` steps in a row were skipped.
+            TrainingFailed: `MAX_SKIPPED` steps in a row were skipped.
         """
         norm, moved = clip_and_step(self.fabric, self.network, self.optimisers, self.settings.clip)
         self.skipped = 0 if moved else self.skipped + 1
         if not moved:
             self.report(f"step {step}: the gradient is not finite; the step is skipped")
         if self.skipped >= MAX_SKIPPED:
-            raise UserError(
+            raise TrainingFailed(
                 f"training diverged: {MAX_SKIPPED} steps in a row had gradients that are not finite; "
                 "lower training.learning_rate, or check the data"
             )
@@ -122,6 +122,8 @@ def optimisers(network: nn.Module, settings: config.Training) -> list[torch.opti
     """AdamW for all parameters, or Muon for the matrices of the networks and AdamW for the rest.
 
     Only matrices and kernels decay. The bottleneck's matrices stay with AdamW: their rows are units.
+
+    Departs: AdamW's epsilon is 1e-8, the paper's 1e-6.
 
     Raises:
         UserError: Muon is asked for, and this torch does not have it.

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from snn_codec import costs
 from snn_codec import settings as config
-from snn_codec.errors import UserError
+from snn_codec.errors import TrainingFailed
 from snn_codec.events import CHUNK_STEPS
 from snn_codec.levels import LEVEL_PARTS
 from snn_codec.training.rate import ContextNetwork, RateTraining
@@ -176,7 +176,7 @@ class CollapseMonitor:
         """Check the next logged row.
 
         Raises:
-            UserError: `PATIENCE` rows in a row were noise, or without events; it says when, and names the likely cause.
+            TrainingFailed: `PATIENCE` rows in a row were noise, or without events; it says when, and the likely cause.
         """
         if row["density"] < COLLAPSED_DENSITY:
             reason = f"only {row['density']:.6f} of the cells fire"
@@ -188,7 +188,7 @@ class CollapseMonitor:
             return
         self._bad.append(reason)
         if len(self._bad) == PATIENCE and row["lambda"] > 0 and self._before > COLLAPSED_DB:
-            raise UserError(
+            raise TrainingFailed(
                 f"step {step}: training has collapsed: {reason} (it was up to {self._before:.1f} dB), "
                 f"density {row['density']:.4f}, {int(row['dead_units'])} dead units, lambda {row['lambda']:.3g}; "
                 "lower training.sparsity.goal, raise theta, or let lambda grow more slowly (start, stop)"
