@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ from safetensors.torch import load_file
 
 from snn_codec import settings as config
 from snn_codec.codec import Codec
-from snn_codec.errors import UserError
+from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.training.loop import train
+from snn_codec.training.phase import mean_of_numbers
 from snn_codec.training.run_folder import Run
 
 SETTINGS = [
@@ -349,6 +351,30 @@ def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec,
     )  # what it began with is in its state
     with pytest.raises(UserError, match="name it with --init-from"):
         run("c", "training.frozen_norms=true")
+
+
+def test_silence_in_validation_has_no_say(run, monkeypatch):
+    from snn_codec.training import plain
+
+    assert mean_of_numbers([1.0, math.nan, 3.0]) == 2 and math.isnan(mean_of_numbers([math.nan]))
+    assert run("a", "training.validation_clips=2").joinpath("best").is_dir()
+    monkeypatch.setattr(plain, "si_snr", lambda *_: math.nan)
+    with pytest.raises(TrainingFailed, match="no validation had a score, so no checkpoint was kept"):
+        run("b")
+
+
+def test_a_surrogate_of_ones_own_that_sets_a_seed_changes_no_weights(run, tmp_path, monkeypatch):
+    (tmp_path / "seeding.py").write_text(
+        "import snntorch.surrogate\nimport torch\n\ntorch.manual_seed(1)\ngauss = snntorch.surrogate.atan(2.0)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    made = [
+        run(f"{seed}", f"training.seed={seed}", "training.learning_rate=1e-30", "training.steps=1",
+            "training.validate_every=1", "model.bottleneck.surrogate=seeding:gauss")
+        for seed in (0, 1)
+    ]  # fmt: skip
+    weights = [Codec.load(folder / "best").state_dict()["encoder.project.weight"] for folder in made]
+    assert not torch.allclose(*weights)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_refused(run, monkeypatch, tmp_path):

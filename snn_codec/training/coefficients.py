@@ -21,7 +21,7 @@ from snn_codec.metrics import si_snr
 from snn_codec.models.mdct import MdctDecoder, octaves_of
 from snn_codec.models.thermometer import Thermometer
 from snn_codec.training.optim import Optimisation
-from snn_codec.training.phase import Phase, Row, Setup, Validation, spread_levels
+from snn_codec.training.phase import Phase, Row, Setup, Validation, mean_of_numbers, spread_levels
 from snn_codec.training.plain import copy_weights
 
 TINY = 1e-6  # of a crop's energy: what is silent has no error in dB
@@ -71,13 +71,11 @@ class CoefficientsPhase(Phase):
         codec = self.optimisation.ema.codec
         grid = codec.settings
         levels = spread_levels(grid.levels, len(clips))
-        score = float(
-            np.mean(
-                [
-                    si_snr(codec.decode(codec.encode(clip, grid.sample_rate, level=level)), clip)
-                    for clip, level in zip(clips, levels, strict=True)
-                ]
-            )
+        score = mean_of_numbers(
+            [
+                si_snr(codec.decode(codec.encode(clip, grid.sample_rate, level=level)), clip)
+                for clip, level in zip(clips, levels, strict=True)
+            ]
         )
         return Validation({"validation_si_snr": score}, score, f"SI-SNR {score:.2f} dB, over all levels")
 

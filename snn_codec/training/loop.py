@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from snn_codec import corpus
 from snn_codec import settings as config
-from snn_codec.errors import UserError
+from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.parallel import end_with_launcher, free_cores
 from snn_codec.training import run_folder
 from snn_codec.training.datasets import Crops, StepSampler
@@ -78,7 +78,7 @@ class Loop:
         self.fabric, self.console = fabric, console
         self.step, self.best, self.elapsed = 0, -math.inf, 0.0
         paths = corpus.training_paths(run.data)
-        contents = run_folder.described(run, paths)
+        contents = run_folder.described(run.data, paths)
         if run.resume:
             _on_main(fabric, lambda: run_folder.check(run, settings, contents))
         torch.manual_seed(self.training.seed)
@@ -126,6 +126,11 @@ class Loop:
         if log:
             log.close()
         self.fabric.barrier()
+        if self.fabric.is_global_zero and math.isinf(self.best):
+            raise TrainingFailed(
+                f"{self.place.folder}: no validation had a score, so no checkpoint was kept; the model diverged, or "
+                "all validation recordings begin with silence"
+            )
         return self.place.best
 
     def _batches(self) -> DataLoader[Tensor]:

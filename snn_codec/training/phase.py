@@ -6,6 +6,7 @@ same `kind`.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,12 @@ class Setup:
     def random(self, step: int, purpose: int, *more: int) -> np.random.Generator:
         """Random numbers of a step for one purpose: the same after a resume and, without `more`, on all devices."""
         return np.random.default_rng([self.settings.training.seed, purpose, step, *more])
+
+
+def mean_of_numbers(values: Sequence[float]) -> float:
+    """The mean of those that are numbers: silence has no SI-SNR. NaN if none is."""
+    found = [value for value in values if not math.isnan(value)]
+    return sum(found) / len(found) if found else math.nan
 
 
 class Validation(NamedTuple):

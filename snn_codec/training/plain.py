@@ -21,7 +21,7 @@ from snn_codec.training import sparsity
 from snn_codec.training.correlation import Correlation
 from snn_codec.training.losses import training_loss
 from snn_codec.training.optim import Optimisation, freeze_norms, gradient_norm, gradient_scaler
-from snn_codec.training.phase import Phase, Row, Setup, Validation, spread_levels
+from snn_codec.training.phase import Phase, Row, Setup, Validation, mean_of_numbers, spread_levels
 
 COLUMNS = (
     "loss",
@@ -147,10 +147,10 @@ class PlainPhase(Phase):
             for clip, level in zip(clips, spread_levels(grid.levels, len(clips)), strict=True)
         ]
         decoded = [(codec.decode(matrix), clip) for matrix, clip in zip(events, clips, strict=True)]
-        score = float(np.mean([si_snr(*pair) for pair in decoded]))
+        score = mean_of_numbers([si_snr(*pair) for pair in decoded])
         row = {
             "validation_si_snr": score,
-            "validation_stft": float(np.mean([stft_distance(*pair) for pair in decoded])),
+            "validation_stft": mean_of_numbers([stft_distance(*pair) for pair in decoded]),
             "validation_density": float(np.mean([matrix.density for matrix in events])),
             "validation_kbps": float(np.mean([m.kbps(min(m.costs.values()) / 8) for m in events])),
             # what a file needs that is coded without a trained entropy model
@@ -197,6 +197,9 @@ def _initial_codec(setup: Setup) -> Codec:
     surrogate = getattr(bottleneck, "surrogate", None)
     if surrogate:
         spike_function(surrogate, bottleneck.slope)  # it is there, before anything is written
+    torch.manual_seed(
+        settings.training.seed
+    )  # again: a module of one's own may have drawn numbers, or set a seed
     codec = Codec(settings.model)
     if setup.init_from:
         fresh = copy_weights(Codec.load(setup.init_from), codec, setup.init_from)
