@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from conftest import small_model, tones
@@ -58,6 +59,29 @@ def test_a_run_is_resumed_by_its_folder_alone_and_can_be_given_more_steps(run, d
     assert noted["data"] == [str(data.resolve())] and noted["threads"] == 1
     assert "validating on 1 (piece" in capsys.readouterr().err
     assert resume(run) == 0 and steps(run) == ["2", "4"]  # the new length is its own now
+
+
+def test_a_run_is_not_resumed_with_another_checkpoint_or_another_batch(run, checkpoint, capsys):
+    noted = json.loads((run / "run.json").read_text())
+    assert noted["init_from"] is None and noted["processes"] == 1
+    assert resume(run, "--init-from", str(checkpoint)) == 2
+    assert "its run began with no checkpoint, not" in capsys.readouterr().err
+    (run / "run.json").write_text(json.dumps(noted | {"processes": 2}))
+    assert resume(run, "--set", "training.steps=4") == 2
+    assert "batches of 2 device(s), not 1; resume it with as many" in capsys.readouterr().err
+    assert resume(run, "--set", "training.steps=4", "--force") == 0 and steps(run) == ["2", "4"]
+
+
+def test_a_run_that_begins_again_leaves_nothing_of_the_one_before(run, preset, data, monkeypatch):
+    changed = config.load(str(preset), TINY)
+    own = Run([data], run, accelerator="cpu", workers=0, threads=1, force=True)
+    with pytest.raises(UserError, match="is of the run that begins again"):
+        train(changed, replace(own, init_from=str(run / "best")))
+    assert (run / "best").is_dir()
+    monkeypatch.setattr("snn_codec.training.plain.PlainPhase.train_step", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(changed, own)
+    assert not (run / "best").exists()
 
 
 def test_a_later_phase_finds_its_checkpoint_again(checkpoint, data, tmp_path):
@@ -165,7 +189,7 @@ def test_differences_are_by_the_names_of_settings():
 
 def test_long_lists_of_changes_are_cut():
     before = {"train": {f"{number}.wav": 1 for number in range(9)}}
-    (line,) = run_folder._changes(before, {"train": {}})
+    (line,) = run_folder.changed(before, {"train": {}})
     assert line == "9 gone from train (0.wav, 1.wav, 2.wav, ...)"
 
 

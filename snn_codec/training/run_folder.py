@@ -7,6 +7,7 @@ It holds `config.json`, the settings; `run.json`, the data and the checkpoint th
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -100,6 +101,11 @@ def resumed(run: Run, preset: str | None, changes: Sequence[str]) -> tuple[confi
     _check_exists(run)
     settings = config.load(preset or str(run.config_file), changes)
     noted = _read_noted(run)
+    if run.init_from and "init_from" in noted and _absolute(run.init_from) != noted["init_from"]:
+        raise UserError(
+            f"{run.folder}: its run began with {noted['init_from'] or 'no checkpoint'}, not {run.init_from}; "
+            "resume it without --init-from, or start another run"
+        )
     data = [*run.data] or [Path(folder) for folder in noted.get("data", ())]
     if not data:
         raise UserError(f"{run.folder}: does not say what data its run began with; name it with --data")
@@ -120,6 +126,10 @@ def opened(run: Run) -> Iterator[None]:
         _check_exists(run)
     elif run.config_file.exists() and not run.force:
         raise UserError(f"{run.folder}: holds a run already; use --resume, --force or another folder")
+    elif run.init_from and _absolute(run.init_from) == str(run.best.resolve()):
+        raise UserError(
+            f"{run.init_from}: is of the run that begins again in this folder; give another --run"
+        )
     make_folder(run.folder)
     lock = run.folder / "lock"
     try:
@@ -131,13 +141,13 @@ def opened(run: Run) -> Iterator[None]:
             run.folder.rmdir()
 
 
-def described(run: Run, paths: Mapping[str, Sequence[Sequence[Path]]]) -> Recordings:
+def described(data: Sequence[Path], paths: Mapping[str, Sequence[Sequence[Path]]]) -> Recordings:
     """List names and sizes of recordings, given by split and data folder; a moved data folder has the same."""
-    several = len(run.data) > 1
+    several = len(data) > 1
     return {
         split: {
             (f"{number}/" if several else "") + path.relative_to(folder).as_posix(): path.stat().st_size
-            for number, (folder, found) in enumerate(zip(run.data, folders, strict=True))
+            for number, (folder, found) in enumerate(zip(data, folders, strict=True))
             for path in found
         }
         for split, folders in paths.items()
@@ -157,11 +167,18 @@ def check(run: Run, settings: config.Config, recordings: Recordings) -> None:
                 f"{run.config_file}: the run has {name} = {before}, not {now}; resume it without that change "
                 f"(only {', '.join(ADJUSTABLE)} may change), or start another run"
             )
-    before = _read_noted(run).get("recordings")
+    noted = _read_noted(run)
+    began_with, now = noted.get("processes"), run.devices * run.nodes
+    if began_with not in (None, now) and not run.force:
+        raise UserError(
+            f"{run.run_file}: the run has batches of {began_with} device(s), not {now}; resume it with as many by "
+            "--devices and --nodes, or go on with these by --force"
+        )
+    before = noted.get("recordings")
     if before is not None and before != recordings and not run.force:
         raise UserError(
             f"{run.run_file}: the recordings are not those that the run began with: "
-            f"{'; '.join(_changes(before, recordings))}; restore them, or go on with these by --force"
+            f"{'; '.join(changed(before, recordings))}; restore them, or go on with these by --force"
         )
 
 
@@ -173,10 +190,13 @@ def note(run: Run, settings: config.Config, recordings: Recordings) -> None:
     """
     if not run.resume:
         run.state_file.unlink(missing_ok=True)
+        for left in (run.best, run.folder / "tensorboard"):
+            shutil.rmtree(left, ignore_errors=True)
     noted = {
         "data": [str(Path(folder).resolve()) for folder in run.data],
         "init_from": _absolute(run.init_from),
         "threads": run.threads,
+        "processes": run.devices * run.nodes,
         "recordings": recordings,
     }
     for path, content in ((run.config_file, config.to_dict(settings)), (run.run_file, noted)):
@@ -203,7 +223,7 @@ def _flat(data: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]
             yield before + key, value
 
 
-def _changes(before: Recordings, now: Recordings) -> Iterator[str]:
+def changed(before: Recordings, now: Recordings) -> Iterator[str]:
     """What is different about recordings, in words."""
     for split in before:
         old, new = before[split], now.get(split, {})
