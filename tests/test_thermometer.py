@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from snn_codec.errors import UserError
 from snn_codec.models.thermometer import Thermometer
 from snn_codec.thermometer import Layout, levels
 
@@ -97,6 +98,15 @@ def test_thresholds_scales_and_read_out_get_gradients():
     (quantised - 1).square().sum().backward()
     for name, parameter in bottleneck.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_only_training_needs_the_module_of_ones_own_surrogate():
+    own = Thermometer(7, 36, SimpleNamespace(**{**vars(SETTINGS), "surrogate": "nowhere_at_all:gauss"}))
+    features = torch.randn(1, 3, 7, requires_grad=True)
+    with torch.no_grad():
+        assert own.encode(features).shape == (1, 36, 3)
+    with pytest.raises(UserError, match="no module nowhere_at_all"):
+        own.encode(features)
 
 
 @pytest.mark.parametrize("surrogate", ["atan", "straight_through", "paper_triangle"])

@@ -22,33 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec.errors import UserError
-from snn_codec.models.surrogates import SpikeFunction, check_name, for_search, spike_function
+from snn_codec.models.surrogates import LazySurrogate, for_search
 from snn_codec.settings import Spiking
-
-
-class LazySurrogate:
-    """A Heaviside step whose surrogate gradient is looked up when a gradient is needed for the first time.
-
-    So a model can be used without the package that its surrogate comes from. All surrogates fire where `u > 0`.
-
-    Args:
-        name, slope: As `snn_codec.models.surrogates.spike_function` takes them.
-
-    Raises:
-        UserError: There is no such surrogate; when it is called with a gradient, also that its package is missing.
-    """
-
-    def __init__(self, name: str, slope: float):
-        check_name(name)
-        self.name, self.slope = name, slope
-        self._function: SpikeFunction | None = None
-
-    def __call__(self, membrane: Tensor) -> Tensor:
-        if not (torch.is_grad_enabled() and membrane.requires_grad):
-            return (membrane > 0).to(membrane.dtype)
-        if self._function is None:
-            self._function = spike_function(self.name, self.slope)
-        return self._function(membrane)
 
 
 class SpikingBottleneck(nn.Module):

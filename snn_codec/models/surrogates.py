@@ -329,3 +329,28 @@ def _number(text: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
+
+
+class LazySurrogate:
+    """A Heaviside step whose surrogate gradient is looked up when a gradient is needed for the first time.
+
+    So a model can be used without the package that its surrogate comes from. All surrogates fire where `u > 0`.
+
+    Args:
+        name, slope: As `spike_function` takes them.
+
+    Raises:
+        UserError: There is no such surrogate; when it is called with a gradient, also that its package is missing.
+    """
+
+    def __init__(self, name: str, slope: float):
+        check_name(name)
+        self.name, self.slope = name, slope
+        self._function: SpikeFunction | None = None
+
+    def __call__(self, membrane: Tensor) -> Tensor:
+        if not (torch.is_grad_enabled() and membrane.requires_grad):
+            return (membrane > 0).to(membrane.dtype)
+        if self._function is None:
+            self._function = spike_function(self.name, self.slope)
+        return self._function(membrane)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from snn_codec import settings as config
-from snn_codec.models.surrogates import spike_function
+from snn_codec.models.surrogates import LazySurrogate
 from snn_codec.thermometer import Layout, levels
 
 FIRST = 0.66  # the first threshold, in steps: between two levels the higher one costs more bits, so less is rounded up
@@ -60,7 +60,7 @@ class Thermometer(nn.Module):
             beta=0.0,
             threshold=0.0,
             reset_mechanism="none",
-            spike_grad=spike_function(settings.surrogate, settings.slope),
+            spike_grad=LazySurrogate(settings.surrogate, settings.slope),
         )
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
