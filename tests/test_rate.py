@@ -5,6 +5,7 @@ from rasters import bursty, raster
 
 from snn_codec import corpus
 from snn_codec.codec import Codec
+from snn_codec.training import rate
 from snn_codec.training.rate import ContextNetwork, RateTraining, bits_per_cell, events_of, train_context
 
 QUICK = RateTraining(history=2, layers=(24,), steps=300, batch=8, crop_steps=64, learning_rate=1e-2)
@@ -67,3 +68,10 @@ def test_events_to_learn_from_are_of_all_levels(prompted, music):
     paths = corpus.paths(music, "train") * 3
     densities = [events.mean() for events in events_of(codec, paths, 1.0)]
     assert len(densities) == len(paths) and max(densities) > 1.3 * min(densities)
+
+
+def test_a_short_recording_does_not_make_all_crops_short():
+    random = np.random.default_rng(0)
+    events = [np.zeros((3, 100), bool), np.zeros((3, 1), bool)]
+    assert rate._crops(events, QUICK, random).shape == (8, 3, 64)
+    assert rate._crops([*events[1:], events[0][:, :50]], QUICK, random).shape == (8, 3, 1)

@@ -222,7 +222,11 @@ def _warm_cosine(step: int, steps: int) -> float:
 
 
 def _crops(events: Sequence[np.ndarray], settings: RateTraining, random: np.random.Generator) -> np.ndarray:
-    """A batch of crops, float32 `[batch, unit, step]`; every step of every recording is as likely."""
+    """A batch of crops, float32 `[batch, unit, step]`; every step of a recording that is long enough is as likely.
+
+    Shorter recordings are left out, or one of them would make all crops short. If all are shorter, so are the crops.
+    """
+    events = [matrix for matrix in events if matrix.shape[1] >= settings.crop_steps] or events
     lengths = np.array([matrix.shape[1] for matrix in events])
     size = min(settings.crop_steps, int(lengths.min()))
     crops = []
