@@ -29,11 +29,14 @@ def main() -> int:
     except UserError as error:
         return fatal(error)
     print(f"{len(one['clips'])} clips; mean and 95 % interval (bootstrap over recordings)")
-    print(f"{'':18}{one['model'][-26:]:>28}{other['model'][-26:]:>28}{'difference':>28}")
     columns = summary(one["clips"]), summary(other["clips"]), paired
+    lines = [["", one["model"][-26:], other["model"][-26:], "difference"]]
     for measure in paired:
         cells = (f"{c[measure]['mean']:.3f} ({between(c[measure], '.3f', ', ')})" for c in columns)
-        print(f"{measure:18}" + "".join(f"{cell:>28}" for cell in cells))
+        lines.append([measure, *cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for measure, *cells in lines:
+        print("  ".join([f"{measure:{widths[0]}}", *map(str.rjust, cells, widths[1:])]))
     return 0
 
 

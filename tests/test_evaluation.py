@@ -70,6 +70,15 @@ def test_clips_are_spread_evenly_and_those_to_hear_among_them(corpus):
             Selection(**bad)
 
 
+def test_recordings_of_one_name_are_told_apart(tmp_path):
+    paths = [tmp_path / part for part in ("a/01.wav", "a/02.wav", "b/01.wav")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, np.zeros(300), 100)
+    found = jobs(paths, [None] * 3, 100, 100, Selection())
+    assert [job.name for job in found] == ["a/01.wav", "02.wav", "b/01.wav"]
+
+
 def test_onsets_are_counted_from_each_clips_start(codec, corpus):
     path = corpus / "0.flac"
     rows = evaluate(codec, [path], scores=[corpus / "notes0.midi"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,9 +47,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Job:
-    """One recording: indices of its clips to measure, and of those with perceptual measures."""
+    """One recording: its name, indices of its clips to measure, and of those with perceptual measures."""
 
     path: Path
+    name: str
     midi: Path | None
     clips: tuple[int, ...]
     heard: tuple[int, ...]
@@ -72,15 +75,29 @@ def jobs(
         places += [(number, clip) for clip in range(-(-samples * sample_rate // rate) // length)]
     chosen = _spread(places, selection.clips)
     heard = set(_spread(chosen, selection.perceptual_clips)) if selection.perceptual else set()
-    found = []
+    found, names = [], _names(paths)
     for number, (path, score) in enumerate(zip(paths, scores, strict=True)):
         mine = [place for place in chosen if place[0] == number]
         if mine:
             by_ear = tuple(clip for _, clip in mine if (number, clip) in heard)
             found.append(
-                Job(path, score, tuple(clip for _, clip in mine), by_ear, tuple(selection.perceptual))
+                Job(
+                    path,
+                    names[number],
+                    score,
+                    tuple(clip for _, clip in mine),
+                    by_ear,
+                    tuple(selection.perceptual),
+                )
             )
     return found
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """File names; of several with one name their folders, too, or they would count as one recording."""
+    often = Counter(path.name for path in paths)
+    top = os.path.commonpath([path.parent for path in paths]) if paths else ""
+    return [path.name if often[path.name] == 1 else path.relative_to(top).as_posix() for path in paths]
 
 
 def _spread(places: list[tuple[int, int]], number: int | None) -> list[tuple[int, int]]:
@@ -108,7 +125,7 @@ def _rows(coder: Coder, job: Job) -> Iterator[Row]:
             continue
         coded = coder.code(clip)
         seen = Clip(coded.audio, clip, rate, onsets - index * length / rate, *coded[1:])
-        row: Row = {"recording": job.path.name, "clip": index}
+        row: Row = {"recording": job.name, "clip": index}
         row |= {name: metrics.MEASURES[name].of(seen) for name in metrics.always()}
         for name in job.perceptual:
             row[name] = metrics.MEASURES[name].of(seen) if index in job.heard else float("nan")
