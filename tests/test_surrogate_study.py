@@ -24,7 +24,7 @@ from snn_codec.codec import Codec
 from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.files import exclusive
 from snn_codec.storage import entropy, spk
-from snn_codec.surrogate_study import level_curve, neurons, runner, worker
+from snn_codec.surrogate_study import level_curve, runner, worker
 from snn_codec.surrogate_study.folder import make as make_folder
 from snn_codec.surrogate_study.folder import read, result, write
 from snn_codec.surrogate_study.grid import Cell, choice_label, plan, split_choice
@@ -208,41 +208,6 @@ def test_bytes_are_those_of_the_entropy_model_that_is_named(music):
 
 
 # --- neurons ---
-
-
-@pytest.mark.parametrize(
-    ("spec", "fields"),
-    [
-        ("stateless", {"beta": 0.0, "reset": "none", "threshold": 0.0}),
-        ("leaky:0.5", {"beta": 0.5, "reset": "none", "threshold": 0.0}),
-        ("zero:0.90", {"beta": 0.9, "reset": "zero", "threshold": 0.0}),
-        ("subtract:0.9", {"beta": 0.9, "reset": "subtract", "threshold": 1.0}),
-        ("subtract:0.9:0.5", {"beta": 0.9, "reset": "subtract", "threshold": 0.5}),
-    ],
-)
-def test_neurons(spec, fields):
-    assert neurons.fields(spec) == fields
-    label = neurons.label(*neurons.parse(spec))
-    assert neurons.fields(label) == fields and neurons.label(*neurons.parse(label)) == label
-
-
-@pytest.mark.parametrize(
-    ("spec", "words"),
-    [
-        ("lif:0.5", "is not known; write stateless"),
-        ("leaky", "is not known"),
-        ("stateless:0.5", "is not known"),
-        ("zero:0.5:1:2", "is not known"),
-        ("zero:x", "must be numbers"),
-        ("zero:0", "above 0 and below 1"),
-        ("zero:1", "above 0 and below 1"),
-        ("subtract:0.5:0", "above 0 if it is subtracted"),
-        ("zero:0.5:nan", "threshold must be a number"),
-    ],
-)
-def test_neurons_that_cannot_be(spec, words):
-    with pytest.raises(UserError, match=f"neuron '{spec}': .*{words}"):
-        neurons.parse(spec)
 
 
 def test_every_surrogate_has_every_neuron(make):
