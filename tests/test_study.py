@@ -48,8 +48,8 @@ def test_planted_units_are_counted(studies):
     assert estimate == 5 and low <= 5 <= high < 8
     assert free["selective_units"][0] == free["selective_pairs"][0] == 0
     assert free["mean_prominence"] == pytest.approx(tied["chance"], abs=2e-3)
-    peak, low, high = tied["max_prominence"]
-    assert low < peak < high and low > free["max_prominence"][2]
+    peak, *interval = tied["max_prominence"]
+    assert peak > 1.5 * free["max_prominence"][0] and np.isnan(interval).all()  # a maximum has none
     # 0.9 answers on a background of 0.03 and the answers to other onsets of the key: 11.7 in 1000 steps
     rate = 0.03 + 0.9 * 0.0117
     assert np.mean(studies[0].prominence[range(5), range(40, 45)]) == pytest.approx(
@@ -196,7 +196,7 @@ def test_rows_are_measured_in_parts(studies, monkeypatch):
     np.testing.assert_allclose(parted.jitter.q(), studies[0].jitter.q())
     np.testing.assert_allclose(parted.tuning.velocity, studies[0].tuning.velocity)
     for one, other in zip(parted.parts, studies[0].parts, strict=True):
-        np.testing.assert_array_equal(one[1], other[1])
+        np.testing.assert_allclose(one.z(), other.z())
 
 
 def test_spans_are_milliseconds_whatever_the_hop():

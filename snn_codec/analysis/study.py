@@ -44,7 +44,7 @@ class Study:
         prominence: As the paper's; `corrected` for chance.
         shifts, jitter: The two null models.
         tuning: Of each row.
-        parts: For groups of recordings, the jitter null and the events near onsets and at all lags.
+        parts: The jitter null of groups of recordings.
     """
 
     model: str
@@ -62,7 +62,7 @@ class Study:
     shifts: Null
     jitter: Null
     tuning: Tuning
-    parts: list[tuple[Null, np.ndarray, np.ndarray]]
+    parts: list[Null]
 
     @property
     def half_width(self) -> int:
@@ -97,27 +97,22 @@ class Study:
     def summary(self) -> dict[str, Any]:
         """One flat dict; a value `[estimate, low, high]` has a jackknife 95 % interval over recordings.
 
-        The largest prominence is that of keys with at least `nulls.FEWEST` onsets. A unit is note-selective if it
-        fires more near the onsets of some key, at a false-discovery rate of 5 % over all pairs (jitter null).
+        The largest prominence is that of keys with at least `nulls.FEWEST` onsets; it has no interval, since the
+        jackknife does not hold for a maximum. A unit is note-selective if it fires more near the onsets of some key, at
+        a false-discovery rate of 5 % over all pairs (jitter null).
         """
-        near = correlation.around_zero(self.counts, self.half_width)
-        total = self.counts.sum(-1)
 
-        def largest(null: Null, near: np.ndarray, total: np.ndarray) -> float:
-            kept = null.tested & (total > 0)
-            return float((near[kept] / total[kept]).max()) if kept.any() else float("nan")
-
-        def units(null: Null, *_: np.ndarray) -> float:
+        def units(null: Null) -> float:
             return float(null.selective().any(1).sum())
 
-        def pairs(null: Null, *_: np.ndarray) -> float:
+        def pairs(null: Null) -> float:
             return float(null.selective().sum())
 
-        whole = (self.jitter, near, total)
+        whole, parts = (self.jitter,), [(null,) for null in self.parts]
         tested = self.jitter.tested
-        values = self.prominence[tested & (total > 0)]
+        values = self.prominence[tested & (self.counts.sum(-1) > 0)]
         index = self.tuning.selectivity[np.isfinite(self.tuning.selectivity)]
-        peak = jackknife(largest, whole, self.parts)
+        nan = float("nan")
         return {
             "model": self.model,
             "fingerprint": self.fingerprint,
@@ -133,13 +128,13 @@ class Study:
             "half_width_ms": self.times.half_width_ms,
             "lags_ms": self.times.lags_ms,
             "chance": self.chance,
-            "mean_prominence": float(values.mean()) if len(values) else float("nan"),
-            "max_prominence": peak,
+            "mean_prominence": float(values.mean()) if len(values) else nan,
+            "max_prominence": [float(values.max()) if len(values) else nan, nan, nan],
             "tested_pairs": int(tested.sum()),
             "tested_keys": int(tested.any(0).sum()),
             "minutes_needed": self.seconds / 60 * self.needed.share,
-            "selective_pairs": jackknife(pairs, whole, self.parts),
-            "selective_units": jackknife(units, whole, self.parts),
+            "selective_pairs": jackknife(pairs, whole, parts),
+            "selective_units": jackknife(units, whole, parts),
             "selective_units_shift_null": int(self.shifts.selective().any(1).sum()),
             "median_selectivity_index": float(np.median(index)) if len(index) else float("nan"),
             "median_lag_steps": (lag := float(np.median([lag for lag, _ in self.lags]))),
@@ -152,7 +147,7 @@ class _Part:
     """Sums over recordings for some of the rows.
 
     Attributes:
-        groups: For groups of recordings, the jitter null and the events near onsets and at all lags.
+        groups: The jitter null of groups of recordings.
     """
 
     def __init__(self, rows: slice, steps: Steps):
@@ -160,7 +155,7 @@ class _Part:
         self.counts: np.ndarray | None = None
         self.shifts: Null | None = None
         self.dependence = Dependence(rows.stop - rows.start, steps.half_width)
-        self.groups: list[tuple[Null, np.ndarray, np.ndarray]] = []
+        self.groups: list[Null] = []
         self.recordings = 0
 
     def add(self, events: np.ndarray, grid: Grid, played: np.ndarray) -> np.ndarray:
@@ -174,13 +169,11 @@ class _Part:
         self.shifts = null if self.shifts is None else self.shifts + null
         self.dependence.add(events, grid)
         jitter = nulls.jitter(events, played, width, self.steps.second)
-        group = (jitter, correlation.around_zero(found, width), found.sum(-1))
         if len(self.groups) < GROUPS:
-            self.groups.append(group)
+            self.groups.append(jitter)
         else:
             place = self.recordings % GROUPS
-            earlier, near, total = self.groups[place]
-            self.groups[place] = (earlier + jitter, near + group[1], total + group[2])
+            self.groups[place] = self.groups[place] + jitter
         self.recordings += 1
         return sums.onsets
 
@@ -236,16 +229,9 @@ def study(
 
 def _joined(parts: Sequence[_Part], steps: Steps) -> dict[str, Any]:
     """The measures of all rows, by the names that `Study` has for them."""
-    groups = [
-        (
-            Null.stacked([null for null, _, _ in some]),
-            np.concatenate([near for _, near, _ in some]),
-            np.concatenate([total for _, _, total in some]),
-        )
-        for some in zip(*(part.groups for part in parts), strict=True)
-    ]
-    jitter = groups[0][0]
-    for null, *_ in groups[1:]:
+    groups = [Null.stacked(some) for some in zip(*(part.groups for part in parts), strict=True)]
+    jitter = groups[0]
+    for null in groups[1:]:
         jitter = jitter + null
     counts = np.concatenate([part.counts for part in parts])
     dependent = np.concatenate([part.dependence.correlations() for part in parts], 1)
