@@ -188,6 +188,16 @@ def test_attacks(checkpoint, music, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 5000
 
 
+def test_what_exact_energies_would_bring(music):
+    options = ("--model", "wide@14", "--beside", "wide+filling@14", "--clips", "2", "--split", "train")
+    result = run("filling_limits.py", music, *options)
+    assert result.returncode == 0, result.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()[2:]]
+    assert rows[0][0] == "`wide+filling@14`" and [row[0].split()[-2] for row in rows[1:]] == ["28", "112"]
+    mel = [float(row[4].split()[0]) for row in rows]
+    assert mel[2] < mel[1] < mel[0]  # the more is known, the nearer
+
+
 def test_the_ablation(music, tmp_path):
     options = ("--clips", "2", "--rates", "1.5", "--kept", tmp_path / "kept")
     result = run("ablation.py", music, *options)
