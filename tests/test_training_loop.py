@@ -353,6 +353,28 @@ def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec,
         run("c", "training.frozen_norms=true")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("training.seconds=0.05", "training.seconds is 0.05, 1102 samples; the losses need 2048"),
+        ("model.encoder.window=255", "an even number of samples, not 255"),
+        ("model.hop=500", "a multiple of the hop, but they are"),
+        ("training.seed=100000000000000000000000", "9223372036854775807 or less"),
+    ],
+)
+def test_settings_that_cannot_be_trained_are_refused(run, tmp_path, change, words):
+    with pytest.raises(UserError, match=words):
+        run("a", change)
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("accelerator", ["bogus", "tpu"])
+def test_an_accelerator_that_is_not_there_is_named(music, tmp_path, accelerator):
+    with pytest.raises(UserError, match=f"--accelerator {accelerator}: cannot be used here"):
+        train(settings(), Run([music], tmp_path / "a", accelerator=accelerator, workers=0, threads=1))
+    assert not (tmp_path / "a").exists()
+
+
 def test_silence_in_validation_has_no_say(run, monkeypatch):
     from snn_codec.training import plain
 

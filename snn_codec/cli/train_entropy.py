@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from snn_codec import progress
@@ -32,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec.storage.entropy_model import FILE_NAME
 
     target = check_writable(checkpoints.find(options.model) / FILE_NAME, force=options.force)
-    if options.steps < 1 or not options.hours > 0:
-        raise UserError(f"--steps {options.steps}, --hours {options.hours}: must be more than 0")
+    if options.steps < 1 or not 0 < options.hours < math.inf:
+        raise UserError(f"--steps {options.steps}, --hours {options.hours}: must be more than 0, and finite")
 
     from snn_codec.loading import load
     from snn_codec.settings.fields import imported

@@ -116,6 +116,14 @@ class Spectral(Encoder, Decoder):
         0.5, "the network sees magnitudes to this power", key="compression", above=0, most=1
     )
 
+    def check_model(self, model: Model) -> None:
+        if self.window % 2:
+            raise UserError(f"a window must have an even number of samples, not {self.window}")
+        if model.decoder is self and self.window % model.hop:
+            raise UserError(
+                f"the decoder's window must be a multiple of the hop, but they are {self.window} and {model.hop}"
+            )
+
 
 @dataclass(frozen=True)
 class SEANet(Encoder, Decoder):

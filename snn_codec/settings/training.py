@@ -82,7 +82,7 @@ class Training(Settings):
     clip: float = setting(1.0, "largest norm of the gradient", above=0)
     frozen_norms: bool = setting(False, "hold the batch norms of the model that training starts from")
     ema: float = setting(0.999, "decay of the averaged weights", least=0, below=1)
-    seed: int = setting(0, "of all random numbers", least=0)
+    seed: int = setting(0, "of all random numbers", least=0, most=2**63 - 1)
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = setting("auto", "of the networks")
     validate_every: int = setting(1000, "steps between validations", least=1)
     validation_clips: int = setting(34, "clips that a validation measures, at most", least=1)

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.errors import TrainingFailed, UserError
+from snn_codec.metrics import WINDOWS
 from snn_codec.parallel import end_with_launcher, free_cores
 from snn_codec.training import run_folder
 from snn_codec.training.datasets import Crops, StepSampler
@@ -83,6 +84,11 @@ class Loop:
             _on_main(fabric, lambda: run_folder.check(run, settings, contents))
         torch.manual_seed(self.training.seed)
         self.crops = Crops(sum(paths["train"], []), settings.model.sample_rate, self.training)
+        if self.crops.length < max(WINDOWS):
+            raise UserError(
+                f"training.seconds is {self.training.seconds:g}, {self.crops.length} samples; the losses need "
+                f"{max(WINDOWS)}"
+            )
         setup = Setup(settings, fabric, self.crops, run.init_from, run.resume, self._report)
         self.phase = PHASES[settings.phase.kind](setup)
         if run.resume and run.state_file.is_file():
@@ -226,13 +232,16 @@ class Loop:
 
 def _fabric(settings: config.Config, run: Run) -> lightning_fabric.Fabric:
     """Fabric, launched on all devices."""
-    fabric = lightning_fabric.Fabric(
-        accelerator=run.accelerator,
-        devices=run.devices,
-        num_nodes=run.nodes,
-        strategy="ddp" if run.devices * run.nodes > 1 else "auto",
-        precision=_precision(settings.training.precision, run.accelerator),
-    )
+    try:
+        fabric = lightning_fabric.Fabric(
+            accelerator=run.accelerator,
+            devices=run.devices,
+            num_nodes=run.nodes,
+            strategy="ddp" if run.devices * run.nodes > 1 else "auto",
+            precision=_precision(settings.training.precision, run.accelerator),
+        )
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise UserError(f"--accelerator {run.accelerator}: cannot be used here ({error}); use cpu") from error
     fabric.launch()
     end_with_launcher(fabric)
     return fabric
