@@ -80,9 +80,8 @@ def one_blas_thread() -> AbstractContextManager:
 def _blas() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(
-        user_api="blas"
-    )  # looking for libraries takes 100 times as long as a limit
+    # looking for libraries takes 100 times as long as a limit
+    return ThreadpoolController().select(user_api="blas")
 
 
 @dataclass(frozen=True)
@@ -128,20 +127,17 @@ class Ranks:
             self._launch(device.partition(":")[0])
 
     def _launch(self, accelerator: str) -> None:
-        import lightning_fabric
         from lightning_fabric.strategies import DDPStrategy
         from torch import distributed
 
-        try:
-            fabric = lightning_fabric.Fabric(
-                accelerator=accelerator,
-                devices=self.parallelism.devices,
-                num_nodes=self.parallelism.nodes,
-                # the first rank to be done waits for the last one, which may have hours of recordings more
-                strategy=DDPStrategy(timeout=timedelta(days=2)),
-            )
-        except (RuntimeError, ValueError) as error:  # lightning's MisconfigurationException is a ValueError
-            raise UserError(f"--devices {self.parallelism.devices}: cannot be used here ({error})") from error
+        fabric = fabric_of(
+            f"--devices {self.parallelism.devices}",
+            accelerator=accelerator,
+            devices=self.parallelism.devices,
+            num_nodes=self.parallelism.nodes,
+            # the first rank to be done waits for the last one, which may have hours of recordings more
+            strategy=DDPStrategy(timeout=timedelta(days=2)),
+        )
         fabric.launch()
         atexit.register(distributed.destroy_process_group)
         end_with_launcher(fabric)
@@ -253,6 +249,20 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def fabric_of(option: str, advice: str = "", **settings: Any) -> lightning_fabric.Fabric:
+    """Fabric with these settings.
+
+    Raises:
+        UserError: The machine does not have what they ask for; the message names `option`, and ends in `advice`.
+    """
+    import lightning_fabric
+
+    try:
+        return lightning_fabric.Fabric(**settings)
+    except (ImportError, RuntimeError, ValueError) as error:  # MisconfigurationException is a ValueError
+        raise UserError(f"{option}: cannot be used here ({error}){advice}") from error
 
 
 def end_with_launcher(fabric: lightning_fabric.Fabric) -> None:

@@ -27,7 +27,7 @@ from snn_codec import corpus
 from snn_codec import settings as config
 from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.metrics import WINDOWS
-from snn_codec.parallel import end_with_launcher, free_cores
+from snn_codec.parallel import end_with_launcher, fabric_of, free_cores
 from snn_codec.training import run_folder
 from snn_codec.training.datasets import Crops, StepSampler
 from snn_codec.training.frozen import with_model_of
@@ -232,16 +232,15 @@ class Loop:
 
 def _fabric(settings: config.Config, run: Run) -> lightning_fabric.Fabric:
     """Fabric, launched on all devices."""
-    try:
-        fabric = lightning_fabric.Fabric(
-            accelerator=run.accelerator,
-            devices=run.devices,
-            num_nodes=run.nodes,
-            strategy="ddp" if run.devices * run.nodes > 1 else "auto",
-            precision=_precision(settings.training.precision, run.accelerator),
-        )
-    except (ImportError, RuntimeError, ValueError) as error:
-        raise UserError(f"--accelerator {run.accelerator}: cannot be used here ({error}); use cpu") from error
+    fabric = fabric_of(
+        f"--accelerator {run.accelerator}",
+        "; use cpu",
+        accelerator=run.accelerator,
+        devices=run.devices,
+        num_nodes=run.nodes,
+        strategy="ddp" if run.devices * run.nodes > 1 else "auto",
+        precision=_precision(settings.training.precision, run.accelerator),
+    )
     fabric.launch()
     end_with_launcher(fabric)
     return fabric
