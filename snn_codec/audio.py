@@ -96,56 +96,76 @@ def read_blocks(
     """
     if channel not in CHANNELS:
         raise UserError(f"the channel must be one of {', '.join(CHANNELS)}, not {channel!r}")
+    _check_part(path, start, stop)
+    with _opened(path, incomplete_ok) as file:
+        yield from _blocks(file, path, channel, incomplete_ok, start, stop)
+
+
+def _check_part(path: str | os.PathLike[str], start: int, stop: int | None) -> None:
     if start < 0 or (stop is not None and stop < start):
         raise UserError(
             f"{path}: samples {start} to {stop} are no part of a recording; give 0 <= start <= stop"
         )
-    finding = containers.inspect(_checked_path(path))
-    problem = finding.missing
-    with _opened(path, incomplete_ok) as file:
-        if start > file.frames:
-            raise UserError(f"{path}: has {file.frames} samples, so none from {start} on; begin earlier")
-        guessed = stop is None and file.subtype in _GUESSED
-        wanted = _MOST if guessed else min(file.frames if stop is None else stop, file.frames) - start
-        done, loss = 0, _MixLoss()
-        try:
-            if start:
-                file.seek(start)
-            size = _SMALL_BLOCK if incomplete_ok else BLOCK
-            while len(block := file.read(min(size, wanted - done), "float32", always_2d=True)):
-                done += len(block)
-                loss.add(block)
-                yield _finite(_channel(block, channel), path)
-        except soundfile.LibsndfileError as error:
-            problem = f"it is damaged after {start + done} samples ({error})"
-            if not incomplete_ok:
-                raise Incomplete(
-                    f"{path}: is damaged after {start + done} samples ({error}); get the file again"
-                ) from error
-        if not done and (wanted or not file.frames):
-            raise UserError(f"{path}: holds no samples; record or export it again")
-        if done < wanted and not problem and not guessed:
-            problem = f"{start + done} of {file.frames} samples are there"
-            if not incomplete_ok:
-                raise Incomplete(f"{path}: is cut off: {problem}; get the file again")
+
+
+def _blocks(
+    file: _File,
+    path: str | os.PathLike[str],
+    channel: str,
+    incomplete_ok: bool,
+    start: int,
+    stop: int | None,
+) -> Iterator[np.ndarray]:
+    """As `read_blocks`, of an open file."""
+    if start > file.frames:
+        raise UserError(f"{path}: has {file.frames} samples, so none from {start} on; begin earlier")
+    guessed = stop is None and file.subtype in _GUESSED
+    wanted = _MOST if guessed else min(file.frames if stop is None else stop, file.frames) - start
+    problem, done, loss = file.missing, 0, _MixLoss()
+    try:
+        if start:
+            file.seek(start)
+        size = _SMALL_BLOCK if incomplete_ok else BLOCK
+        while len(block := file.read(min(size, wanted - done), "float32", always_2d=True)):
+            done += len(block)
+            loss.add(block)
+            yield _finite(_channel(block, channel), path)
+    except soundfile.LibsndfileError as error:
+        problem = f"it is damaged after {start + done} samples ({error})"
+        if not incomplete_ok:
+            raise Incomplete(
+                f"{path}: is damaged after {start + done} samples ({error}); get the file again"
+            ) from error
+    if not done and (wanted or not file.frames):
+        raise UserError(f"{path}: holds no samples; record or export it again")
+    if done < wanted and not problem and not guessed:
+        problem = f"{start + done} of {file.frames} samples are there"
+        if not incomplete_ok:
+            raise Incomplete(f"{path}: is cut off: {problem}; get the file again")
     _warn(path, problem, loss.decibels if channel == "mix" else 0.0)
 
 
 def _warn(path: str | os.PathLike[str], problem: str, lost: float) -> None:
     """Of what is missing from a file, and of the decibels that the mean of its channels is softer than they are."""
     if problem:
-        warnings.warn(f"{path}: {problem}; took what is there", IncompleteWarning, stacklevel=3)
+        warnings.warn(f"{path}: {problem}; took what is there", IncompleteWarning, stacklevel=4)
     if lost > _MOST_LOSS:
         warnings.warn(
             f"{path}: its channels cancel each other: their mean is {lost:.1f} dB softer than they are; "
             "take one of them, left or right",
             ChannelsCancelWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
 class _File(soundfile.SoundFile):  # type: ignore[misc]
-    """An audio file whose blocks follow each other: soundfile seeks after each, where an MP3's decoder begins anew."""
+    """An audio file whose blocks follow each other: soundfile seeks after each, where an MP3's decoder begins anew.
+
+    Attributes:
+        missing: What is missing of it, as `containers.Finding` has it.
+    """
+
+    missing: str = ""
 
     def seekable(self) -> bool:
         return not self.subtype.startswith("MPEG") and super().seekable()
@@ -173,8 +193,10 @@ def read(path: str | os.PathLike[str], start: int = 0, stop: int | None = None) 
     Raises:
         UserError: As `read_blocks`, or the samples are not in order.
     """
-    blocks = list(read_blocks(path, start=start, stop=stop))
-    return np.concatenate([np.zeros(0, np.float32), *blocks]), info(path).sample_rate
+    _check_part(path, start, stop)
+    with _opened(path) as file:
+        blocks = list(_blocks(file, path, "mix", False, start, stop))
+        return np.concatenate([np.zeros(0, np.float32), *blocks]), file.samplerate
 
 
 def check_format(path: str | os.PathLike[str]) -> str:
@@ -394,14 +416,16 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _opened(path: str | os.PathLike[str], incomplete_ok: bool = False) -> soundfile.SoundFile:
+def _opened(path: str | os.PathLike[str], incomplete_ok: bool = False) -> _File:
     path = _checked_path(path)
     try:
         finding = containers.inspect(path)
         if finding.missing and not finding.slight and not incomplete_ok:
             what = "cut off" if finding.stop is None else "damaged"
             raise Incomplete(f"{path}: is {what}: {finding.missing}; get the file again")
-        return _File(finding.opened(path))
+        file = _File(finding.opened(path))
+        file.missing = finding.missing
+        return file
     except (soundfile.LibsndfileError, TypeError) as error:
         reason = getattr(error, "error_string", error)
         raise UserError(f"{path}: is not audio ({reason}); use one of {', '.join(SUFFIXES[:5])}") from error
