@@ -30,6 +30,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("runs in .venv-lava only, which has Lava")
 
 
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Whatever ran before, and in which process."""
+    torch.manual_seed(0)
+
+
 SMALL = config.Spectral(width=16, blocks=1, kernel=3, expansion=2)
 
 
