@@ -1,6 +1,7 @@
 """Files appear whole or not at all, whatever stands in their place and however little room there is."""
 
 import errno
+import io
 import json
 import os
 import stat
@@ -16,7 +17,17 @@ from processes import room_for
 
 from snn_codec import files
 from snn_codec.errors import UserError
-from snn_codec.files import below, check_writable, exclusive, make_folder, new_folder, replacing, script_json
+from snn_codec.files import (
+    NewFile,
+    below,
+    cannot_write,
+    check_writable,
+    exclusive,
+    make_folder,
+    new_folder,
+    replacing,
+    script_json,
+)
 
 
 def put(path, content=b"new", **options):
@@ -33,6 +44,14 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux lists them")
+def test_no_file_stays_open(tmp_path):
+    before = os.listdir("/proc/self/fd")
+    for number in range(5):
+        put(tmp_path / f"{number}.bin")
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -154,6 +173,35 @@ def test_a_full_disk_is_named_wherever_the_system_says_so(tmp_path, monkeypatch,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_system_says_is_passed_on():
+    error = cannot_write("a.bin", OSError(errno.EIO, "Input/output error"))
+    assert str(error) == "a.bin: cannot be written (Input/output error); choose another folder"
+
+
+@pytest.mark.parametrize("room", [0, 40, 150, 10_000])
+def test_what_no_longer_fits_is_read_back_from_memory(tmp_path, room):
+    random, expected = np.random.default_rng(room), io.BytesIO()
+    with open(tmp_path / "a.bin", "w+b", buffering=0) as raw, room_for(room):
+        file = NewFile(raw)
+        for start in random.integers(0, 250, 60):
+            data = random.bytes(random.integers(1, 40))
+            for each in (file, expected):
+                each.seek(start)
+                each.write(data)
+        for start, size in random.integers(0, 320, (60, 2)):
+            assert file.seek(start) == start == expected.seek(start)
+            assert file.read(size) == expected.read(size) and file.tell() == expected.tell()
+        assert file.seek(0, os.SEEK_END) == expected.seek(0, os.SEEK_END)
+        assert file.seek(-9, os.SEEK_CUR) == expected.seek(-9, os.SEEK_CUR)
+        assert file.read() == expected.read()
+        if room < 300:
+            with pytest.raises(OSError, match="File too large"):
+                file.check()
+        else:
+            file.check()
+            assert (tmp_path / "a.bin").read_bytes() == expected.getvalue()
+
+
 def test_other_errors_of_the_block_are_its_own(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.bin"):
         open(tmp_path / "none")
@@ -192,6 +240,16 @@ def test_folders_are_searched_through_links_and_once(tmp_path):
     (tmp_path / "in" / "folder.wav").mkdir()
     found = below(tmp_path / "in", (".wav",))
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["in/a.WAV", "in/link/deep/c.wav"]
+
+
+def test_of_several_links_to_a_folder_the_first_by_name_is_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "c.wav").touch()
+    (tmp_path / "in").mkdir()
+    names = [f"link{number:02d}" for number in range(40)]
+    for name in names[::-1]:
+        (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere")
+    assert below(tmp_path / "in", (".wav",)) == [tmp_path / "in" / names[0] / "c.wav"]
 
 
 HOLD = """
