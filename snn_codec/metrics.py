@@ -157,8 +157,6 @@ def onset_si_snr(
     before, after = round(BEFORE * sample_rate), round(AFTER * sample_rate)
     for onset in np.rint(np.asarray(onsets, float) * sample_rate).astype(int):
         inside[max(onset - before, 0) : max(onset + after, 0)] = True
-    if not inside.any():
-        return float("nan")
     return si_snr(np.asarray(estimate)[inside], np.asarray(target)[inside])
 
 

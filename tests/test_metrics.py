@@ -9,7 +9,9 @@ from snn_codec.evaluation.evaluate import evaluate
 from snn_codec.evaluation.summary import differences, summary
 from snn_codec.metrics import (
     BANDS,
+    MEASURES,
     WINDOWS,
+    Clip,
     batch_mel_distance,
     magnitudes,
     mel_distance,
@@ -30,7 +32,7 @@ def test_si_snr_of_orthogonal_noise_is_the_ratio(decibels, scale):
     noise -= noise.mean()
     noise -= target * (noise @ target) / (target @ target)
     noise *= 10 ** (-decibels / 20) * np.linalg.norm(target) / np.linalg.norm(noise)
-    assert si_snr(scale * (target + noise) + 0.3, 1e-3 * target) == pytest.approx(decibels, abs=1e-3)
+    assert si_snr(scale * (target + noise) + 0.3, 1e-7 * target) == pytest.approx(decibels, abs=1e-3)
 
 
 def test_silence_has_no_ratio():
@@ -156,6 +158,20 @@ def test_training_and_evaluation_have_one_mel_distance():
 def test_every_mel_band_has_a_bin(window, bands):
     bank = mel_filters(22050, window, bands)
     assert bank.shape == (window // 2 + 1, bands) and bank.max() <= 1 and (bank.sum(0) > 0.5).all()
+
+
+def test_mel_bands_reach_from_the_lowest_frequency_to_half_the_sample_rate():
+    bank = mel_filters(22050, 2048, 64, lowest_hz=0.0)
+    assert (bank[1:-1].max(1) > 0).all() and not bank[[0, -1]].any()
+    (centre,) = mel_filters(22050, 22050, 1, lowest_hz=0.0).argmax(0)  # bins of one hertz
+    assert centre == round(700 * (np.sqrt(1 + 11025 / 700) - 1))  # half as many mel as 11025 Hz
+
+
+def test_a_clip_without_a_code_has_no_rate():
+    clip = Clip(tones(0.1), tones(0.1), 22050, np.zeros(0))
+    assert all(
+        np.isnan(MEASURES[name].of(clip)) for name in ("kbps", "dense_kbps", "density", "events_per_second")
+    )
 
 
 def test_mel_distance_is_floored():
