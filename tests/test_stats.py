@@ -74,6 +74,12 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     assert high - estimate == pytest.approx(estimate - low)
 
 
+def test_a_jackknifed_interval_does_not_reach_below_zero():
+    values = np.array([0.5, 9.0, 1.0])
+    _, low, high = jackknife(lambda total, n: total / n, (values.sum(), 3), [(value, 1) for value in values])
+    assert low == 0 and high > 9
+
+
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_the_jackknife_of_few_covers_95_percent(n):
     random, covered = np.random.default_rng(n), 0
