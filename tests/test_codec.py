@@ -40,6 +40,12 @@ def test_events_do_not_depend_on_how_audio_arrives(codec):
         assert codec.encode_blocks(blocks, 22050) == whole
 
 
+def test_progress_is_told_in_seconds_of_whole_steps_chunk_by_chunk(codec):
+    told = []
+    codec.encode_blocks([tones(7.0)], 22050, progress=told.append)
+    assert told == pytest.approx([CHUNK / 22050, 302 * 512 / 22050])  # 7 s fill 302 steps
+
+
 @pytest.mark.parametrize("rate", [8000, 44100, 48000, 192000])
 def test_resampling_does_not_depend_on_blocks_either(codec, rate):
     audio = tones(7.0, rate)
