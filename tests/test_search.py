@@ -1,6 +1,7 @@
 """The search for better events: better, priced, and the same however the sound arrives."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +90,21 @@ def test_a_price_keeps_the_events_cheap(sound):
         Search(codec, 10, price=price)(window, none, past)[0].sum().item() for price in (0.0, 3.0, 100.0)
     ]
     assert amounts == sorted(amounts, reverse=True) and amounts[0] > 1.05 * amounts[2]
+
+
+def test_an_event_costs_what_the_entropy_model_says_or_else_its_unit_s_rate(codec):
+    """Bits more with the event than without it, as a share of the bits of all cells."""
+    spikes = torch.zeros(80, 4)
+    spikes[0, 0] = 1
+    model = SimpleNamespace(probabilities=lambda events: np.full(events.shape, 0.25))
+    bits = 2 + 319 * np.log2(4 / 3)
+    prices = Search(codec, 1, entropy_model=model)._prices(spikes)
+    np.testing.assert_allclose(prices, np.full((80, 4), np.log2(3) / bits), rtol=1e-6)
+    often, never = 1.5 / 5, 0.5 / 5
+    bits = -np.log2(often) - 3 * np.log2(1 - often) - 316 * np.log2(1 - never)
+    prices = Search(codec, 1)._prices(spikes)
+    np.testing.assert_allclose(prices[0], np.full(4, np.log2((1 - often) / often) / bits), rtol=1e-6)
+    np.testing.assert_allclose(prices[1:], np.full((79, 4), np.log2((1 - never) / never) / bits), rtol=1e-6)
 
 
 def test_at_level_0_bits_have_no_price(prompted, sound):
