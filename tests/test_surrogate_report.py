@@ -323,6 +323,37 @@ def test_a_choice_that_was_never_above_the_rate_has_no_value(found):
     assert at_equal_bytes(replace(found, rows=[])) is None
 
 
+def with_curves(results, curves):
+    """The rows of SPARSE runs of three seeds with these (coded kbps, SI-SNR), by choice."""
+    rows = [
+        {"setting": "sparse", "choice": choice, "seed": seed, "step": step, "coded_kbps": kbps, "si_snr": score + seed}
+        for choice, curve in curves.items()
+        for seed in range(3)
+        for step, (kbps, score) in enumerate(curve)
+    ]  # fmt: skip
+    return replace(results, rows=rows)
+
+
+def test_a_run_that_is_better_later_in_fewer_bytes_is_read_there(found):
+    early, late = [(3.0, 8.0), (1.2, 2.0), (1.1, 3.0), (1.05, 3.5)], [(3.0, 8.0), (2.0, 5.0), (1.2, 2.5)]
+    equal = at_equal_bytes(with_curves(found, {"fast_sigmoid:2": late, "atan:2": early}))
+    assert equal.kbps == 1.2
+    assert [(row["choice"], row["si_snr"]["mean"]) for row in equal.rows] == [
+        ("atan:2", pytest.approx(4.5)),
+        ("fast_sigmoid:2", pytest.approx(3.5)),
+    ]
+
+
+def test_a_choice_that_is_not_sparse_does_not_set_the_rate_and_is_named(tmp_path, found):
+    sparse, dense = [(3.4, 8.0), (1.0, 3.0)], [(3.4, 8.0), (3.2, 8.2)]
+    results = with_curves(found, {"fast_sigmoid:2": sparse, "atan:2": sparse, "triangular:1": dense})
+    equal = at_equal_bytes(results)
+    assert equal.kbps == 1.0 and [row["choice"] for row in equal.rows] == ["fast_sigmoid:2", "atan:2"]
+    assert equal.left_out == {"triangular:1": (3.2, 3.4)}
+    text = surrogate_report.text(study(), results)
+    assert "Left out, as their runs never had this rate: `triangular:1` stayed above (3.20 to 3.40)." in text
+
+
 def test_models_with_levels_are_read_between_their_levels(tmp_path):
     planned = study(seeds=3, settings=("free",))
     fill(tmp_path, planned)

@@ -2,8 +2,13 @@
 
 The same pressure takes choices to different rates, and a neuron with a memory has other rates from the start. In a
 SPARSE run the pressure grows, so that its rate falls through many values; its validated steps are a curve of SI-SNR
-over coded kbps. Of each run that curve is read at one rate R, between the last validated step at or above R and the
-next, linearly in the logarithm of the rate. R is the lowest rate that all finished runs reached.
+over coded kbps. Of each run that curve is read at one rate R, the lowest that all finished runs reached: between the
+last validated step at or above R and the next, linearly in the logarithm of the rate, or, if a later step has more
+SI-SNR in fewer bytes, there. A run that falls early would else be read in the middle of its training, and one that
+falls late at its end.
+
+A choice that the pressure has not made sparse would take R to where all others have hardly begun: one whose lowest rate
+is more than `SPARSE` times the median choice's is left out. So is one that was never above R.
 
 A model with levels has such a curve without pressure, one point a level (`level_curve`); it is read at two rates, a
 quarter and three quarters of the way, in the logarithm, from the lowest rate that all runs have to the highest.
@@ -12,8 +17,9 @@ quarter and three quarters of the way, in the logarithm, from the lowest rate th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +28,9 @@ from snn_codec.stats import holm, mean_interval, paired
 from snn_codec.surrogate_study.results import Results
 
 DIGITS = 2  # of R, rounded up
+SPARSE = 2  # times the median choice's lowest rate, at most
+
+Curves = Mapping[tuple[str, int], Sequence[tuple[float, float]]]  # choice, seed -> (kbps, SI-SNR) in order
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,12 @@ class EqualBytes:
         kbps: R.
         rows: One for each choice, from the best mean down: `choice`, `seeds` that have a value, `si_snr` (mean, low,
             high), and, but for the reference, `against` it (difference, low, high, p, and p after Holm, `p_holm`).
+        left_out: Choices that have no row, with the lowest and the highest rate of their runs.
     """
 
     kbps: float
     rows: list[dict[str, Any]]
+    left_out: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +73,12 @@ def at_equal_bytes(results: Results) -> EqualBytes | None:
             curves.setdefault((row["choice"], row["seed"]), []).append((row["coded_kbps"], row["si_snr"]))
     if not curves:
         return None
+    least: dict[str, float] = {}  # rate that all runs of a choice reached
+    for (choice, _), curve in curves.items():
+        least[choice] = max(least.get(choice, 0.0), curve[-1][0])
+    most = SPARSE * statistics.median_low(least.values())
     scale = 10**DIGITS
-    kbps = math.ceil(scale * max(curve[-1][0] for curve in curves.values())) / scale
+    kbps = math.ceil(scale * max(rate for rate in least.values() if rate <= most)) / scale
     return _compared(kbps, curves, results.reference)
 
 
@@ -78,32 +93,40 @@ def over_levels(results: Results, setting: str) -> list[EqualBytes]:
     high = min(curve[0][0] for curve in curves.values())
     if low >= high:
         return []
-    rates = [round(low * (high / low) ** share, DIGITS) for share in (0.75, 0.25)]
-    return [found for rate in rates if (found := _compared(rate, curves, results.reference))]
+    rates = dict.fromkeys(round(low * (high / low) ** share, DIGITS) for share in (0.75, 0.25))
+    return [
+        found
+        for rate in rates
+        if low <= rate <= high and (found := _compared(rate, curves, results.reference))
+    ]
 
 
-def _compared(
-    kbps: float, curves: dict[tuple[str, int], list[tuple[float, float]]], reference: str
-) -> EqualBytes | None:
+def _compared(kbps: float, curves: Curves, reference: str) -> EqualBytes | None:
     """The choices at one rate; None if it is not common to two of them."""
     values: dict[str, dict[int, float]] = {}
+    rates: dict[str, list[float]] = {}
     for (choice, seed), curve in curves.items():
+        rates.setdefault(choice, []).extend(rate for rate, _ in curve)
         value = _at(kbps, curve)
         if value is not None:
             values.setdefault(choice, {})[seed] = value
-    return EqualBytes(kbps, _rows(values, reference)) if len(values) > 1 else None
+    left_out = {choice: (min(of_it), max(of_it)) for choice, of_it in rates.items() if choice not in values}
+    return EqualBytes(kbps, _rows(values, reference), left_out) if len(values) > 1 else None
 
 
 def _at(kbps: float, curve: Sequence[tuple[float, float]]) -> float | None:
-    """SI-SNR of a run where its rate falls to `kbps` for good; None if it was never above."""
+    """SI-SNR of a run from where its rate falls to `kbps` for good; None if it was never above, or always."""
     above = [place for place, (rate, _) in enumerate(curve) if rate >= kbps]
     if not above:
         return None
-    if above[-1] == len(curve) - 1:
-        return curve[-1][1]
-    (high, first), (low, second) = curve[above[-1]], curve[above[-1] + 1]
+    (high, first), after = curve[above[-1]], curve[above[-1] + 1 :]
+    if high == kbps:
+        return max(score for _, score in ((high, first), *after))
+    if not after:
+        return None
+    low, second = after[0]
     share = math.log(high / kbps) / math.log(high / low)
-    return first + share * (second - first)
+    return max(first + share * (second - first), *(score for _, score in after))
 
 
 def _rows(values: dict[str, dict[int, float]], reference: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -148,9 +149,20 @@ def _equal_bytes(found: EqualBytes | None) -> list[str]:
         "",
         f"## SPARSE at equal bytes ({found.kbps:.2f} coded kbps)",
         "",
-        "The SI-SNR of each run where its rate falls, as the pressure grows, to the lowest that all of them reached.",
+        "The SI-SNR of each run where its rate falls, as the pressure grows, to the lowest that all of these reached, "
+        "or later in fewer bytes, if it is higher there.",
         *_compared(found),
+        *_left_out(found),
     ]
+
+
+def _left_out(found: EqualBytes) -> list[str]:
+    """The choices that have no row, and why."""
+    said = [
+        f"`{choice}` stayed {'above' if low > found.kbps else 'below'} ({low:.2f} to {high:.2f})"
+        for choice, (low, high) in found.left_out.items()
+    ]
+    return ["", f"Left out, as their runs never had this rate: {'; '.join(said)}."] if said else []
 
 
 def _over_levels(study: Study, setting: str, at_rates: Sequence[EqualBytes]) -> list[str]:
@@ -216,9 +228,9 @@ def _json(study: Study, results: Results, equal: AtEqualBytes) -> dict[str, Any]
         "against_reference": {
             setting: results.against(setting, "si_snr", results.reference) for setting in results.settings()
         },
-        "equal_bytes": None if sparse is None else {"kbps": sparse.kbps, "rows": sparse.rows},
+        "equal_bytes": None if sparse is None else dataclasses.asdict(sparse),
         "over_levels": {
-            setting: [{"kbps": found.kbps, "rows": found.rows} for found in at_rates]
+            setting: [dataclasses.asdict(found) for found in at_rates]
             for setting, at_rates in equal.over_levels.items()
         },
         "missing": [str(cell) for cell in results.missing],
