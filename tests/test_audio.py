@@ -250,6 +250,25 @@ def test_what_is_not_audio_is_named(tmp_path, content, words):
         list(audio.read_blocks(path))
 
 
+@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".wav", ".caf"])
+def test_files_that_end_within_their_header_are_named(tmp_path, suffix):
+    audio.write(tmp_path / f"whole{suffix}", [np.zeros(2000)], 22050)
+    head, path = (tmp_path / f"whole{suffix}").read_bytes()[:48], tmp_path / f"cut{suffix}"
+    for length in range(1, len(head)):
+        path.write_bytes(head[:length])
+        with pytest.raises(UserError, match=f"cut{suffix}: "):
+            list(audio.read_blocks(path))
+
+
+def test_a_length_beyond_any_file_is_named(tmp_path):
+    audio.write(tmp_path / "whole.w64", [np.zeros(2000)], 22050)
+    data = (tmp_path / "whole.w64").read_bytes()
+    assert data[40:43] == b"fmt"
+    (tmp_path / "bad.w64").write_bytes(data[:56] + b"\xff" * 8 + data[64:])
+    with pytest.raises(UserError, match=r"bad\.w64: "):
+        list(audio.read_blocks(tmp_path / "bad.w64"))
+
+
 @pytest.mark.parametrize("suffix", [".flac", ".wav"])
 def test_truncated_files_are_noticed(tmp_path, suffix):
     whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"

@@ -95,10 +95,10 @@ def _chunks(
     """Chunks from position `at` on; `form` unpacks name and size, which counts `counted` bytes of header."""
     head = struct.calcsize(form)
     for _ in range(MOST_CHUNKS):
+        if at + head > size:  # a damaged length may also be beyond what `seek` takes
+            return
         file.seek(at)
         data = file.read(head)
-        if len(data) < head:
-            return
         name, length = struct.unpack(form, data)
         length = max(0, length - counted)
         yield _Chunk(name, at, length)

@@ -23,7 +23,7 @@ class _Frame(NamedTuple):
 
 def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
     """Inspect a file of `size` bytes; None if it is no FLAC file."""
-    if not head.startswith(b"fLaC") or head[4] & 0x7F != 0 or len(head) < 42:
+    if not head.startswith(b"fLaC") or len(head) < 42 or head[4] & 0x7F != 0:
         return None
     total = int.from_bytes(head[_TOTAL : _TOTAL + 5], "big")
     if total & ((1 << 36) - 1):

@@ -117,7 +117,7 @@ def _alike(one: _Header, other: _Header) -> bool:
 def _field(data: mmap.mmap, start: int, first: _Header) -> int | None:
     """Where the first frame says how many follow, if it is there for that."""
     at = start + first.side_bytes
-    if data[at : at + 4] in (b"Xing", b"Info") and data[at + 7] & 1:
+    if data[at : at + 4] in (b"Xing", b"Info") and int.from_bytes(data[at + 4 : at + 8], "big") & 1:
         return at + 8
     return start + 50 if data[start + 36 : start + 40] == b"VBRI" else None
 
