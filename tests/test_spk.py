@@ -334,6 +334,26 @@ def test_trailing_bytes_are_refused():
         read(io.BytesIO(packed(RECORDING) + b"\0"))
 
 
+def test_a_bitstream_without_chunks_is_damaged():
+    head = layout.pack_header(Header(20, 22050, 512), "a.spk")
+    data = head + layout.pack_trailer(layout.Trailer(0, 0, []), head[-4:])
+    for use in (read, survey, salvaged):
+        with pytest.raises(UserError, match="comes before any chunk|no chunk of it"):
+            use(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(("units", "format"), [(19, "learned"), (20, "thermometer")])
+def test_chunks_that_their_entropy_model_cannot_have_made_are_damaged(units, format):
+    model = chain(20)
+    header = Header(units, 22050, 512, entropy_model=model.fingerprint)
+    head = layout.pack_header(header, "a.spk")
+    data = head + layout.pack_frame(layout.Frame(format, 1, 256, payload=b"\0"), header, head[-4:])
+    data += layout.pack_trailer(layout.Trailer(256 * 512, 1, []), head[-4:])
+    for use in (read, salvaged, lambda file, **model: Reader(file, **model).window(0, 1)):
+        with pytest.raises(UserError, match="chunk 0 is not coded as by its entropy model"):
+            use(io.BytesIO(data), entropy_model=model)
+
+
 class Doubled(EntropyModel):
     """A kind of entropy model from outside, whose chunks begin with the codes of loudness and level."""
 

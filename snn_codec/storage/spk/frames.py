@@ -170,6 +170,8 @@ class FrameReader:
             yield frame
         with self._errors("trailer"):
             trailer = self._trailer(number)
+            if not number:
+                raise Damaged("comes before any chunk")
             if (trailer.blocks, steps_for(trailer.n_samples, self.header.hop)) != (blocks[:-1], steps):
                 raise Damaged("does not fit to the chunks")
             if self._file.read(1):

@@ -155,7 +155,7 @@ class Reader(FrameReader):
         """Check that the entropy model that a chunk needs is there.
 
         Raises:
-            UserError: It is not.
+            UserError: It is not, or the chunk cannot be of it.
         """
         model = self.entropy_model
         if frame.format in WITHOUT_MODEL:
@@ -165,6 +165,10 @@ class Reader(FrameReader):
             raise UserError(
                 f"{self._name}: needs the entropy model {self.header.entropy_model} of checkpoint "
                 f"{self.header.fingerprint or '(none)'}, {ours}; decode with the model that encoded"
+            )
+        if (frame.format, self.header.n_units) != (model.CHUNK_FORMAT, model.n_units):
+            raise UserError(
+                f"{self._name}: chunk {frame.number} is not coded as by its entropy model; the file is damaged"
             )
 
 
