@@ -171,13 +171,18 @@ def listed(steps: NDArray[np.integer], units: NDArray[np.integer], n_units: int,
     """The cells of these events, given in any order.
 
     Raises:
-        ValueError: An event lies outside, or is there twice.
+        ValueError: An event lies outside, or is there twice; or the lists are not of one length, or not of integers.
     """
-    steps, units = np.asarray(steps, np.int64), np.asarray(units, np.int64)
+    steps, units = np.asarray(steps), np.asarray(units)
     if steps.ndim != 1 or steps.shape != units.shape:
         raise ValueError(
             f"steps and units must be two lists of one length, not {steps.shape} and {units.shape}"
         )
+    if steps.size and not {steps.dtype.kind, units.dtype.kind} <= {"i", "u"}:
+        raise ValueError(
+            f"steps and units must be integers, not {steps.dtype} and {units.dtype} (did you pass seconds?)"
+        )
+    steps, units = steps.astype(np.int64, copy=False), units.astype(np.int64, copy=False)
     if steps.size:
         if min(np.min(steps), np.min(units)) < 0 or np.max(steps) >= n_steps or np.max(units) >= n_units:
             raise ValueError(f"an event lies outside {n_units} units and {n_steps} steps")

@@ -102,8 +102,9 @@ def from_tokens(tokens: NDArray[np.integer], n_units: int, max_shift: int = MAX_
             f"a token is not from 0 to {n_units + max_shift - 1}, the vocabulary of {n_units} units "
             f"and shifts up to {max_shift}"
         )
+    tokens = tokens.astype(np.int64)  # in which nothing wraps around
     is_event = tokens < n_units
-    now = np.cumsum(np.where(is_event, 0, tokens - n_units + 1), dtype=np.int64)
+    now = np.cumsum(np.where(is_event, 0, tokens - n_units + 1))
     if not tokens.size or is_event[-1]:
         raise ValueError("the last token must be a shift, which says where the recording ends")
     places = np.unique(now[is_event] * n_units + tokens[is_event])

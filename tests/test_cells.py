@@ -98,6 +98,7 @@ def test_a_list_may_have_any_order_but_no_event_twice_or_outside():
     for steps, units, message in [
         ([1, 0, 1], [2, 2, 2], "twice"), ([4], [0], "outside"), ([0], [3], "outside"), ([-1], [0], "outside"),
         ([0], [-1], "outside"), ([0, 1], [0], "one length"),
+        ([0.5], [0], "integers.*seconds"), ([0], [True], "integers"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             listed(np.array(steps), np.array(units), 3, 4)

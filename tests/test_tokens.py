@@ -61,6 +61,13 @@ def test_order_within_a_step_and_repetition_do_not_matter():
     assert found.shape == (3, 3)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint16, np.uint64])
+def test_tokens_may_be_integers_of_any_size(kind):
+    assert equal(tokens.from_tokens(np.array([2, 1, 3], kind), 3), tokens.from_tokens([1, 2, 3], 3))
+    with pytest.raises(ValueError, match="last token must be a shift"):
+        tokens.from_tokens(np.array([1, 2], kind), 300)  # more units than some of these types can count
+
+
 @pytest.mark.parametrize(
     ("sequence", "message"),
     [
