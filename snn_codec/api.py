@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from snn_codec import audio, checkpoints
 from snn_codec.events import EventMatrix
+from snn_codec.pipes import name_of
 from snn_codec.storage import event_files
 from snn_codec.storage.entropy_model import EntropyModel
 
@@ -82,7 +83,7 @@ def write_events(
     """
     path = Path(path)
     kind = event_files.kind_of(path)
-    items = list(events.items()) if isinstance(events, Mapping) else [(path.stem, events)]
+    items = list(events.items()) if isinstance(events, Mapping) else [(name_of(path), events)]
     for _, each in items:
         if not isinstance(each, EventMatrix):
             raise TypeError(f"events must be an EventMatrix or a mapping to such, not {type(each).__name__}")

@@ -43,6 +43,13 @@ def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in suffixes)
 
 
+def shown(name: object) -> str:
+    """Text that any terminal can show, with line breaks and what is no character of a file's name escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name)
+    )
+
+
 def make_folder(path: str | os.PathLike) -> Path:
     """Make a folder and those above it, unless they exist.
 

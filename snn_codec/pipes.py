@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from snn_codec.errors import UserError
+from snn_codec.files import shown
 
 PIPE = Path("-")  # stdin or stdout
 
@@ -52,8 +53,8 @@ def seekable(path: Path) -> Iterator[Path]:
 
 
 def name_of(path: Path) -> str:
-    """What a recording that is read from here is called: as the file, without its suffix."""
-    return "stdin" if path == PIPE else path.stem
+    """What a recording that is read from here is called: as the file without its suffix, escaped as by `shown`."""
+    return "stdin" if path == PIPE else shown(path.stem)
 
 
 @contextmanager

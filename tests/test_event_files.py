@@ -79,6 +79,16 @@ def test_names_cannot_lead_out_of_the_folder(tmp_path):
     assert all(path.parent == tmp_path / "out" and not path.name.startswith(".") for path in written)
 
 
+@pytest.mark.parametrize("kind", ["h5", "csv", "shd"])
+def test_names_that_are_not_utf8_are_written_as_encode_writes_them(tmp_path, kind):
+    (tmp_path / "in").mkdir()
+    spk.write(tmp_path / "in" / "caf\udce9.spk", A)
+    for number, source in enumerate((tmp_path / "in", tmp_path / "in" / "caf\udce9.spk")):
+        (written,) = event_files.convert([source], tmp_path / f"{number}.out", kind)
+        assert rb"caf\udce9" in written.read_bytes()
+    assert [name for name, _ in event_files.recordings(source)] == [r"caf\udce9"]
+
+
 @pytest.mark.parametrize(
     ("output", "kind", "words"),
     [

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from snn_codec import progress
-from snn_codec.cli.common import BAD_INPUT, shown, warn
+from snn_codec.cli.common import BAD_INPUT, warn
 from snn_codec.errors import UserError
-from snn_codec.files import below, check_not_input, check_writable, make_folder
+from snn_codec.files import below, check_not_input, check_writable, make_folder, shown
 from snn_codec.pipes import PIPE, is_pipe, name_of, seekable
 
 
@@ -39,7 +39,7 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """Of the recording in event files: as `convert` calls it, without a suffix."""
-        return shown(name_of(self.source))
+        return name_of(self.source)
 
 
 class Failed(NamedTuple):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from snn_codec.errors import UserError
+from snn_codec.files import shown
 from snn_codec.pipes import PIPE
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")  # of libraries whose errors are several lines
@@ -27,13 +28,6 @@ def warn(text: str) -> None:
     """Say something in one line on stderr."""
     if sys.stderr is not None:
         print(f"snn-codec: {shown(_LINE_BREAKS.sub(' ', text))}", file=sys.stderr)
-
-
-def shown(name: object) -> str:
-    """Text that any terminal can show, with line breaks and what is no character of a file's name escaped."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(name)
-    )
 
 
 class Output(NamedTuple):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from snn_codec import progress
-from snn_codec.cli.common import MAKER, Output, add_force, add_model, entropy_models, shown
+from snn_codec.cli.common import MAKER, Output, add_force, add_model, entropy_models
 from snn_codec.errors import UserError
+from snn_codec.files import shown
 from snn_codec.pipes import PIPE, is_pipe, writable
 
 HELP = "Write events in another format, or the events of several files to one."

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snn_codec.cli.common import add_force
 from snn_codec.errors import UserError
+from snn_codec.pipes import name_of
 
 HELP = "Make an event file of the spikes that another simulator returned."
 
@@ -42,6 +43,6 @@ def run(options: argparse.Namespace) -> int:
     if options.late < 0:
         raise UserError(f"--late {options.late}: must be 0 or more")
     events = spikes_back(options.spikes, options.like, late=options.late, cut=options.cut)
-    api.write_events(options.output, {options.spikes.stem: events}, force=options.force)
+    api.write_events(options.output, {name_of(options.spikes): events}, force=options.force)
     print(f"{options.spikes} -> {options.output}: {events.duration:.2f} s, {events.n_events} events")
     return 0

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snn_codec.cli.common import MAKER, add_json, add_model, entropy_models, maker, shown
+from snn_codec.cli.common import MAKER, add_json, add_model, entropy_models, maker
+from snn_codec.files import shown
 from snn_codec.pipes import name_of, seekable
 
 if TYPE_CHECKING:

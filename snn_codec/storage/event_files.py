@@ -15,7 +15,7 @@ from typing import Any
 
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.files import below, check_not_input, check_writable, is_same
+from snn_codec.files import below, check_not_input, check_writable, is_same, shown
 from snn_codec.pipes import name_of, seekable
 from snn_codec.storage import exporters, spk  # HDF5, which takes long to import, where it is needed
 from snn_codec.storage.entropy_model import EntropyModel
@@ -83,7 +83,7 @@ def recordings(
         UserError: As `read`.
     """
     if is_bitstream(path):
-        yield path.stem, read(path, name, entropy_model=entropy_model)
+        yield name_of(path), read(path, name, entropy_model=entropy_model)
         return
     from snn_codec.storage import h5
 
@@ -260,7 +260,7 @@ def event_files(source: Path, output: Path | None = None) -> list[tuple[Path, st
         found = [path for path in found if not is_same(path, output)]
     if not found:
         raise UserError(f"{source}: holds no file ending in {', '.join(SUFFIXES)} to read")
-    return [(path, path.relative_to(source).with_suffix("").as_posix()) for path in found]
+    return [(path, shown(path.relative_to(source).with_suffix("").as_posix())) for path in found]
 
 
 def _check_single(files: list[tuple[Path, str]], name: str | None, output: Path, kind: str) -> None:
