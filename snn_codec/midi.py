@@ -25,6 +25,7 @@ DRUMS = 9  # the channel whose notes are no pitches
 TEMPO = 500_000  # microseconds a beat, until a file says otherwise
 LONGEST = 100 * 3600  # seconds; a file that lasts longer is damaged
 MICRO = 10**6
+END = 0
 _DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
 
 
@@ -41,7 +42,7 @@ class Played(NamedTuple):
     """What a file plays, drums left out, with times int64 in units of 1 / `per_second` s.
 
     `notes` `[notes, 4]`: onset, offset, MIDI number, velocity, sorted; `pedal` `[changes, 2]`: time and value of the
-    sustain pedal, sorted. A note that ends when it begins has its onset; one that never ends lasts as its track does.
+    sustain pedal, sorted by time. A note that ends when it begins has its onset; one that never ends lasts as its track does.
     """
 
     notes: np.ndarray
@@ -50,7 +51,8 @@ class Played(NamedTuple):
 
 
 class _Event(NamedTuple):
-    """A channel's message: `kind` is 0x80, 0x90, ...; or a change of tempo, of kind 0xFF with the tempo in `first`."""
+    """A channel's message: `kind` is 0x80, 0x90, ...; a change of tempo, of kind 0xFF with the tempo in `first`; or the
+    end of a track, of kind `END`."""
 
     tick: int
     kind: int
@@ -89,19 +91,20 @@ def played(path: str | os.PathLike) -> Played:
     except (ValueError, IndexError) as error:
         reason = "it is cut short" if isinstance(error, IndexError) else str(error)
         raise UserError(f"{path}: is not a MIDI file ({reason}); export it again") from error
-    last = max((track[-1].tick for track in events if track), default=0)
+    last = max((event.tick for track in events for event in track if event.kind != END), default=0)
     if clock(last) > LONGEST * per_second:
         hours = clock(last) / per_second / 3600
         raise UserError(f"{path}: would last {hours:.0f} hours, so it is damaged; export it again")
     notes = sorted(note for track in events for note in _notes(track, clock))
     if not notes:
         raise UserError(f"{path}: holds no notes")
-    pedal = sorted(
+    changes = (
         (clock(event.tick), event.second)
         for track in events
         for event in track
         if (event.kind, event.first) == (0xB0, SUSTAIN) and event.channel != DRUMS
     )
+    pedal = sorted(changes, key=lambda change: change[0])  # those of one tick as they stand
     return Played(np.array(notes, np.int64), np.array(pedal, np.int64).reshape(-1, 2), per_second)
 
 
@@ -129,19 +132,20 @@ def _tracks(data: bytes) -> tuple[bytes, list[bytes]]:
 
 
 def _events(track: bytes) -> Iterator[_Event]:
-    """Messages of channels and changes of tempo, in the order of a track.
+    """Messages of channels, changes of tempo and the end, in the order of a track.
 
     Raises:
         IndexError: The track ends within an event.
         ValueError: Data stands where an event should.
     """
-    place = tick = status = 0
+    place = tick = running = 0
     while place < len(track):
         delta, place = _number(track, place)
         tick += delta
+        status = running
         if track[place] & 0x80:
             status, place = track[place], place + 1
-        elif not status:
+        elif not running:
             raise ValueError("a track begins with data")
         if status >= 0xF0:
             if status == 0xFF:
@@ -153,8 +157,10 @@ def _events(track: bytes) -> Iterator[_Event]:
             if status == 0xFF and kind == 0x51 and any(content):
                 yield _Event(tick, 0xFF, 0, int.from_bytes(content, "big"), 0)
             if status == 0xFF and kind == 0x2F:
+                yield _Event(tick, END, 0, 0, 0)
                 return
-            continue  # such an event keeps no running status, but files that go on with one are read
+            continue  # it should end the running status, but there are files that go on with that of a channel
+        running = status
         size = _DATA_BYTES[status & 0xF0]
         values = [min(track[place + offset], 127) for offset in range(size)]
         place += size

@@ -72,6 +72,31 @@ def test_a_note_without_a_length_keeps_its_onset(onsets, tmp_path):
     assert midi.read(tmp_path / "a.mid").offset.tolist() == [0, 1]
 
 
+def test_a_meta_event_does_not_end_the_running_status_of_a_channel(onsets, tmp_path):
+    """The standard says that it does, but files go on, and other readers with them."""
+    track = b"\0\x90\x3c\x40" + HALF + b"\xff\x01\x01A" + HALF + b"\x3c\0\0\x40\x40" + BEAT + b"\x40\0" + END
+    assert onsets(file(track)) == [0, 0.5]
+    assert midi.read(tmp_path / "a.mid").offset.tolist() == [0.5, 1]
+
+
+def test_a_note_that_never_ends_lasts_to_the_end_of_its_track(onsets, tmp_path):
+    assert onsets(file(b"\0\x90\x3c\x40" + BEAT + END[1:])) == [0]
+    assert midi.read(tmp_path / "a.mid").offset.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("values", "down"), [(b"\x7f\0", [[0.0, 0.5]]), (b"\0\x7f", [[0.0, 0.5], [0.5, 1.0]])]
+)
+def test_changes_of_the_pedal_at_one_tick_count_in_their_order(tmp_path, values, down):
+    first, second = (bytes([0xB0, 64, value]) for value in values)
+    track = b"\0\x90\x3c\x40\0\xb0\x40\x7f" + BEAT + first + b"\0" + second + BEAT + b"\x90\x3c\0" + END
+    (tmp_path / "a.mid").write_bytes(file(track))
+    score = notes.read(tmp_path / "a.mid")
+    assert (score.pedal / score.per_second).tolist() == down
+    again = notes.Score.from_pretty_midi(score.to_pretty_midi())
+    assert (again.pedal / again.per_second).tolist() == down
+
+
 def test_a_note_struck_again_before_its_end_is_two(onsets, tmp_path):
     """The new note's start stands before the old one's end, at the same tick."""
     track = b"\0\x90\x3c\x40" + BEAT + b"\x3c\x50\0\x3c\0" + BEAT + b"\x3c\0" + END

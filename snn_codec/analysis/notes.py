@@ -136,12 +136,13 @@ class Score:
         )
         if not found:
             raise UserError("the piece has no notes; give one with a pitched instrument")
-        pedal = sorted(
+        changes = [
             (round(change.time * midi.MICRO), change.value)
             for each in instruments
             for change in each.control_changes
             if change.number == midi.SUSTAIN
-        )
+        ]
+        pedal = sorted(changes, key=lambda change: change[0])
         return _score(np.array(found, np.int64), pedal, midi.MICRO)
 
     def within(self, n_steps: int, sample_rate: int, hop: int) -> Score:
@@ -210,7 +211,7 @@ def _score(found: np.ndarray, changes: Iterable[tuple[int, int]], per_second: in
         if value >= DOWN and down is None:
             down = time
         elif value < DOWN and down is not None:
-            presses.append((down, time))
+            presses += [(down, time)] * (time > down)
             down = None
     onset, offset, pitch, velocity = found.T
     if down is not None:
