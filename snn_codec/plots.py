@@ -16,6 +16,8 @@ from snn_codec.files import replacing
 from snn_codec.midi import Notes
 
 INK, NOTE = "#1f2933", "#b4482f"
+KEYS = 21, 108  # pitches of a piano
+WINDOW = 2048  # samples of a spectrogram
 
 
 def pyplot():
@@ -86,7 +88,7 @@ def overview(
         rows = iter(axes)
         if notes:
             _roll(next(rows), notes)
-        top = max(np.abs(original).max(), 1e-9)
+        top = max(np.abs(original).max(initial=0), 1e-9)
         _spectrogram(next(rows), original / top, events.sample_rate, "original")
         _raster(next(rows), events, first, last)
         _spectrogram(next(rows), decoded / top, events.sample_rate, "decoded")
@@ -156,7 +158,9 @@ def rasters(
         )  # fmt: skip
         rows = iter(axes[:, 0])
         if sound is not None:
-            _spectrogram(next(rows), sound / max(np.abs(sound).max(), 1e-9), sample_rate, "recording")
+            _spectrogram(
+                next(rows), sound / max(np.abs(sound).max(initial=0), 1e-9), sample_rate, "recording"
+            )
         if notes is not None:
             _roll(axis := next(rows), notes)
             axis.set_ylim(*_keys_in_view(notes, first, last))
@@ -179,7 +183,7 @@ def _panel(axis, model: Raster, notes: Notes | None, first: float, last: float) 
         _raster(axis, events, first, last)
     else:
         _raster_by_frequency(axis, events, model.hertz, first, last)
-        low, high = (21, 108) if notes is None else _keys_in_view(notes, first, last)
+        low, high = _keys_in_view(notes, first, last)
         axis.set_ylim(_hertz(low), max(_hertz(high), 4000))
         if notes is not None:
             what += " (red: fundamentals of the notes)"
@@ -192,7 +196,10 @@ def _hertz(pitch):
     return 440 * 2 ** ((pitch - 69) / 12)
 
 
-def _keys_in_view(notes: Notes, first: float, last: float) -> tuple[int, int]:
+def _keys_in_view(notes: Notes | None, first: float, last: float) -> tuple[int, int]:
+    """The lowest and highest pitch to show: around the notes in view, or all if there are none, or those of a piano."""
+    if notes is None or not len(notes.pitch):
+        return KEYS
     shown = notes.pitch[(notes.onset < last) & (notes.offset > first)]
     shown = shown if len(shown) else notes.pitch
     return int(shown.min()) - 3, int(shown.max()) + 3
@@ -223,13 +230,14 @@ def _roll(axis, notes: Notes) -> None:
     axis.hlines(notes.pitch, notes.onset, notes.offset, colors=NOTE, linewidth=1.6, alpha=0.85)
     axis.plot(notes.onset, notes.pitch, "|", color=INK, markersize=3.5, markeredgewidth=0.8)
     axis.set_ylabel("MIDI note")
-    axis.set_ylim(notes.pitch.min() - 3, notes.pitch.max() + 3)
+    axis.set_ylim(*_keys_in_view(notes, -np.inf, np.inf))
     axis.grid(axis="x", color="#d9dee3", linewidth=0.5)
 
 
 def _spectrogram(axis, audio: np.ndarray, sample_rate: int, name: str) -> None:
+    audio = np.pad(audio, (0, max(WINDOW - len(audio), 0)))
     frequencies, times, power = signal.spectrogram(
-        audio, sample_rate, "hann", 2048, 2048 - 512, scaling="spectrum"
+        audio, sample_rate, "hann", WINDOW, WINDOW - 512, scaling="spectrum"
     )
     decibels = 10 * np.log10(power + 1e-12)
     axis.pcolormesh(
@@ -246,12 +254,16 @@ def _raster(axis, events: EventMatrix, first: float, last: float) -> None:
     # pixels, not one marker an event: a dense code has thousands of events a second
     start = min(max(int(first * events.step_rate), 0), events.n_steps)
     stop = min(max(int(last * events.step_rate) + 1, start), events.n_steps)
-    axis.imshow(
-        events.window(start, stop),
-        aspect="auto",
-        cmap="Greys",
-        interpolation="nearest",
-        origin="lower",
-        extent=(start / events.step_rate, stop / events.step_rate, -0.5, events.n_units - 0.5),
-    )
     axis.set_ylabel("unit")
+    axis.set_ylim(-0.5, events.n_units - 0.5)
+    if stop > start:  # a recording may end before what is shown of others
+        axis.imshow(
+            events.window(start, stop),
+            aspect="auto",
+            cmap="Greys",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+            origin="lower",
+            extent=(start / events.step_rate, stop / events.step_rate, -0.5, events.n_units - 0.5),
+        )

@@ -55,6 +55,33 @@ def test_rasters_of_several_models_share_seconds(codec, tmp_path, monkeypatch):
         plots.rasters(tmp_path / "b.png", [])
 
 
+@pytest.mark.parametrize("samples", [0, 1000, 4096])
+def test_no_notes_short_sounds_and_recordings_that_have_ended_are_drawn(tmp_path, samples):
+    pytest.importorskip("matplotlib")
+    none = midi.Notes(np.zeros(0), np.zeros(0), np.zeros(0, int), np.zeros(0, int))
+    events, longer = (EventMatrix(np.ones((2, steps), bool), 22050, 512, steps * 512) for steps in (4, 100))
+    models = [
+        plots.Raster("ended", events),
+        plots.Raster("by frequency", longer, np.array([100.0, 200.0])),
+        plots.Raster("longer", longer),
+    ]
+    sound = np.zeros(samples, np.float32)
+    plots.rasters(tmp_path / "a.png", models, notes=none, sound=sound, seconds=(0.5, 1.0))
+    plots.overview(tmp_path / "b.png", sound, sound, events, none)
+
+
+def test_a_raster_of_events_alone_is_black(tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    drawn = []
+    monkeypatch.setattr(plt, "close", drawn.append)
+    full = EventMatrix(np.ones((2, 8), bool), 22050, 512, 8 * 512)
+    plots.rasters(tmp_path / "a.png", [plots.Raster("full", full)])
+    (image,) = drawn[0].axes[0].images
+    assert image.to_rgba(np.ones((1, 1)), bytes=True)[0, 0, :3].tolist() == [0, 0, 0]
+    monkeypatch.undo()
+    plt.close(drawn[0])
+
+
 def test_units_of_a_thermometer_have_frequencies():
     thermometer = Thermometer(edges=(2, 8), thresholds=(2, 1), scales=2)
     part = Mdct(width=8, refined=8)
