@@ -42,6 +42,10 @@ def test_the_reason_says_that_recordings_are_too_short_for_the_lags(silent):
     short = study([("a", matrix(events.events[:, :215], loudness=False), score)]).summary()
     assert short["onsets"] == 0 and "needs 2.97 s of sound before and after it" in index.why(short)
     assert "No onset counts" not in index.why(silent[0].summary())
+    many = study(
+        [(str(part), matrix(events.events[:, :215], loudness=False), score) for part in range(30)]
+    ).summary()
+    assert many["onsets"] == 0 and "smaller --lags-ms. 8 of 88 keys have the 20 onsets" in index.why(many)
 
 
 @pytest.mark.parametrize(

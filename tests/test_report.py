@@ -180,6 +180,12 @@ def test_a_note_that_is_too_rare_shows_no_table_and_its_hint_goes(page):
 
 
 @pytest.mark.once
+def test_what_is_not_defined_is_a_dash_and_times_are_rounded_once(page):
+    assert page.evaluate("[number(NaN, 4), number(null), number(-0.5, 1)]") == ["–", "–", "−0.5"]
+    assert page.evaluate("[time(59.96, 1), time(59.94, 1), time(119.6, 0)]") == ["1:00.0", "0:59.9", "2:00"]
+
+
+@pytest.mark.once
 def test_zooming_keeps_the_place_under_the_cursor(page):
     page.click("#all")
     x, y = spot(page, "[toX(8), lane.raster.y + 50]")

@@ -2,6 +2,7 @@
 
 import csv
 import struct
+import warnings
 
 import h5py
 import numpy as np
@@ -157,6 +158,41 @@ def test_a_panel_of_figure5_without_anything_tested_says_why_and_leaves_scales_a
         ]  # fmt: skip
         assert panels[row, 0].has_data() and not panels[row, 1].has_data()
     assert panels[4, 0].get_ylim()[1] < 0.2  # the scale of prominence, not that of an empty axis
+    plt.close(kept[0])
+
+
+def test_a_key_without_onsets_in_the_interior_is_no_best_pair(tmp_path, monkeypatch):
+    """A unit that fires at 24 onsets of one key, all in the first 3 s, and at 30 of another, later."""
+    early, late = np.arange(5, 125, 5), np.linspace(200, 1800, 30).astype(int)
+    onset = np.concatenate([early, late])
+    key = np.concatenate([np.full(24, 60), np.full(30, 64)])
+    score = notes.Score(onset * 512, onset * 512 + 2048, key, key, np.zeros((0, 2), int), 22050)
+    events = np.zeros((2, 2000), bool)
+    events[0, early + 1], events[1, late + 1] = True, True
+    events[1, ::50] = True
+    found = study([("a", matrix(events, loudness=False), score)], "early")
+    assert (
+        found.jitter.tested[:, 60 - notes.LOWEST].any()
+        and np.isnan(found.corrected[:, 60 - notes.LOWEST]).all()
+    )
+    assert figures.best_pairs(found) == [(1, 64 - notes.LOWEST)]
+
+
+def test_figure5_says_that_recordings_are_too_short_for_the_lags(tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    _, events, score = recording(0)
+    score = score.within(215, 22050, 512)
+    short = [(str(seed), matrix(events.events[:, :215], loudness=False), score) for seed in range(30)]
+    found, kept = study(short, "short"), []
+    monkeypatch.setattr(plt, "close", kept.append)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.figure5(tmp_path / "a.png", [found], [short[0][1:]])
+    monkeypatch.undo()
+    assert found.jitter.tested.any()
+    assert [text.get_text() for text in kept[0].axes[4].texts] == [
+        "no onset has 2.97 s of sound before and after it"
+    ]
     plt.close(kept[0])
 
 

@@ -46,7 +46,7 @@ def figure5(
             height_ratios=[1.7, 1, 1.3, 2.1, 1],
             layout="constrained",
         )
-        tested = [study.corrected[study.jitter.tested] for study in studies]
+        tested = [study.corrected[_shown(study)] for study in studies]
         # a few rare keys have large values by chance; they may leave the scale
         top = max([np.nanpercentile(np.abs(values), 99.5) for values in tested if len(values)], default=0.01)
         for column, (study, (events, score)) in enumerate(zip(studies, examples, strict=True)):
@@ -72,9 +72,14 @@ def figure5(
         plt.close(figure)
 
 
+def _shown(study: Study) -> np.ndarray:
+    """Pairs with a prominence that can be tested: bool `[rows, keys]`; a row may fire only where no onset counts."""
+    return study.jitter.tested & np.isfinite(study.corrected)
+
+
 def best_pairs(study: Study, number: int = CURVES) -> list[tuple[int, int]]:
     """The unit and key of the highest prominence, among pairs with a z-score above 3 if there are any; units differ."""
-    value = np.where(study.jitter.tested, study.corrected, -np.inf)
+    value = np.where(_shown(study), study.corrected, -np.inf)
     clear = np.where(np.nan_to_num(study.jitter.z()) > 3, value, -np.inf)
     keys = np.where(np.isfinite(clear).any(1), clear.argmax(1), value.argmax(1))
     of_unit = np.where(np.isfinite(clear).any(1), clear.max(1), -np.inf)
@@ -123,18 +128,18 @@ def _curves(axis, study: Study, columns: int) -> None:
 
 
 def _say_why_empty(axis, study: Study) -> None:
-    rare = (study.jitter.onsets < nulls.FEWEST).all()
-    why = (
-        f"no key has the {nulls.FEWEST} onsets that a test needs"
-        if rare
-        else "no unit's events can be tested"
-    )
+    if (study.jitter.onsets < nulls.FEWEST).all():
+        why = f"no key has the {nulls.FEWEST} onsets that a test needs"
+    elif not study.onsets.any():
+        why = f"no onset has {study.times.lags_ms / 1000:.3g} s of sound before and after it"
+    else:
+        why = "no unit's events can be tested"
     axis.set_yticks([])
     axis.text(0.5, 0.5, why, transform=axis.transAxes, ha="center", va="center", color=plots.INK)
 
 
 def _matrix(axis, study: Study, top: float):  # noqa: ANN202
-    shown = np.where(study.jitter.tested, study.corrected, np.nan)
+    shown = np.where(_shown(study), study.corrected, np.nan)
     by_frequency = study.rows.hertz is not None
     order = np.arange(len(shown)) if by_frequency else np.argsort(study.tuning.best, kind="stable")
     image = axis.imshow(
@@ -166,7 +171,7 @@ def _tuned(axis, study: Study) -> None:
         _say_why_empty(axis, study)
         return
     ((unit, best),) = pairs
-    values = np.where(study.jitter.tested[unit], study.corrected[unit], 0)
+    values = np.where(_shown(study)[unit], study.corrected[unit], 0)
     away = (np.arange(notes.KEYS) - best) % 12
     colours = np.where(away == 0, "#c0392b", np.where(away == FIFTH, "#e8a0a0", "#7b8794"))
     axis.bar(np.arange(notes.KEYS) + notes.LOWEST, values, color=colours, width=0.85)

@@ -119,7 +119,7 @@ def _of_rows(study: Study, fired: Trains) -> dict[str, list]:
         "rate": fired.rate.tolist(),
         "interval_ms": [_number(1000 * value) for value in fired.interval],
         "variation": [_number(value) for value in fired.variation],
-        "needs": [_needs(study, row) for row in range(study.rows.number)],
+        "needs": [_needs(study, row, keys) for row, keys in enumerate(study.jitter.selective())],
         "latency_ms": [_number(value / study.step_rate * 1000) for value in study.tuning.latency],
         **columns,
     }
@@ -138,9 +138,9 @@ def _ticks(rows: Rows) -> list[int]:
     return list(range(0, rows.number, each * max(rows.number // 200, 1)))
 
 
-def _needs(study: Study, row: int) -> str:
-    """For which keys a row is selective; or how much data it would take to say so."""
-    keys = np.flatnonzero(study.jitter.selective()[row])
+def _needs(study: Study, row: int, selective: np.ndarray) -> str:
+    """For which keys a row is selective, bool `[88]`; or how much data it would take to say so."""
+    keys = np.flatnonzero(selective)
     if len(keys):
         some = ", ".join(notes.name(int(key)) for key in keys[:6])
         return f"selective for {some}" + (f" and {len(keys) - 6} more" if len(keys) > 6 else "")
