@@ -4,8 +4,8 @@
     .nirdata   data of the node "input" of a graph of `snn_codec.hardware.nir`, in its steps: float32 [1, steps, width]
 
 Both hold what an `EventMatrix` needs besides its events; without its loudness, and its levels if the model has any,
-spikes could not be decoded, and without its floor not be filled in. In a .nirdata it is attributes of the file, which
-readers of NIR pass over.
+spikes could not be decoded, and without its floor not be filled in. In a .nirdata it is attributes of the file, and a
+dataset for the floor, as attributes end at 64 KB; readers of NIR pass over both.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def write_features(
     with replacing(path, force=force) as temporary:
         write_data(str(temporary), nir.NIRGraphData(nodes={"input": node}))
         with h5py.File(temporary, "r+") as file:
-            file.attrs.update(_arrays(events), n_units=events.n_units)
+            arrays = _arrays(events)
+            file["floor"] = arrays.pop("floor")
+            file.attrs.update(arrays, n_units=events.n_units)
 
 
 def _arrays(events: EventMatrix) -> dict[str, Any]:
@@ -212,7 +214,10 @@ def _contents(path: str | os.PathLike) -> dict[str, Any]:
             with loaded:
                 return dict(loaded)
         with h5py.File(path, "r") as file:
-            return dict(file.attrs) | _observable(path, file)
+            floor = (
+                {"floor": file["floor"][()]} if "floor" in file else {}
+            )  # in earlier versions an attribute
+            return dict(file.attrs) | floor | _observable(path, file)
     except UserError:
         raise
     except UNREADABLE as error:

@@ -42,7 +42,8 @@ class Played(NamedTuple):
     """What a file plays, drums left out, with times int64 in units of 1 / `per_second` s.
 
     `notes` `[notes, 4]`: onset, offset, MIDI number, velocity, sorted; `pedal` `[changes, 2]`: time and value of the
-    sustain pedal, sorted by time. A note that ends when it begins has its onset; one that never ends lasts as its track does.
+    sustain pedal, sorted by time. A note that ends when it begins has its onset; one that never ends lasts as its track
+    does.
     """
 
     notes: np.ndarray

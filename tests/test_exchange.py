@@ -49,6 +49,24 @@ def test_features_of_before_there_was_a_floor_are_read(tmp_path):
     assert EventMatrix(events.events, **metadata) == events.replace(floor=None) and units == events.n_units
 
 
+def test_a_floor_of_many_hours_is_written(tmp_path):
+    """More than the 64 KB that an attribute holds."""
+    events = EventMatrix.from_indices(
+        np.zeros(1, int), np.zeros(1, int), 1, sample_rate=22050, hop=1, n_samples=5000, chunk_steps=1,
+        loudness=np.zeros(5000, np.uint8), floor=np.arange(5000 * 16, dtype=np.uint8).reshape(5000, 16) % 32,
+    )  # fmt: skip
+    assert EventMatrix(events.events, **exchange.grid(written(tmp_path, "nirdata", events))[1]) == events
+
+
+def test_nirdata_of_before_has_its_floor_in_an_attribute(tmp_path):
+    events = some_events()
+    like = written(tmp_path, "nirdata", events)
+    with h5py.File(like, "r+") as file:
+        file.attrs["floor"] = file["floor"][()]
+        del file["floor"]
+    assert EventMatrix(events.events, **exchange.grid(like)[1]) == events
+
+
 def event_data(path, events, step_seconds, shift=0.0, dtype=np.float64, steps=None):
     """NIRData of events at times of so many seconds a step."""
     nir = pytest.importorskip("nir")
