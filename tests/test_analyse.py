@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pretty_midi
 import pytest
@@ -155,19 +156,40 @@ def test_pages_that_would_have_one_name_are_refused_before_the_work(
 ):
     monkeypatch.setattr(Codec, "encode_blocks", lambda *arguments, **options: pytest.fail("encoded"))
     monkeypatch.chdir(tmp_path)
-    for name in ("Index", "one/a", "two/a"):
-        Path(name).parent.mkdir(exist_ok=True)
-        soundfile.write(f"{name}.wav", tones(1.0), 22050)
+    Path("one").mkdir()
+    for name in ("Index", "one/a"):
+        for suffix in ("wav", "flac"):
+            soundfile.write(f"{name}.{suffix}", tones(1.0), 22050)
         score(f"{name}.mid")
     for files, words in (
         (["Index.wav"], "Index.wav would be Index.html, as the report's first page"),
         (
-            ["one/a.wav", "two/a.wav", "--pages", "2"],
-            "two/a.wav: the page of a.wav would be a.html, as that of a.wav",
+            ["one/a.wav", "one/a.flac", "--pages", "2"],
+            "one/a.flac: the page of a.flac would be a.html, as that of a.wav",
         ),
     ):
         status, _, err = run(capsys, *files, "-o", "new/report", "--model", checkpoint, "--force")
         assert status == 2 and words in err and not Path("new").exists()
+
+
+def test_recordings_of_one_name_have_their_pages_in_folders(checkpoint, tmp_path, capsys, monkeypatch):
+    """The index leads there, and page, index and results tell them apart."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/A/1 #/a", "data/B/1 #/a", "data/B/b"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(f"{name}.wav", tones(4.0), 22050)
+        score(f"{name}.mid")
+    options = ("data", "-o", "report", "--model", checkpoint, "--pages", "3", "--save")
+    status, _, err = run(capsys, *options)
+    assert (status, err) == (0, "")
+    pages = {path.relative_to("report").as_posix() for path in Path("report").rglob("*.html")}
+    assert pages == {"index.html", "A/1 #/a.html", "B/1 #/a.html", "b.html"}
+    shown = Path("report/index.html").read_text(encoding="utf-8")
+    assert '<a href="A/1%20%23/a.html">A/1 #/a.wav</a>' in shown and '<a href="b.html">b.wav</a>' in shown
+    assert '"title": "B/1 #/a.wav"' in Path("report/B/1 #/a.html").read_text(encoding="utf-8")
+    with h5py.File("report/results.h5") as file:
+        assert file["0/recording"].asstr()[:].tolist() == ["A/1 #/a.wav", "B/1 #/a.wav", "b.wav"]
+    assert run(capsys, *options)[0] == 2 and run(capsys, *options, "--force")[0] == 0
 
 
 def test_no_empty_folder_stays_of_what_fails(checkpoint, tmp_path, capsys, monkeypatch):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from snn_codec import audio, plots
 from snn_codec.analysis import figures, index, notes, readout, report, results, rows
-from snn_codec.analysis.items import Column, Item, columns, find, has_table
+from snn_codec.analysis.items import Column, Item, columns, find, folders_of, has_table
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.readout import Example
 from snn_codec.analysis.rows import Rows
@@ -105,7 +106,9 @@ def analyse(
         raise UserError(f"units of these models have no frequencies; rows must be unit, not {options.rows}")
     taken = [_rows(model, options) for model in models]
     pages = _pages(output, models, options)
-    with new_folder(output):
+    with ExitStack() as stack:
+        for folder in (output, *(path.parent for path in pages.values())):
+            stack.enter_context(new_folder(folder))
         _check_files(output, pages.values(), options)
         learned = find(inputs, options.midi, "train") if options.readout else []
         return _analysed(output, models, taken, learned, pages, options, progress)
@@ -124,7 +127,8 @@ def _analysed(
     total = sum(len(model.items) for model in models)
     studies: list[Study] = []
     for model, grouped in zip(models, taken, strict=True):
-        recordings = ((item.name, model.events(item), options.score(item)) for item in model.items)
+        names = _names(model.items)
+        recordings = ((names[item], model.events(item), options.score(item)) for item in model.items)
         share = partial(_share, progress, sum(len(one.recordings) for one in studies), total)
         studies.append(study(recordings, model.name, rows=grouped, times=options.times, progress=share))
     summary: dict[str, object] = {"models": [one.summary() for one in studies]}
@@ -138,12 +142,11 @@ def _analysed(
     results.write_pairs(output / "pairs.csv", studies, force=options.force)
     if options.save:
         results.save(output / "results.h5", studies, force=options.force)
+    linked: dict[int, list[tuple[str, Path]]] = {number: [] for number in range(len(models))}
     for (item, number), path in pages.items():
-        _page(path, studies[number], item, models[number], options)
-    linked = {
-        number: [(item.name, path) for (item, of), path in pages.items() if of == number]
-        for number in range(len(models))
-    }
+        title = _names(models[number].items)[item]
+        _page(path, studies[number], item, models[number], title, options)
+        linked[number].append((title, path))
     index.write(output / INDEX, studies, linked, force=options.force)
     with replacing(output / "summary.json", force=options.force) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
@@ -189,8 +192,16 @@ def _check_midi(items: Sequence[Item], options: Options) -> None:
             score.check_overlap(str(item.path), sound.samples / sound.sample_rate)
 
 
+def _names(items: Sequence[Item]) -> dict[Item, str]:
+    """What to call each recording: its name, and the folders that tell it from others of one name."""
+    return {
+        item: "/".join((*folders, PurePath(item.name).name)) if folders else item.name
+        for item, folders in zip(items, folders_of(items), strict=True)
+    }
+
+
 def _pages(output: Path, models: Sequence[Column], options: Options) -> dict[tuple[Item, int], Path]:
-    """The files of the pages by recording and model.
+    """The files of the pages by recording and model; recordings of one name are in folders, as their sound is.
 
     Raises:
         UserError: Two would have one name, or one that of the index; case is no difference on some file systems.
@@ -198,8 +209,10 @@ def _pages(output: Path, models: Sequence[Column], options: Options) -> dict[tup
     pages: dict[tuple[Item, int], Path] = {}
     taken = {INDEX: "the report's first page"}
     for number, model in enumerate(models):
-        for item in model.items[: options.pages]:
+        shown = model.items[: options.pages]
+        for item, folders in zip(shown, folders_of(shown), strict=True):
             name = f"{item.stem}-{model.name}.html" if len(models) > 1 else f"{item.stem}.html"
+            name = "/".join((*folders, name))
             if name.casefold() in taken:
                 raise UserError(
                     f"{item.path}: the page of {item.name} would be {name}, as {taken[name.casefold()]}; rename the "
@@ -250,14 +263,13 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
         yield f"onset F1 of a linear readout from {name}: {words(found['f1'], 3)}"
 
 
-def _page(path: Path, one: Study, item: Item, model: Column, options: Options) -> None:
+def _page(path: Path, one: Study, item: Item, model: Column, title: str, options: Options) -> None:
     events = model.events(item)
     sounds = {}
     if item.is_sound:
         sounds["original"] = item.sound(events.sample_rate)
     if model.codec is not None:
         sounds["decoded"] = model.codec.decode(events)
-    title = item.name
     steps = int(LONGEST_PAGE * events.step_rate)
     if events.n_steps > steps:
         title += f" (the first {LONGEST_PAGE // 60} of {events.duration / 60:.0f} minutes)"

@@ -53,7 +53,12 @@ def write(
     Raises:
         UserError: The file exists (without `force`), or cannot be written.
     """
-    sections = (_section(study, pages.get(number, ())) for number, study in enumerate(studies))
+    folder = Path(path).parent
+    linked = {
+        number: [(name, os.path.relpath(page, folder)) for name, page in some]
+        for number, some in pages.items()
+    }
+    sections = (_section(study, linked.get(number, ())) for number, study in enumerate(studies))
     end = (
         '<h2>Figure 5</h2>\n<img src="figure5.png" alt="Rasters over piano rolls, cross-correlations with notes, '
         'prominence of units and keys">\n</body>\n</html>\n'
@@ -63,7 +68,7 @@ def write(
         temporary.write_text(_HEAD + "".join(sections) + end, encoding="utf-8", errors="backslashreplace")
 
 
-def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:
+def _section(study: Study, pages: Sequence[tuple[str, str]]) -> str:
     found = study.summary()
     what = {"unit": "units", "bin": "bins", "note": "semitone bands"}[study.rows.kind]
     clear = found["median_lag_clearness"] >= CLEAR
@@ -85,7 +90,7 @@ def _section(study: Study, pages: Sequence[tuple[str, Path]]) -> str:
         f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>\n" for name, text in rows
     )
     links = ", ".join(
-        f'<a href="{quote(os.fsencode(path.name), safe="@")}">{html.escape(name)}</a>' for name, path in pages
+        f'<a href="{quote(os.fsencode(path), safe="@/")}">{html.escape(name)}</a>' for name, path in pages
     )
     return (
         f"<h2>{html.escape(study.model)}</h2>\n<table>\n{table}</table>\n"

@@ -102,6 +102,24 @@ class Column:
         return item.events(self.codec, self.level)
 
 
+def folders_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
+    """For each recording whose stem others have, too, the folders that tell them apart; none for the others.
+
+    Example:
+        >>> folders_of([Item(Path(name), None, name) for name in ("x/a.wav", "y/a.wav", "y/b.wav")])
+        [('x',), ('y',), ()]
+    """
+    alike: dict[str, list[tuple[str, ...]]] = {}
+    for item in items:
+        alike.setdefault(item.stem.casefold(), []).append(item.place[:-1])
+    found = []
+    for item in items:
+        places = alike[item.stem.casefold()]
+        apart = item.place[len(os.path.commonprefix(places)) : -1] if len(places) > 1 else ()
+        found.append(tuple(folder for folder in apart if folder not in ("..", "/")))
+    return found
+
+
 def columns(items: Sequence[Item], codecs: Sequence[tuple[str, Codec, float | None]]) -> list[Column]:
     """Assign recordings to models: sound to every model, event files to the one that made them.
 
