@@ -31,7 +31,7 @@ def read_audio(path: PathLike, start: int = 0, stop: int | None = None) -> tuple
 
     Warns of channels that cancel each other in their mean, and of an end that is cut off so that no one hears it.
 
-    Example:
+    Examples:
         >>> events = codec.encode(*read_audio("bach.flac"))  # doctest: +SKIP
     """
     return audio.read(path, start, stop)
@@ -52,7 +52,7 @@ def write_audio(
         UserError: The file exists (without `force`) or cannot be written, the suffix stands for no format, the
             format has no such rate, or the samples are not float, not `[samples]` or not finite.
 
-    Example:
+    Examples:
         >>> write_audio("tone.wav", np.sin(np.arange(22050) / 10), 22050)  # doctest: +SKIP
     """
     audio.write(path, [samples], sample_rate, force=force)
@@ -77,7 +77,7 @@ def write_events(
     Raises:
         UserError: No such format, more recordings than it holds, or the file cannot be written.
 
-    Example:
+    Examples:
         >>> write_events("bach.spk", events)  # doctest: +SKIP
         >>> write_events("corpus.h5", {"bach": events, "chopin": others})  # doctest: +SKIP
     """
@@ -105,7 +105,7 @@ def read_events(
     Raises:
         UserError: The file is missing, damaged, holds several recordings, or needs the entropy model of another model.
 
-    Example:
+    Examples:
         >>> sound = codec.decode(read_events("bach.spk"))  # doctest: +SKIP
     """
     found = entropy_model or checkpoints.shipped_entropy_model

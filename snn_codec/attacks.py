@@ -69,7 +69,7 @@ def pre_echo(
 
     Powers are summed over onsets first, so that loud attacks count more. NaN where there are no onsets, or silence.
 
-    Example:
+    Examples:
         >>> click = np.zeros(2205); click[1103:] = 1.0
         >>> round(pre_echo(click + 0.01, click, [1103 / 22050], 22050), 1)
         -40.1

@@ -52,7 +52,7 @@ class Codec(TensorCodec):
     Raises:
         UserError: The settings contradict each other.
 
-    Example:
+    Examples:
         >>> codec = Codec.load("free")  # doctest: +SKIP
         >>> events = codec.encode(*read_audio("bach.flac"))  # doctest: +SKIP
         >>> sound = codec.decode(events)  # doctest: +SKIP
@@ -100,7 +100,7 @@ class Codec(TensorCodec):
             UserError: The audio is empty, not float, not finite or has more than two dimensions; the sample rate is no
                 positive whole number; the model has no such level, or nothing to search in.
 
-        Example:
+        Examples:
             >>> codec.encode(np.zeros(22050, np.float32), 22050)  # doctest: +SKIP
             EventMatrix(80 units x 44 steps, 1757 events, 1.000 s)
         """
@@ -217,7 +217,7 @@ class Codec(TensorCodec):
         Raises:
             UserError: The events were made by another model.
 
-        Example:
+        Examples:
             >>> sound = codec.decode(read_events("bach.spk"))  # doctest: +SKIP
         """
         return np.concatenate(list(self.decode_blocks(events)))
@@ -301,7 +301,7 @@ class Codec(TensorCodec):
         Raises:
             UserError: The files exist (without `force`) or cannot be written, or there is no such kind of weights.
 
-        Example:
+        Examples:
             >>> codec.save("my-model")  # doctest: +SKIP
         """
         Checkpoint(Path(path)).save_codec(
@@ -328,7 +328,7 @@ class Codec(TensorCodec):
         Raises:
             UserError: There is no such checkpoint, decoder or device, or a file is damaged.
 
-        Example:
+        Examples:
             >>> Codec.load("free", decoder="gan").decoders  # doctest: +SKIP
             ('plain', 'gan', 'flow')
         """

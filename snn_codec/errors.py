@@ -6,7 +6,7 @@ class UserError(ValueError):
 
     The command line prints it as one line and exits with status 2.
 
-    Example:
+    Examples:
         >>> from snn_codec import UserError, read_audio
         >>> try:
         ...     read_audio("missing.wav")

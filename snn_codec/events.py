@@ -71,7 +71,7 @@ class EventMatrix:
         TypeError: `events` is not a boolean matrix, or an integer field is not an integer.
         ValueError: A field contradicts another; the message says which.
 
-    Example:
+    Examples:
         >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
         >>> events
         EventMatrix(3 units x 3 steps, 3 events, 0.068 s)
@@ -302,7 +302,7 @@ class EventMatrix:
         Raises:
             ValueError: `bits` is not 1 to 62.
 
-        Example:
+        Examples:
             >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
             >>> events.to_integers(bits=2).tolist()
             [[2, 0], [1, 0], [0, 2]]
@@ -317,7 +317,7 @@ class EventMatrix:
         Raises:
             ValueError: `max_shift` is less than 1.
 
-        Example:
+        Examples:
             >>> events = EventMatrix(np.eye(3, dtype=bool), sample_rate=22050, hop=512, n_samples=1500)
             >>> events.to_tokens().tolist()
             [0, 3, 1, 3, 2, 3]

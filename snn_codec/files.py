@@ -278,7 +278,7 @@ def script_json(value: Any) -> str:
     Raises:
         ValueError: A number is not finite.
 
-    Example:
+    Examples:
         >>> script_json("<!--<script>")
         '"\\\\u003c!--\\\\u003cscript>"'
     """

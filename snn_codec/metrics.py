@@ -102,7 +102,7 @@ def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
 
     A silent target or estimate has no such ratio: the result is NaN.
 
-    Example:
+    Examples:
         >>> target = np.array([1.0, -1.0, 1.0, -1.0])
         >>> round(si_snr(target + np.array([0.1, 0.1, -0.1, -0.1]), target), 3)
         20.0

@@ -57,7 +57,7 @@ def parse(name: str) -> Named:
     Raises:
         UserError: There is no such model, or it has no such decoder or level.
 
-    Example:
+    Examples:
         >>> parse("wide+filling@11").level
         11.0
     """

@@ -140,7 +140,7 @@ def rasters(
     Raises:
         UserError: matplotlib is missing, there are no models, or the file cannot be written.
 
-    Example:
+    Examples:
         >>> codec = Codec.load("wide")  # doctest: +SKIP
         >>> one = plots.Raster("wide", codec.encode(sound, rate), codec.settings.unit_hertz())  # doctest: +SKIP
         >>> plots.rasters("rasters.png", [one], notes=midi.read("bach.mid"))  # doctest: +SKIP

@@ -21,7 +21,7 @@ def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> di
     Groups are resampled, not values. Values that are not finite are left out; `clips` says how many counted.
     `low` and `high` are NaN where fewer than two groups have values, since one says nothing of how groups differ.
 
-    Example:
+    Examples:
         >>> found = bootstrap(np.array([1.0, 1.0, 3.0]), ["a", "a", "b"])
         >>> round(found["mean"], 3), found["low"], found["high"]
         (1.667, 1.0, 3.0)
@@ -47,7 +47,7 @@ def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> di
 def between(found: Mapping[str, float], form: str, to: str = " to ") -> str:
     """The interval `low`, `high` in words, a dash if it is not known; `form` is of a number, such as `.2f`.
 
-    Example:
+    Examples:
         >>> between({"low": 1.0, "high": 2.5}, ".1f"), between({"low": float("nan"), "high": float("nan")}, ".1f")
         ('1.0 to 2.5', '-')
     """
@@ -103,7 +103,7 @@ def jackknife(measure: Callable[..., float], whole: tuple, parts: Sequence[tuple
 def holm(p: Sequence[float]) -> list[float]:
     """p values corrected for their number (Holm 1979), in the order given; those that are NaN stay NaN.
 
-    Example:
+    Examples:
         >>> holm([0.01, 0.04, float("nan")])
         [0.02, 0.04, nan]
     """

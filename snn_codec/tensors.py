@@ -62,7 +62,7 @@ class TensorCodec(Network):
             UserError: The audio has another shape or type or is not finite, the model has no such level, or `level`
                 another length than the batch.
 
-        Example:
+        Examples:
             >>> spikes, loudness = codec.spikes(audio)  # doctest: +SKIP
             >>> sound = codec.audio(spikes, loudness, samples=audio.shape[-1])  # doctest: +SKIP
         """

@@ -105,7 +105,7 @@ class Score:
     def to_pretty_midi(self) -> pretty_midi.PrettyMIDI:
         """The notes and the sustain pedal as one piano of pretty_midi, in seconds, to edit or to write as a MIDI file.
 
-        Example:
+        Examples:
             >>> read("bach.mid").shifted(250_000).to_pretty_midi().write("later.mid")  # doctest: +SKIP
         """
         import pretty_midi
@@ -196,7 +196,7 @@ def read(path: str | os.PathLike) -> Score:
     Raises:
         UserError: The file is missing, not MIDI, or has no notes.
 
-    Example:
+    Examples:
         >>> read("bach.mid").on(events).onsets().shape  # doctest: +SKIP
         (88, 1704)
     """

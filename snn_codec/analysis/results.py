@@ -85,7 +85,7 @@ def units(*studies: Study) -> pandas.DataFrame:
     Raises:
         UserError: pandas is not installed.
 
-    Example:
+    Examples:
         >>> units(study([("bach", events, notes.read("bach.mid"))], "free"))  # doctest: +SKIP
     """
     return _frame(UNITS, _units(studies))

@@ -194,7 +194,7 @@ def study(
     Raises:
         UserError: No recordings, of different models or grids, or too many units.
 
-    Example:
+    Examples:
         >>> grouped = rows_of(codec.settings.unit_hertz(), codec.settings.units)  # doctest: +SKIP
         >>> study([("bach", codec.encode(sound, rate), notes.read("bach.mid"))], "wide", rows=grouped)  # doctest: +SKIP
     """

@@ -36,7 +36,7 @@ class Times:
     Raises:
         UserError: Not 0 <= half_width_ms < lags_ms, or not finite.
 
-    Example:
+    Examples:
         >>> Times().on(22050 / 512), Times().on(22050 / 2048)
         (Steps(half_width=6, lags=128, second=43), Steps(half_width=1, lags=32, second=11))
     """

@@ -36,7 +36,7 @@ class Trains(NamedTuple):
 def trains(events: EventMatrix) -> Trains:
     """The statistics of one recording.
 
-    Example:
+    Examples:
         >>> found = trains(codec.encode(sound, rate))  # doctest: +SKIP
         >>> found.rate.max(), found.synchrony  # doctest: +SKIP
     """

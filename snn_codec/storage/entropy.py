@@ -53,7 +53,7 @@ def encode_cells(cells: np.ndarray, probabilities: np.ndarray) -> bytes:
 
     The code is at most a byte longer than `ideal_bits`.
 
-    Example:
+    Examples:
         >>> cells = np.array([True, False, False])
         >>> code = encode_cells(cells, np.full(3, 20_000))
         >>> decode_cells(decoder(code), np.full(3, 20_000)).tolist()

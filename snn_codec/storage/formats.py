@@ -29,7 +29,7 @@ class FormatError(ValueError):
 def packed_bits(units: int, steps: int, events: int) -> dict[str, int]:
     """Size of `pack` in bits, by format: `costs.all_bits` with decodable pointers.
 
-    Example:
+    Examples:
         >>> packed_bits(80, 256, 1000)["dense"]
         20480
     """
@@ -56,7 +56,7 @@ def pack(events: np.ndarray, format: str) -> bytes:
     Raises:
         KeyError: `format` is not one of `FORMATS`.
 
-    Example:
+    Examples:
         >>> events = np.eye(3, dtype=bool)
         >>> bool((unpack(pack(events, "coordinate"), "coordinate", 3, 3, 3) == events).all())
         True

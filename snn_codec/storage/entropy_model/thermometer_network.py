@@ -129,7 +129,7 @@ class Steps:
         past: What it sees of earlier steps, with a margin of half of `network.past_taps`.
         biases: Of the steps' levels.
 
-    Example:
+    Examples:
         for number, chosen in enumerate(PASSES):
             outputs = steps.outputs(number)     # of the bins `chosen`
             steps.know(number, magnitudes)      # theirs

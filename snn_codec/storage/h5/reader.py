@@ -59,7 +59,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
     Raises:
         UserError: The file is missing, damaged, or of another kind; also on later access.
 
-    Example:
+    Examples:
         >>> with SpikeTrains("corpus.h5") as trains:  # doctest: +SKIP
         ...     first_second = trains.window("prelude", 0, 43)  # bool [units, 43 steps]
     """

@@ -44,7 +44,7 @@ def read(path: str | os.PathLike | BinaryIO, *, entropy_model: EntropyModel | No
     Raises:
         UserError: The file is missing, damaged, or needs another entropy model.
 
-    Example:
+    Examples:
         >>> read("bach.spk", entropy_model=codec.entropy_model)  # doctest: +SKIP
         EventMatrix(80 units x 1704 steps, 68018 events, 39.550 s, model de03cb1e0a6d9978)
     """
