@@ -280,6 +280,14 @@ def test_a_broken_seal_is_all_that_info_finds_and_convert_renews_it(cli, tmp_pat
     assert cli("convert", "--reseal", path, again)[0] == 0
     assert cli("convert", again, tmp_path / "a.csv")[0] == 0
     assert cli("convert", "--reseal", path, again, tmp_path / "more.h5")[0] == 2
+    for wrong in (
+        ["-"],
+        [tmp_path / "a.spk"],
+        [again, "--force", "--gzip"],
+        [again, "--force", "--to", "h5"],
+    ):
+        assert cli("convert", "--reseal", path, *wrong)[0] == 2
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a.csv", path, again]
     path.write_bytes(path.read_bytes()[:-900])
     assert cli("info", path)[0] == cli("convert", "--reseal", path, path, "--force")[0] == 2
 

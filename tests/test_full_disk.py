@@ -11,7 +11,7 @@ from rasters import entropy_model, matrix, raster
 from snn_codec.errors import UserError
 from snn_codec.files import new_file
 from snn_codec.hardware import streams
-from snn_codec.storage import event_files
+from snn_codec.storage import event_files, h5
 from snn_codec.storage.exporters import EXPORTERS
 
 RECORDINGS = [("a", matrix(raster(80, 4000, 0.2)))]
@@ -36,6 +36,16 @@ def test_an_entropy_model_needs_room_as_well(tmp_path):
     with room_for(100), pytest.raises(UserError, match="cannot be written, the file is larger"):
         entropy_model(80).save(tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [0, 5000])
+def test_a_copy_with_a_new_seal_needs_room_as_well(tmp_path, room):
+    path, again = tmp_path / "a.h5", tmp_path / "again.h5"
+    h5.write(path, RECORDINGS)
+    h5py.File(path, "a").close()
+    with room_for(room), pytest.raises(UserError, match="again.h5: cannot be written, the file is larger"):
+        h5.reseal(path, again)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("room", [0, 100, 3000, 40_000])

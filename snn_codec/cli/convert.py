@@ -56,13 +56,15 @@ def run(options: argparse.Namespace) -> int:
     if is_folder and not target.is_dir():
         raise UserError(f"{target}: no such folder; make it first")
     if options.reseal:
-        return _reseal(options.inputs, target, options.force)
+        return _reseal(options, target)
     if options.to is not None and options.to not in event_files.KINDS:
         raise UserError(f"--to {options.to}: must be one of {', '.join(event_files.KINDS)}")
     if target == PIPE and options.to not in event_files.STREAMED:
         raise UserError(f"-: goes to stdout; say --to {', '.join(event_files.STREAMED)}, or give a file")
     entropy_model = entropy_models(options.model)
     kind = options.to or (None if target.is_dir() else event_files.kind_of(target))
+    if options.gzip and kind != "h5":
+        raise UserError(f"--gzip: is for .h5 files, not for {kind}; leave it out")
 
     def check(file: Path, events: Any) -> None:
         if kind in event_files.FOR_SIMULATORS and not options.as_bits:
@@ -91,11 +93,18 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _reseal(inputs: list[Path], output: Path, force: bool) -> int:
-    from snn_codec.storage import h5
+def _reseal(options: argparse.Namespace, output: Path) -> int:
+    from snn_codec.storage import event_files, h5
 
-    if len(inputs) != 1 or inputs[0].is_dir():
+    for name in ("to", "recording", "model", "as_bits", "gzip"):
+        if getattr(options, name):
+            raise UserError(f"--reseal: copies a file as it is; leave out --{name.replace('_', '-')}")
+    source = options.inputs[0]
+    if len(options.inputs) != 1 or source.is_dir():
         raise UserError("--reseal: one .h5 file is sealed at a time; give one input")
-    h5.reseal(inputs[0], output, force=force)
-    print(f"{inputs[0]} -> {output}: every recording was read, and the file is sealed")
+    if output == PIPE:
+        raise UserError("-: an .h5 file does not go to stdout; give a file")
+    event_files.check_suffix(output, "h5")
+    h5.reseal(source, output, force=options.force)
+    print(f"{shown(source)} -> {shown(output)}: every recording was read, and the file is sealed")
     return 0

@@ -65,9 +65,11 @@ def reseal(path: str | os.PathLike, target: str | os.PathLike, *, force: bool = 
     Raises:
         UserError: Its content is damaged or none of ours, or `target` cannot be written.
     """
-    with replacing(target, force=force) as temporary:
-        with damage(path):
-            shutil.copyfile(path, temporary)
+    with damage(path):
+        source = open(path, "rb")  # noqa: SIM115 - closed below; a full disk is no damage of it
+    with source, replacing(target, force=force) as temporary:
+        with open(temporary, "wb") as copy:
+            shutil.copyfileobj(source, copy)
         if not is_sealed(temporary):
             _check_copy(path, temporary)
             seal(temporary)
