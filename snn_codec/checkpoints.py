@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from snn_codec.errors import UserError
-from snn_codec.files import make_folder, replacing
+from snn_codec.files import check_writable, make_folder, replacing
 from snn_codec.settings import Model, Phase, from_dict, to_dict
 
 FOLDERS = tuple(map(Path, importlib.import_module("snn_codec.pretrained").__path__))
@@ -231,6 +231,8 @@ class Checkpoint:
 
         tensors = _packed(state, weights)
         make_folder(self.folder)
+        for name in ("model.safetensors", "config.json", FILE_NAME)[: 2 + (entropy_model is not None)]:
+            check_writable(self.folder / name, force=force)  # all, before one is written
         content = {"fingerprint": digest(identity(settings), unpack(tensors)), "model": to_dict(settings)}
         with replacing(self.folder / "model.safetensors", force=force) as temporary:
             temporary.write_bytes(save(tensors))  # save_file has an error of its own for a full disk
@@ -290,6 +292,6 @@ def load_weights(file: Path, module: Any) -> None:
 
     try:
         module.load_state_dict(unpack(load_file(file)))
-    except (SafetensorError, OSError, RuntimeError) as error:
+    except (SafetensorError, OSError, RuntimeError, LookupError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{file}: is missing or damaged ({reason}); {DAMAGED}") from error

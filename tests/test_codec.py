@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import settled, small_model, tones
+from rasters import entropy_model
+from safetensors.torch import save_file
 
 from snn_codec import settings as config
 from snn_codec.codec import Codec
@@ -251,6 +253,25 @@ def test_damaged_checkpoints_are_named(checkpoint, tmp_path, damage):
         (tmp_path / "model.safetensors").write_bytes(data)
     with pytest.raises(UserError, match=r"config\.json|model\.safetensors"):
         Codec.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["before.weight.scale", "codes._codebook.embed"])
+def test_weights_of_which_a_part_is_missing_are_named(checkpoint, tmp_path, name):
+    shutil.copytree(checkpoint, tmp_path / "a")
+    path = tmp_path / "a" / "model.safetensors"
+    save_file({"before.weight": torch.zeros(2, 2), name: torch.ones(())}, path)
+    with pytest.raises(UserError, match=r"model\.safetensors: is missing or damaged"):
+        Codec.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "context.safetensors"])
+def test_no_part_of_a_checkpoint_is_saved_where_another_part_is(checkpoint, tmp_path, name):
+    codec = Codec.load(checkpoint)
+    codec.entropy_model = entropy_model(codec.settings.units)
+    (tmp_path / name).write_text("of another one")
+    with pytest.raises(UserError, match=f"{name}: exists already"):
+        codec.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_missing_model_is_named():

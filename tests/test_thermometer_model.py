@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.numpy import save_file
 from test_mdct import codec, tones
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from snn_codec.errors import UserError
 from snn_codec.models.lapped import phase
 from snn_codec.storage.entropy import EntropyError
 from snn_codec.storage.entropy_model import Coded, EntropyModel, Side
@@ -106,6 +108,14 @@ def test_its_file_is_read_back(model, tmp_path):
     model.save(tmp_path / "context.safetensors")
     again = EntropyModel.of(tmp_path, "0123456789abcdef")
     assert isinstance(again, ThermometerModel) and again.fingerprint == model.fingerprint
+
+
+@pytest.mark.parametrize(("name", "value"), [("layout_edges", np.zeros(0)), ("known", np.zeros(()))])
+def test_tensors_of_another_shape_are_named(model, tmp_path, name, value):
+    tensors = model.tensors() | {name: value.astype(model.tensors()[name].dtype)}
+    save_file(tensors, tmp_path / "a", {"format": model.KIND, "version": model.VERSION})
+    with pytest.raises(UserError, match="a: is a damaged entropy model"):
+        EntropyModel.load(tmp_path / "a")
 
 
 def test_bits_are_those_of_the_float_network(model):

@@ -111,7 +111,7 @@ class EntropyModel(ABC):
         """The model with these `settings` and `tensors`.
 
         Raises:
-            KeyError, ValueError, TypeError, AttributeError: They are those of no model.
+            LookupError, ValueError, TypeError, AttributeError: They are those of no model.
         """
 
     @cached_property
@@ -159,7 +159,7 @@ class EntropyModel(ABC):
             raise UserError(f"{path}: is no entropy model that this program knows ({named}); train one")
         try:
             model = kind.from_parts(metadata, tensors, metadata.get("checkpoint", ""))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: is a damaged entropy model ({error})") from error
         if metadata.get("fingerprint", model.fingerprint) != model.fingerprint:
             raise UserError(f"{path}: does not match its fingerprint; the file is damaged, get it again")
