@@ -142,6 +142,15 @@ def test_two_trainings_in_one_folder_are_refused(run, preset, data):
     }
 
 
+def test_a_training_that_is_refused_leaves_the_lock_of_one_that_has_written_nothing_yet(tmp_path):
+    first, second = (run_folder.opened(Run([], tmp_path / "new")) for _ in range(2))
+    with first:
+        with pytest.raises(UserError, match="another process is at work"), second:
+            pass
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_refused_leaves_no_folder(preset, data, tmp_path, capsys):
     folder = tmp_path / "new"
     with pytest.raises(UserError, match="name it with --init-from"):

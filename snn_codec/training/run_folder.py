@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from snn_codec import settings as config
 from snn_codec.errors import UserError
-from snn_codec.files import exclusive, make_folder, replacing
+from snn_codec.files import exclusive, new_folder, replacing
 
 # What may be changed when a run is resumed: how long it is, how often it is looked at.
 ADJUSTABLE = ("training.steps", "training.validate_every", "training.checkpoint_minutes")
@@ -117,7 +117,7 @@ def resumed(run: Run, preset: str | None, changes: Sequence[str]) -> tuple[confi
 
 @contextmanager
 def opened(run: Run) -> Iterator[None]:
-    """Hold the lock of a run's folder; make the folder if need be, and remove it if the run wrote nothing.
+    """Hold the lock of a run's folder; made if need be, and taken away again if the run wrote nothing.
 
     Raises:
         UserError: Another process trains in it, it holds a run, or none to resume, or it cannot be made.
@@ -130,15 +130,14 @@ def opened(run: Run) -> Iterator[None]:
         raise UserError(
             f"{run.init_from}: is of the run that begins again in this folder; give another --run"
         )
-    make_folder(run.folder)
     lock = run.folder / "lock"
-    try:
-        with exclusive(lock):
+    with new_folder(run.folder), exclusive(lock):
+        try:
             yield
-    finally:
-        if not run.config_file.exists() and [*run.folder.iterdir()] == [lock]:
-            lock.unlink()
-            run.folder.rmdir()
+        finally:
+            with suppress(OSError):
+                if [*run.folder.iterdir()] == [lock]:
+                    lock.unlink()
 
 
 def described(data: Sequence[Path], paths: Mapping[str, Sequence[Sequence[Path]]]) -> Recordings:
