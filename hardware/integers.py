@@ -29,7 +29,10 @@ UNITY = 4096  # of the 12-bit decay
 
 
 class Synapse(NamedTuple):
-    """Weights of 8 bits, int32 `[N, n]`, dense or sparse, and the exponent of what they add up to."""
+    """Weights of 8 bits, int32 `[N, n]`, dense or sparse, and the exponent of what they add up to.
+
+    Any exponent, as in Lava; on a Loihi chip it is -7 to 7 (nengo-loihi, `validate_synapse_cfg`).
+    """
 
     weight: Weights
     exponent: int

@@ -1,7 +1,9 @@
 """The command, from files to a report."""
 
+import base64
 import csv
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -11,6 +13,7 @@ import pytest
 import soundfile
 from conftest import tones
 
+from snn_codec.analysis import command
 from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -190,6 +193,20 @@ def test_recordings_of_one_name_have_their_pages_in_folders(checkpoint, tmp_path
     with h5py.File("report/results.h5") as file:
         assert file["0/recording"].asstr()[:].tolist() == ["A/1 #/a.wav", "B/1 #/a.wav", "b.wav"]
     assert run(capsys, *options)[0] == 2 and run(capsys, *options, "--force")[0] == 0
+
+
+def test_the_page_of_a_long_recording_has_its_beginning(checkpoint, codec, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command, "LONGEST_PAGE", 12)
+    score(tmp_path / "a.mid")
+    events = codec.encode(tones(20.0), 22050)
+    spk.write(tmp_path / "a.spk", events)
+    status, _, err = run(capsys, tmp_path / "a.spk", "-o", tmp_path / "r", "--model", checkpoint)
+    assert (status, err) == (0, "")
+    text = (tmp_path / "r" / "a.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.S)[1])
+    assert data["title"] == "a.spk (the first 0.2 of 0.3 minutes)" and data["steps"] == 516
+    bits = np.frombuffer(base64.b64decode(data["events"]), np.uint8).reshape(events.n_units, -1)
+    np.testing.assert_array_equal(np.unpackbits(bits, axis=1, count=516), events.window(0, 516))
 
 
 def test_no_empty_folder_stays_of_what_fails(checkpoint, tmp_path, capsys, monkeypatch):

@@ -272,10 +272,12 @@ def _page(path: Path, one: Study, item: Item, model: Column, title: str, options
         sounds["decoded"] = model.codec.decode(events)
     steps = int(LONGEST_PAGE * events.step_rate)
     if events.n_steps > steps:
-        title += f" (the first {LONGEST_PAGE // 60} of {events.duration / 60:.0f} minutes)"
-        events = EventMatrix(
-            events.window(0, steps), events.sample_rate, events.hop, steps * events.hop, events.fingerprint
-        )
+        title += f" (the first {LONGEST_PAGE / 60:g} of {events.duration / 60:.1f} minutes)"
+        step, unit = (each[: events.step_counts()[:steps].sum()] for each in events.indices())
+        events = EventMatrix.from_indices(
+            step, unit, events.n_units, sample_rate=events.sample_rate, hop=events.hop, n_samples=steps * events.hop,
+            fingerprint=events.fingerprint,
+        )  # fmt: skip
     sounds = {name: sound[: events.n_samples] for name, sound in sounds.items()}
     report.write(path, one, events, options.score(item), sounds, title=title, force=options.force)
 
