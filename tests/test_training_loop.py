@@ -133,6 +133,36 @@ def test_a_resumed_run_equals_an_uninterrupted_one(run, tmp_path, monkeypatch, c
     assert Codec.load(cut / "best").fingerprint == Codec.load(whole / "best").fingerprint
 
 
+def test_a_resumed_run_knows_what_was_before_a_collapse(run, monkeypatch):
+    """The model is good at first and collapses; the run is killed once after each."""
+    from snn_codec.training.plain import PlainPhase
+
+    changes = ["training.checkpoint_minutes=0.0", "training.validate_every=1", "training.steps=12"]
+    changes += ["training.sparsity.goal=1", "training.sparsity.start=0", "training.sparsity.stop=0.1"]
+    original, dies_at = PlainPhase._activity, [3, 6]
+
+    def collapses(self, spikes):
+        return original(self, spikes) | ({"density": 0.0} if self.at > 1 else {})
+
+    trained = PlainPhase.train_step
+
+    def train_step(self, step, batch, *, logged):
+        if step in dies_at:
+            dies_at.remove(step)
+            raise KeyboardInterrupt
+        self.at = step
+        return trained(self, step, batch, logged=logged)
+
+    monkeypatch.setattr(PlainPhase, "_activity", collapses)
+    monkeypatch.setattr(PlainPhase, "train_step", train_step)
+    monkeypatch.setattr("snn_codec.training.sparsity.COLLAPSED_DB", -1000.0)
+    for options in ({}, {"resume": True}):
+        with pytest.raises(KeyboardInterrupt):
+            run("cut", *changes, **options)
+    with pytest.raises(TrainingFailed, match="step 7: training has collapsed"):
+        run("cut", *changes, resume=True)
+
+
 def test_a_killed_process_resumes_exactly(music, tmp_path, run):
     """kill -9 at an arbitrary moment, twice; the log then is that of a run that nothing happened to."""
     whole = run("whole", "training.steps=40", "training.checkpoint_minutes=0.0", "training.validate_every=10")

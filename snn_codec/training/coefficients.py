@@ -46,12 +46,6 @@ class CoefficientsPhase(Phase):
             _Coefficients(codec), setup.settings.training, setup.fabric, setup.report
         )
 
-    def modules(self) -> dict[str, nn.Module]:
-        return {"model": self.optimisation.network, "ema": self.optimisation.ema}
-
-    def optimisers(self) -> list[torch.optim.Optimizer]:
-        return self.optimisation.optimisers
-
     def train_step(self, step: int, batch: Tensor, *, logged: bool) -> Row:
         learning_rate = self.optimisation.set_learning_rates(step)
         wanted, read, found = self.optimisation.model(batch, self.setup.level_prompts(step, batch))

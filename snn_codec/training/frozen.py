@@ -48,11 +48,7 @@ def with_model_of(settings: config.Config, init_from: str | None) -> config.Conf
 
 
 class DecoderPhase(Phase):
-    """A decoder `network`, trained on features of the codec `source`.
-
-    Attributes:
-        optimisation: Of the network.
-    """
+    """A decoder `network`, trained on features of the codec `source`."""
 
     def __init__(self, setup: Setup):
         self.setup, self.training = setup, setup.settings.training
@@ -67,12 +63,6 @@ class DecoderPhase(Phase):
     @abstractmethod
     def build_network(self) -> nn.Module:
         """The network to train, on the device of the codec."""
-
-    def modules(self) -> dict[str, nn.Module]:
-        return {"model": self.network, "ema": self.optimisation.ema}
-
-    def optimisers(self) -> list[torch.optim.Optimizer]:
-        return self.optimisation.optimisers
 
     def identity(self) -> dict[str, str]:
         return {"codec": self.source.fingerprint}

@@ -209,6 +209,7 @@ class Loop:
             "best": repr(self.best),
             "elapsed": repr(time.monotonic() - self.began),
             "scaler": json.dumps(scaler.state_dict() if scaler else {}),
+            "counters": json.dumps(self.phase.counters()),
         }
         facts |= self.phase.identity()
         write_state(self.place.state_file, self.phase.modules(), self.phase.optimisers(), facts)
@@ -225,6 +226,7 @@ class Loop:
         load_state(tensors, self.phase.modules(), self.phase.optimisers())
         self.step, self.best = int(facts["step"]), float(facts["best"])
         self.elapsed = float(facts["elapsed"])
+        self.phase.set_counters(json.loads(facts.get("counters", "{}")))
         scaler, saved = gradient_scaler(self.fabric), json.loads(facts.get("scaler", "{}"))
         if scaler and saved:
             scaler.load_state_dict(saved)

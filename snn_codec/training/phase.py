@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from snn_codec import settings as config
 from snn_codec.training import sparsity
 from snn_codec.training.datasets import Crops
+from snn_codec.training.optim import Optimisation
 
 Row = dict[str, float]  # of the log, by column
 
@@ -90,17 +91,27 @@ class Phase(ABC):
 
     Attributes:
         columns: Of its log, without `step` and `seconds`.
+        optimisation: Of the network that it trains.
     """
 
     columns: tuple[str, ...]
+    optimisation: Optimisation
 
-    @abstractmethod
     def modules(self) -> dict[str, nn.Module]:
         """The networks whose weights and buffers are the run's state, by name."""
+        return {"model": self.optimisation.network, "ema": self.optimisation.ema}
 
-    @abstractmethod
     def optimisers(self) -> list[torch.optim.Optimizer]:
         """The optimisers whose moments are the run's state, always in the same order."""
+        return self.optimisation.optimisers
+
+    def counters(self) -> dict[str, float]:
+        """Numbers of the run's state that decide when it is given up, by name."""
+        return {"skipped": self.optimisation.skipped}
+
+    def set_counters(self, counters: Mapping[str, float]) -> None:
+        """Put in what `counters` gave; a state of the version before has none."""
+        self.optimisation.skipped = int(counters.get("skipped", 0))
 
     @abstractmethod
     def train_step(self, step: int, batch: Tensor, *, logged: bool) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class PlainPhase(Phase):
             self.correlation = Correlation(setup.settings.model.units).to(setup.fabric.device)
 
     def modules(self) -> dict[str, nn.Module]:
-        modules: dict[str, nn.Module] = {"model": self.codec, "ema": self.optimisation.ema}
+        modules = super().modules()
         if self.objective.estimator:
             modules["rate_estimator"] = self.objective.estimator.network
         if self.correlation:
@@ -79,7 +79,14 @@ class PlainPhase(Phase):
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         estimator = self.objective.estimator
-        return [*self.optimisation.optimisers, *([estimator.optimiser] if estimator else [])]
+        return [*super().optimisers(), *([estimator.optimiser] if estimator else [])]
+
+    def counters(self) -> dict[str, float]:
+        return super().counters() | self.collapse.counters()
+
+    def set_counters(self, counters: Mapping[str, float]) -> None:
+        super().set_counters(counters)
+        self.collapse.set_counters(counters)
 
     def train_step(self, step: int, batch: Tensor, *, logged: bool) -> Row:
         learning_rate = self.optimisation.set_learning_rates(step)

@@ -22,7 +22,6 @@ absolute difference, by which sparse levels would hardly count beside dense ones
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 import lightning_fabric
@@ -169,8 +168,8 @@ class CollapseMonitor:
     """Detects, from the rows of the log, that sparsity has reduced a model to noise."""
 
     def __init__(self) -> None:
-        self._bad: deque[str] = deque(maxlen=PATIENCE)
-        self._before = float("-inf")
+        self._bad = 0  # rows in a row
+        self._before = float("-inf")  # the best SI-SNR
 
     def check(self, step: int, row: Mapping[str, float]) -> None:
         """Check the next logged row.
@@ -184,12 +183,21 @@ class CollapseMonitor:
             reason = f"SI-SNR is {row['si_snr']:.1f} dB"
         else:
             self._before = max(self._before, row["si_snr"])
-            self._bad.clear()
+            self._bad = 0
             return
-        self._bad.append(reason)
-        if len(self._bad) == PATIENCE and row["lambda"] > 0 and self._before > COLLAPSED_DB:
+        self._bad += 1
+        if self._bad >= PATIENCE and row["lambda"] > 0 and self._before > COLLAPSED_DB:
             raise TrainingFailed(
                 f"step {step}: training has collapsed: {reason} (it was up to {self._before:.1f} dB), "
                 f"density {row['density']:.4f}, {int(row['dead_units'])} dead units, lambda {row['lambda']:.3g}; "
                 "lower training.sparsity.goal, raise theta, or let lambda grow more slowly (start, stop)"
             )
+
+    def counters(self) -> dict[str, float]:
+        """What it has counted, for the run's state."""
+        return {"collapsed_rows": self._bad, "best_si_snr": self._before}
+
+    def set_counters(self, counters: Mapping[str, float]) -> None:
+        """Go on from what `counters` gave, if that is there."""
+        self._bad = int(counters.get("collapsed_rows", self._bad))
+        self._before = counters.get("best_si_snr", self._before)
