@@ -100,7 +100,7 @@ def _bank(sample_rate: int, size: int, bands: int) -> Tensor:
 def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
     """Scale-invariant signal-to-noise ratio in dB of two recordings `[samples]` of one length; higher is better.
 
-    A silent target or estimate has no such ratio: the result is NaN.
+    A silent target or estimate, also one that stands still beside zero, has no such ratio: the result is NaN.
 
     Examples:
         >>> target = np.array([1.0, -1.0, 1.0, -1.0])
@@ -108,7 +108,7 @@ def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
         20.0
     """
     found, wanted = (torch.from_numpy(np.asarray(x, np.float64)) for x in (estimate, target))
-    if not wanted.any() or not found.any():
+    if (wanted == wanted[:1]).all() or (found == found[:1]).all():
         return float("nan")
     scale = torch.sqrt(wanted.numel() / wanted.square().sum())  # so that quiet recordings are not all eps
     return float(batch_si_snr(found * scale, wanted * scale, eps=1e-12))

@@ -12,7 +12,10 @@ from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.metrics import si_snr
 from snn_codec.models.mdct import MdctDecoder, MdctEncoder
+from snn_codec.parallel import fabric_of
 from snn_codec.thermometer import Layout
+from snn_codec.training.coefficients import CoefficientsPhase
+from snn_codec.training.phase import Setup
 
 RATE = 22050
 PART = config.Mdct(width=64, refined=32, channels=4, blocks=1)
@@ -178,6 +181,26 @@ def test_a_batch_is_learned_through_surrogate_gradients():
     assert losses[-1] < 0.8 * losses[0]
     still = [name for name, value in made.named_parameters() if torch.equal(value, before[name])]
     assert still == []
+
+
+def test_all_that_is_trained_among_coefficients_has_a_gradient(monkeypatch):
+    """Several devices wait for the gradient of every parameter that requires one."""
+    setup = Setup(
+        config.Config(model(), config.Training(), config.Coefficients()),
+        fabric_of("--accelerator", accelerator="cpu", devices=1),
+        None,
+    )
+    phase = CoefficientsPhase(setup)
+    reached = []
+    monkeypatch.setattr(
+        phase.optimisation,
+        "step",
+        lambda step: reached.extend(
+            p.grad is not None for p in phase.optimisation.network.parameters() if p.requires_grad
+        ),
+    )
+    phase.train_step(0, torch.randn(2, 16 * 256), logged=False)
+    assert reached and all(reached)
 
 
 def test_a_saved_model_loads_with_the_same_fingerprint(tmp_path):

@@ -38,6 +38,8 @@ def test_si_snr_of_orthogonal_noise_is_the_ratio(decibels, scale):
 def test_silence_has_no_ratio():
     assert np.isnan(si_snr(tones(0.1), np.zeros(2205)))
     assert np.isnan(si_snr(np.zeros(2205), tones(0.1)))
+    offset = np.full(2205, -1 / 32768, np.float32)  # silence of a converter whose zero is off
+    assert np.isnan(si_snr(tones(0.1), offset)) and np.isnan(si_snr(offset, tones(0.1)))
     assert np.isnan(stft_distance(tones(0.5), np.zeros(11025)))
 
 

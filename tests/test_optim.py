@@ -33,6 +33,13 @@ def test_every_parameter_is_optimised_once(codec):
         assert sorted(found) == sorted(id(p) for p in codec.parameters())
 
 
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="this torch has no Muon")
+def test_a_network_without_matrices_has_adamw_alone():
+    network = nn.Conv1d(2, 3, 5)
+    (adamw,) = optimisers(network, config.Training(optimizer="muon"))
+    assert sum(len(group["params"]) for group in adamw.param_groups) == 2
+
+
 def test_the_schedule_warms_up_and_falls():
     training = config.Training(steps=100, warmup=10)
     values = [schedule(step, training) for step in range(101)]

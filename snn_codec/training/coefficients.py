@@ -42,6 +42,8 @@ class CoefficientsPhase(Phase):
             )
         if setup.init_from:
             copy_weights(Codec.load(setup.init_from), codec, setup.init_from)
+        for fixed in (codec.bottleneck.thresholds, codec.bottleneck.log_scale):
+            fixed.requires_grad_(False)  # else several devices would wait for their gradients
         self.optimisation = Optimisation(
             _Coefficients(codec), setup.settings.training, setup.fabric, setup.report
         )

@@ -119,7 +119,7 @@ def schedule(step: int, settings: config.Training) -> float:
 
 
 def optimisers(network: nn.Module, settings: config.Training) -> list[torch.optim.Optimizer]:
-    """AdamW for all parameters, or Muon for the matrices of the networks and AdamW for the rest.
+    """AdamW for all parameters, or Muon for the matrices of the networks, if there are any, and AdamW for the rest.
 
     Only matrices and kernels decay. The bottleneck's matrices stay with AdamW: their rows are units.
 
@@ -150,6 +150,8 @@ def optimisers(network: nn.Module, settings: config.Training) -> list[torch.opti
         raise UserError(
             f"torch {torch.__version__} has no Muon (2.9 has); use --set training.optimizer=adamw"
         )
+    if not matrices:
+        return [adamw]
     muon = torch.optim.Muon(matrices, lr=settings.muon_learning_rate, weight_decay=settings.weight_decay)
     return [muon, adamw]
 
