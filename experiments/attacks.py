@@ -35,7 +35,7 @@ def main() -> int:
     parser.add_argument("--model", nargs="+", default=["free", "wide@4", "mdct:2.6"], help="as in evaluate")
     parser.add_argument("--split", help="as in snn-codec evaluate")
     parser.add_argument(
-        "--clips", type=int, default=60, help="at most, the first ones of each recording (60)"
+        "--clips", type=int, default=60, help="or a few more: as many first ones of each recording (60)"
     )
     parser.add_argument("--output", type=Path, default=Path("out/pre-echo.png"))
     parser.add_argument("--force", action="store_true", help="replace the figure if it exists")

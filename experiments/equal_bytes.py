@@ -40,7 +40,9 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder of recordings")
     parser.add_argument("--model", nargs="+", default=["wide@4", "wide@14"], help="as in evaluate")
     parser.add_argument("--split", help="as in snn-codec evaluate")
-    parser.add_argument("--clips", type=int, default=0, help="at most, the first of each recording (all)")
+    parser.add_argument(
+        "--clips", type=int, default=0, help="or a few more: as many first ones of each recording (all)"
+    )
     options = parser.parse_args()
     try:
         paths = corpus.paths(options.data, corpus.measured_split(options.data, options.split))

@@ -19,6 +19,7 @@ from snn_codec import corpus
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
+from snn_codec.evaluation.coder import Coded
 from snn_codec.floor import shares
 from snn_codec.metrics import MEASURES, Clip
 from snn_codec.models.lapped import inverse_mdct, mdct
@@ -40,7 +41,7 @@ def main() -> int:
     )
     parser.add_argument("--split", help="as in snn-codec evaluate")
     parser.add_argument(
-        "--clips", type=int, default=24, help="at most, the first ones of each recording (24)"
+        "--clips", type=int, default=24, help="or a few more: as many first ones of each recording (24)"
     )
     parser.add_argument("--perceptual", choices=["zimtohrli", "visqol"], help="also this measure")
     options = parser.parse_args()
@@ -67,7 +68,8 @@ def measured(
     each = -(-clips // len(recordings))
     found: dict[str, tuple[dict[str, list[float]], list[str]]] = {}
 
-    def add(row: str, seen: Clip, group: str) -> None:
+    def add(row: str, coded: Coded, clip: np.ndarray, group: str) -> None:
+        seen = Clip(coded.audio, clip, plain.sample_rate, np.zeros(0), *coded[1:])
         values, groups = found.setdefault(row, ({name: [] for name in columns}, []))
         groups.append(group)
         for name in columns:
@@ -79,20 +81,12 @@ def measured(
                 corpus.clips([recording.path], plain.length, plain.sample_rate, each=each)
             ):
                 for coder in others:
-                    coded = coder.code(clip)
-                    add(
-                        f"`{coder.name}`",
-                        Clip(coded.audio, clip, plain.sample_rate, np.zeros(0), *coded[1:]),
-                        recording.name,
-                    )
+                    add(f"`{coder.name}`", coder.code(clip), clip, recording.name)
                 coded = plain.code(clip)
                 for bands in BANDS:
                     sound = filled(coded.audio, clip, bands, plain.sample_rate, seed=index)
-                    add(
-                        f"`{model}` and noise with the exact energies of {bands} bands",
-                        Clip(sound, clip, plain.sample_rate, np.zeros(0), *coded[1:]),
-                        recording.name,
-                    )
+                    row = f"`{model}` and noise with the exact energies of {bands} bands"
+                    add(row, coded._replace(audio=sound), clip, recording.name)
             advance(number + 1)
     return found
 

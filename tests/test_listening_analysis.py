@@ -280,6 +280,13 @@ def test_nothing_of_figure3_is_cut_off(tested, tmp_path):
     assert all((edge == 1).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
 
 
+def test_a_test_that_could_not_be_made_is_not_in_the_text():
+    items = [str(number) for number in range(ITEMS)]
+    found = report.analyse(results.Ratings(simulated(2, 0), ["a", "b"], items, list(CONDITIONS), {}))
+    assert np.isnan(found["friedman"]["p"]) and "nan" not in report.text(found)
+    assert "Friedman" in report.text(found | {"friedman": found["friedman"] | {"statistic": 9.0, "p": 0.01}})
+
+
 def test_friedmans_test_needs_three_raters_and_three_conditions():
     means = np.arange(9.0).reshape(3, 3)
     assert np.isfinite(statistics.friedman(means)).all()

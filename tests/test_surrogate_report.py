@@ -192,6 +192,23 @@ def test_seconds_of_a_step_are_those_between_validations():
     assert seconds_per_step([line(10, 5, "8"), line(20, 30, "8")]) == 1.5
 
 
+def test_stretches_of_a_step_do_not_make_the_time_of_one():
+    """A validation before each logged row, of runs whose logs give tenths of a second."""
+
+    def line(step, seconds, validated=""):
+        return {"step": str(step), "seconds": str(seconds), "validation_si_snr": validated}
+
+    log = [
+        line(49, 5.0, "8"),
+        line(50, 5.0),
+        line(98, 10.0, "8"),
+        line(99, 10.0),
+        line(100, 10.0, "8"),
+        line(150, 20.0),
+    ]
+    assert seconds_per_step(log) == 0.2
+
+
 # --- the report ---
 
 
@@ -380,6 +397,19 @@ def test_models_with_levels_are_read_between_their_levels(tmp_path):
     text = surrogate_report.text(replace(planned, entropy_model="/somewhere/wide"), results)
     assert f"## FREE at equal bytes ({fine.kbps:.2f} kbps)" in text and "the entropy model of wide" in text
     assert over_levels(results, "sparse") == over_levels(replace(results, curves={}), "free") == []
+
+
+def test_what_is_missing_is_not_called_failed_in_the_figure(tmp_path):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    missing, failed = Cell("sparse", "atan:2", 0), Cell("sparse", "triangular:1", 0)
+    fill(tmp_path, study(seeds=1), skip=[missing], failed=[failed])
+    figure, axis = plt.subplots()
+    figures._forest(axis, collect(study(seeds=1), tmp_path), "sparse", "si_snr", list(GAIN))
+    assert [text.get_text() for text in axis.texts if text.get_text() in ("missing", "failed")] == [
+        "missing",
+        "failed",
+    ]
+    plt.close(figure)
 
 
 def test_a_partial_report_says_what_is_missing(tmp_path):

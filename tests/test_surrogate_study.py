@@ -1,7 +1,6 @@
 """The grid of a study of surrogates: what runs, what is kept, and what is refused."""
 
 import csv
-import io
 import json
 import os
 import signal
@@ -23,7 +22,7 @@ from snn_codec.cli import main
 from snn_codec.codec import Codec
 from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.files import exclusive
-from snn_codec.storage import entropy, spk
+from snn_codec.storage import entropy
 from snn_codec.surrogate_study import level_curve, runner, worker
 from snn_codec.surrogate_study.folder import make as make_folder
 from snn_codec.surrogate_study.folder import read, result, write
@@ -196,15 +195,6 @@ def test_a_model_with_levels_has_a_curve_over_them(make, tmp_path, monkeypatch):
     events = [codec.encode(clip, 22050, level=2) for clip in clips]
     kbps = [matrix.kbps(min(entropy.bits(matrix.events).values()) / 8) for matrix in events]
     assert curve[2][0] == pytest.approx(sum(kbps) / len(kbps))
-
-
-def test_bytes_are_those_of_the_entropy_model_that_is_named(music):
-    codec, clip = Codec.load("wide"), tones(6.0)[: 64 * 2048]
-    found = level_curve.measured(codec, clip, 8.0, codec.entropy_model)
-    file = io.BytesIO()
-    spk.write(file, codec.encode(clip, 22050, level=8), entropy_model=codec.entropy_model)
-    assert found[0] == pytest.approx(8 * len(file.getvalue()) / (64 * 2048 / 22050) / 1000, rel=0.1)
-    assert level_curve.measured(codec, clip, 8.0, None)[0] > 1.5 * found[0]
 
 
 # --- neurons ---

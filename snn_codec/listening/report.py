@@ -111,7 +111,7 @@ def text(report: dict[str, Any]) -> str:
             f"| {row['name']} | {row['mean']:.1f} | {_interval(row['mean_low'], row['mean_high'])} "
             f"| {row['median']:.1f} | {_interval(row['median_low'], row['median_high'])} |"
         )
-    if len(friedman["conditions"]) > 2:
+    if not np.isnan(friedman["statistic"]):
         lines += [
             "",
             "Do the conditions under test differ? "

@@ -173,8 +173,9 @@ def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[
         if place % 2 == 0:
             axis.axhspan(place - 0.5, place + 0.5, color="#f5f7f9", zorder=0, linewidth=0)
         if not values:
-            axis.text(0.5, place, "failed", transform=axis.get_yaxis_transform(), ha="center", va="center",
-                      fontsize=7.5, color="#6b7785")  # fmt: skip
+            failed = any((cell.setting, cell.choice) == (setting, choice) for cell in results.failed)
+            axis.text(0.5, place, "failed" if failed else "missing", transform=axis.get_yaxis_transform(),
+                      ha="center", va="center", fontsize=7.5, color="#6b7785")  # fmt: skip
             continue
         mean = results.of(setting, choice)[measure]
         colour = NOTE if against.get(choice, {}).get("p_holm", math.nan) < 0.05 else INK

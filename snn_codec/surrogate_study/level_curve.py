@@ -20,6 +20,7 @@ from snn_codec.metrics import si_snr
 from snn_codec.settings import Model
 from snn_codec.storage import entropy
 from snn_codec.storage.entropy_model.base import EntropyModel, Side
+from snn_codec.training.phase import mean_of_numbers
 
 FILE = "levels.csv"
 COLUMNS = ("level", "kbps", "si_snr")
@@ -61,8 +62,8 @@ def measure(folder: Path, validation: Sequence[Path], entropy_model: str) -> lis
     rows = []
     for level in np.linspace(0, grid.levels - 1, min(LEVELS, grid.levels)).tolist():
         found = [measured(codec, clips[place], level, coder) for place in places]
-        kbps, score = np.mean(found, axis=0).tolist()
-        rows.append({"level": level, "kbps": kbps, "si_snr": score})
+        kbps, scores = zip(*found, strict=True)
+        rows.append({"level": level, "kbps": float(np.mean(kbps)), "si_snr": mean_of_numbers(scores)})
     return rows
 
 

@@ -124,7 +124,7 @@ class Loop:
                 if self._validates(self.step):
                     row |= self._validate()
                 if log and self._logs(self.step):
-                    log.add({"step": self.step, "seconds": round(time.monotonic() - self.began, 1)} | row)
+                    log.add({"step": self.step, "seconds": round(time.monotonic() - self.began, 3)} | row)
                     progress.update(bar, note=self.phase.note(row))
                 if self._is_last() or time.monotonic() - self.saved > 60 * self.training.checkpoint_minutes:
                     self._save()
