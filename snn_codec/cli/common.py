@@ -47,6 +47,14 @@ class Output(NamedTuple):
         return cls(Path(text), text.endswith(tuple(filter(None, (os.sep, os.altsep)))))
 
 
+def file_name(text: str) -> Path:
+    """The type of an option that names a file to write, where `Output` is for those that may name a folder."""
+    path, is_folder = Output.of(text)
+    if is_folder:
+        raise argparse.ArgumentTypeError(f"{text}: is a folder; give a file name")
+    return path
+
+
 def add_model(
     parser: argparse.ArgumentParser, default: str | None = "free", note: str = "default free"
 ) -> None:

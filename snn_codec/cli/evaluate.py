@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from snn_codec.cli.common import add_data, add_device, add_force, add_parallelism
-from snn_codec.files import check_writable
+from snn_codec.cli.common import add_data, add_device, add_force, add_parallelism, file_name
+from snn_codec.errors import UserError
+from snn_codec.files import check_writable, is_same
 
 HELP = "Measure a model or a codec on a data set, clip by clip."
 
@@ -19,8 +19,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "MODEL+search:STEPS, opus:KBPS, mp3:KBPS, codec2:BITS or mdct:KBPS (default free)",
     )  # fmt: skip
     add_data(parser)
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write summary and rows to this file")
-    parser.add_argument("--csv", type=Path, metavar="OUT", help="write a row a clip to this file")
+    parser.add_argument("--json", type=file_name, metavar="OUT", help="write summary and rows to this file")
+    parser.add_argument("--csv", type=file_name, metavar="OUT", help="write a row a clip to this file")
     add_parallelism(parser)
     add_device(parser)
     add_force(parser, "OUT if it exists")
@@ -34,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     for path in (options.json, options.csv):
         if path:
             check_writable(path, force=options.force)
+    if options.json and options.csv and is_same(options.json, options.csv):
+        raise UserError(f"{options.csv}: is the file of --json, too; give another name")
     if not set(options.model) & set("@+:"):  # else `coders.load` takes it apart
         checkpoints.find(options.model)
     corpus.paths(options.data, corpus.measured_split(options.data, options.split))

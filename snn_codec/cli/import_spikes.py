@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec.cli.common import add_force
+from snn_codec.cli.common import add_force, file_name
 from snn_codec.errors import UserError
 from snn_codec.pipes import name_of
 
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--like", type=Path, required=True, metavar="FEATURES",
         help="the recording's features, written by `export netx` or `export nir`",
     )  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, help=".spk or .h5 file")
+    parser.add_argument("-o", "--output", type=file_name, required=True, help=".spk or .h5 file")
     parser.add_argument(
         "--late", type=int, default=0, metavar="STEPS",
         help="drop this many steps at the start, which precede the first input (default 0)",

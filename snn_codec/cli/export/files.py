@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from snn_codec.cli.common import add_force, add_model, check_level, check_spiking
+from snn_codec.cli.common import add_force, add_model, check_level, check_spiking, file_name
 from snn_codec.cli.simulate import add_level
 from snn_codec.errors import UserError
 from snn_codec.files import check_not_input, check_writable, is_same
@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser, suffix: str) -> None:
     parser.add_argument(
         "--recording", type=Path, metavar="FILE", dest="same_recording", help="the same as RECORDING"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
+    parser.add_argument("-o", "--output", type=file_name, required=True, help="file to write")
     add_model(parser)
     add_level(parser)
     add_force(parser)

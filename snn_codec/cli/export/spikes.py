@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models
+from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, file_name
 
 HELP = "Write events as the input of another simulation."
 
@@ -13,7 +13,7 @@ HELP = "Write events as the input of another simulation."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("events", type=Path, help=".spk or .h5 file")
-    parser.add_argument("-o", "--output", type=Path, help="file to write (default: beside EVENTS)")
+    parser.add_argument("-o", "--output", type=file_name, help="file to write (default: beside EVENTS)")
     parser.add_argument("--to", choices=("lava", "nir", "sonata", "shd"), required=True, help="its format")
     parser.add_argument(
         "--recording", metavar="NAME", help="only this recording of an .h5 file (default: all)"

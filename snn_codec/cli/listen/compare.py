@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec.cli.common import add_force
+from snn_codec.cli.common import add_force, file_name
 
 HELP = "Make one page to hear versions of one recording, in sync."
 
@@ -13,7 +13,9 @@ HELP = "Make one page to hear versions of one recording, in sync."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("inputs", nargs="+", type=Path, metavar="VERSION", help="recordings or event files")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="PAGE", help="HTML file to write")
+    parser.add_argument(
+        "-o", "--output", type=file_name, required=True, metavar="PAGE", help="HTML file to write"
+    )
     parser.add_argument(
         "--model", help="decodes all event files (default: of each, the shipped model that made it)"
     )

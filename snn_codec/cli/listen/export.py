@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from snn_codec.cli.common import add_force
+from snn_codec.cli.common import add_force, file_name
 
 HELP = "Write the results of a test as CSV in webMUSHRA's columns."
 
@@ -13,7 +13,7 @@ HELP = "Write the results of a test as CSV in webMUSHRA's columns."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("test", type=Path, metavar="TEST", help="folder made by build")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CSV", help="file to write")
+    parser.add_argument("-o", "--output", type=file_name, required=True, metavar="CSV", help="file to write")
     add_force(parser, "CSV if it exists")
 
 
