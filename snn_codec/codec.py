@@ -326,7 +326,8 @@ class Codec(TensorCodec):
             sampling: Sampler steps, seed and guidance, for decoders that sample.
 
         Raises:
-            UserError: There is no such checkpoint, decoder or device, or a file is damaged.
+            UserError: There is no such checkpoint, decoder or device, a file is damaged, or `sampling` is of another
+                decoder.
 
         Examples:
             >>> Codec.load("free", decoder="gan").decoders  # doctest: +SKIP
@@ -346,6 +347,8 @@ class Codec(TensorCodec):
             raise UserError(f"device {device}: cannot be used here ({reason}); use the device cpu") from error
         if decoder != PLAIN:
             codec.active_decoder = decoders.load(checkpoint.folder, decoder, codec, sampling)
+        elif sampling is not None:
+            sampling.check(PLAIN)
         return codec
 
     from_pretrained = load  # the name that users of hubs know

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy as copying
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,17 @@ class Sampling:
                 f"{self.seed}, {self.guidance}"
             )
 
+    def check(self, name: str, takes: Sequence[str] = ()) -> None:
+        """See that a decoder of this name takes what was chosen; `takes` are the fields that change its sound.
+
+        Raises:
+            UserError: It would ignore a choice.
+        """
+        chosen = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        ignored = [each for each in chosen if each not in takes]
+        if ignored:
+            raise UserError(f"the decoder {name} has no {' and no '.join(ignored)} to choose; leave that out")
+
 
 class Decoder:
     """A trained decoder besides the codec's own. A kind is a subclass with a `build` and a `__call__`.
@@ -62,10 +73,12 @@ class Decoder:
     Attributes:
         takes_floor: Whether `__call__` also takes `floors`, the codes of the floor `[1, step, band]`, or None
             (`snn_codec.floor`).
+        takes: Fields of its `Sampling` that change its sound.
         fade_steps: Steps over which a chunk is faded into the next; 0 if both agree to the sample.
     """
 
     takes_floor = False
+    takes: tuple[str, ...] = ()
     fade_steps = 0
 
     def __init__(self, settings: Phase, module: nn.Module, part: Any, sampling: Sampling | None = None):
@@ -130,6 +143,7 @@ class Sampler(Decoder):
     Its evaluations together see further than a window's margin, so its windows differ a little, and are faded.
     """
 
+    takes = ("steps", "seed", "guidance")
     fade_steps = FADE_STEPS
 
     def noise(self, first: int, count: int, like: Tensor) -> Tensor:
@@ -175,6 +189,7 @@ class Filler(Sampler):
     """The plain decoder's sound with its spectrum filled in (`snn_codec.models.filling`)."""
 
     takes_floor = True
+    takes = ("seed",)
     fade_steps = 0
 
     @property
@@ -240,7 +255,7 @@ def load(folder: Path, name: str, codec: Network, sampling: Sampling | None = No
     """The decoder `name` in a checkpoint's folder, for the codec of this folder.
 
     Raises:
-        UserError: There is no such decoder, it is damaged, or it belongs to another codec.
+        UserError: There is no such decoder, it is damaged, it belongs to another codec, or samples otherwise.
     """
     asked, name = name, Checkpoint(folder).decoder_name(name)
     if asked != name:
@@ -258,7 +273,9 @@ def load(folder: Path, name: str, codec: Network, sampling: Sampling | None = No
     settings = entry.parsed()
     module = build(settings, codec)
     load_weights(entry.file, module)
-    return decoder(settings, module.to(codec.device).eval(), codec, sampling)
+    found = decoder(settings, module.to(codec.device).eval(), codec, sampling)
+    found.sampling.check(name, found.takes)
+    return found
 
 
 def save(

@@ -193,6 +193,11 @@ def test_decode_by_the_command_line(several, events, tmp_path, capsys):
     assert "has no decoder 'tape'; it has plain, gan, flow" in capsys.readouterr().err
     assert main([*command, "--decoder", "flow", "--steps", "-1", "--force"]) == 2
     assert "steps" in capsys.readouterr().err
+    for name in ("plain", "gan"):
+        assert main([*command, "--decoder", name, "--seed", "1", "--guidance", "2", "--force"]) == 2
+        assert f"the decoder {name} has no seed and no guidance to choose" in capsys.readouterr().err
+    with pytest.raises(UserError, match="the decoder gan has no steps to choose"):
+        coders.load(f"{several}+gan:7")
 
 
 def test_what_does_not_belong_together_is_refused(several, codec, tmp_path):

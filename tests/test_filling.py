@@ -77,6 +77,9 @@ def test_the_seed_chooses_the_noise():
     assert np.array_equal(first, made.decode(events))
     made.active_decoder.sampling = decoders.Sampling(seed=1)
     assert not np.allclose(first, made.decode(events))
+    made.active_decoder.sampling.check("filling", made.active_decoder.takes)
+    with pytest.raises(UserError, match="the decoder filling has no steps to choose"):
+        decoders.Sampling(steps=2, seed=1).check("filling", made.active_decoder.takes)
 
 
 def test_a_batch_is_learned():
