@@ -143,7 +143,7 @@ class Sampler(Decoder):
     Its evaluations together see further than a window's margin, so its windows differ a little, and are faded.
     """
 
-    takes = ("steps", "seed", "guidance")
+    takes: tuple[str, ...] = ("steps", "seed", "guidance")
     fade_steps = FADE_STEPS
 
     def noise(self, first: int, count: int, like: Tensor) -> Tensor:
