@@ -93,7 +93,7 @@ class IntegerLayer:
         arriving += sum(shifted(s.reach(1), s.exponent) for s in self.laterals)
         for what, value, low, high in (
             ("a weight", max(np.abs(values(s.weight)).max(initial=0) for s in synapses), 1, 127),
-            ("the accumulator of a synapse", max(reaches), 0, LARGEST_ACCUMULATOR),
+            ("the accumulator of a synapse (take fewer input bits)", max(reaches), 0, LARGEST_ACCUMULATOR),
             (
                 "the exponent of a lateral synapse",
                 min((s.exponent for s in self.laterals), default=0),

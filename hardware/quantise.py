@@ -182,9 +182,9 @@ def _check_request(layer: Layer, peak: float | np.ndarray, input_bits: int, weig
 def _bias(bias: np.ndarray, whole: bool) -> tuple[np.ndarray, np.ndarray]:
     """Bias in units of a, as mantissa and exponent (in units of a / 64): 6, or the smallest exponent that fits."""
     exponents = np.full(bias.shape, 6) if whole else np.zeros(bias.shape, int)
-    while not whole:
-        large = np.abs(np.rint(bias * 64 / 2.0**exponents)) > LARGEST_MANTISSA
-        if not large.any() or (exponents[large] == LARGEST_EXPONENT).any():
-            break
+    # units are chosen for the layer's bias; what is added for rounding may leave the register
+    most = LARGEST_MANTISSA * 2.0 ** (6 if whole else LARGEST_EXPONENT) / 64
+    bias = np.clip(bias, -most, most)
+    while (large := np.abs(np.rint(bias * 64 / 2.0**exponents)) > LARGEST_MANTISSA).any():
         exponents[large] += 1
     return np.rint(bias * 64 / 2.0**exponents).astype(np.int32), exponents

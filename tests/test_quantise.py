@@ -175,6 +175,18 @@ def test_a_large_bias_keeps_its_ratio_to_the_weights(times, form):
     np.testing.assert_allclose(unit * (bias - 0.5), layer.bias, rtol=1e-3)
 
 
+@pytest.mark.parametrize("settings", [{}, {"reset": "zero", **LEAKY}])
+def test_a_bias_that_takes_all_of_its_register_leaves_room_for_rounding(settings):
+    """What rounding of lateral weights takes off is added to it, as far as it fits; some were refused."""
+    for seed in range(20):
+        layer = random_layer(seed, units=8, width=16, groups=2, **settings)
+        layer = replace(layer, weight=layer.weight / 1000, lateral=20 * layer.lateral, bias=20 * layer.bias)
+        integers = quantise(layer, 3.0, whole_bias=True)
+        assert np.abs(integers.bias_mantissa).max() <= LARGEST_MANTISSA
+        x = features(seed, width=16)
+        assert (integers.spikes(integers.graded(x)) == layer.spikes(x)).mean() > 0.9
+
+
 def zeroed(layer):
     return replace(layer, weight=np.zeros_like(layer.weight))
 
