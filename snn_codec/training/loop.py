@@ -28,7 +28,7 @@ from snn_codec import settings as config
 from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.metrics import WINDOWS
 from snn_codec.parallel import end_with_launcher, fabric_of, free_cores
-from snn_codec.training import run_folder
+from snn_codec.training import run_folder, unused
 from snn_codec.training.datasets import Crops, StepSampler
 from snn_codec.training.frozen import with_model_of
 from snn_codec.training.log import Log
@@ -54,6 +54,8 @@ def train(settings: config.Config, run: Run, console: Console | None = None) -> 
     console = console or Console(stderr=True)
     if settings.phase.decoder_class:
         settings = with_model_of(settings, run.init_from)
+    if not run.resume:  # a run of the version before may have some
+        unused.check(settings)
     fabric = _fabric(settings, run)
     if run.threads is None:
         cores = free_cores() // run.devices if fabric.device.type == "cpu" else torch.get_num_threads()
