@@ -371,7 +371,7 @@ def resampled(blocks: Iterable[ArrayLike], source_rate: int, target_rate: int) -
 
 def _checked(blocks: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
     for block in map(_array, blocks):
-        if block.ndim not in (1, 2) or not np.issubdtype(block.dtype, np.floating):
+        if block.ndim not in (1, 2) or 0 in block.shape[1:] or not np.issubdtype(block.dtype, np.floating):
             hint = {"i": " (divide 16-bit integers by 32768)", "U": " (snn_codec.read_audio reads a file)"}
             raise UserError(
                 f"audio must be float [samples] or [samples, channels], not {block.dtype} {block.shape}"

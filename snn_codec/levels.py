@@ -47,9 +47,12 @@ class Prompts:
             return
         if isinstance(level, np.ndarray) and level.ndim:
             self._codes = level
-            known = level.dtype == np.uint8 and len(level) and valid(level, levels)
+            known = level.dtype == np.uint8 and level.ndim == 1 and len(level) and valid(level, levels)
         else:
-            number = levels // 4 if level is None else float(level)
+            try:
+                number = levels // 4 if level is None else float(level)
+            except (TypeError, ValueError):
+                number = -1
             known = 0 <= number <= levels - 1
             self._codes = np.array([round(number * LEVEL_PARTS)] if known else [], np.uint8)
         if not known:

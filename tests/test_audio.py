@@ -88,6 +88,7 @@ def test_what_is_beyond_full_scale_is_clipped_in_formats_without_a_full_scale(tm
         (np.zeros(9, np.int16), r"not int16 \(9,\) \(divide 16-bit integers by 32768\)"),
         (np.array("a.wav"), r"\(snn_codec.read_audio reads a file\)"),
         (np.zeros((2, 3, 4)), r"not float64 \(2, 3, 4\)$"),
+        (np.zeros((9, 0)), r"not float64 \(9, 0\)$"),
     ],
 )
 def test_blocks_that_are_no_audio_are_refused_with_a_hint(block, words):

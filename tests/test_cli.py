@@ -444,6 +444,10 @@ def test_an_entropy_model_is_trained_and_used(checkpoint, music, tmp_path, capsy
     folder = tmp_path / "model"
     shutil.copytree(checkpoint, folder)
     train = ["train-entropy", str(folder), "--data", str(music), "--steps", "150"]
+    for seed in (-1, 2**63):
+        assert (
+            main([*train, "--seed", str(seed)]) == 2 and f"--seed {seed}: must be" in capsys.readouterr().err
+        )
     assert main(train) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in ("counted", "adaptive", "learned"))

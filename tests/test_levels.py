@@ -22,7 +22,7 @@ def test_codes_are_for_each_chunk():
 @pytest.mark.parametrize(
     ("levels", "level"),
     [(32, -0.1), (32, 31.1), (32, float("nan")), (0, 3.0), (16, np.array([124], np.uint8)),
-     (16, np.zeros(0, np.uint8)), (16, np.array([3.0]))],
+     (16, np.zeros(0, np.uint8)), (16, np.array([3.0])), (16, np.zeros((1, 2), np.uint8)), (16, "few"), (16, [1, 2])],
 )  # fmt: skip
 def test_levels_that_a_model_does_not_have_are_errors(levels, level):
     with pytest.raises(UserError, match="level"):

@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
     target = check_writable(checkpoints.find(options.model) / FILE_NAME, force=options.force)
     if options.steps < 1 or not 0 < options.hours < math.inf:
         raise UserError(f"--steps {options.steps}, --hours {options.hours}: must be more than 0, and finite")
+    if not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed {options.seed}: must be 0 to 2^63 - 1")
 
     from snn_codec.loading import load
     from snn_codec.settings.fields import imported
