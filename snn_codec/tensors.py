@@ -112,7 +112,8 @@ class TensorCodec(Network):
             float `[batch, 1, samples]` at the codec's rate.
 
         Raises:
-            UserError: The shapes do not fit together, that of `level` included, or the model has no such level.
+            UserError: The shapes do not fit together, that of `level` included, the model has no such level, or the
+                steps have not so many samples.
         """
         grid = Grid.of(self.settings)
         steps = spikes.shape[-1] if spikes.ndim == 3 else 0
@@ -122,6 +123,8 @@ class TensorCodec(Network):
                 f"spikes must be [batch, {self.settings.units}, steps] with a loudness for each chunk of "
                 f"{grid.chunk_steps} steps, not {list(spikes.shape)} with {list(loudness.shape)}"
             )
+        if samples is not None and not 0 < samples <= steps * grid.hop:
+            raise UserError(f"samples must be 1 to {steps * grid.hop}, those of the steps, not {samples}")
         chosen = self._levels(level, len(spikes))
         sound = self._sound(self.dequantise(spikes, chosen), chosen)[:, :samples]
         return (sound * self._gain(loudness.cpu(), sound.shape[-1]).to(sound)).unsqueeze(1)

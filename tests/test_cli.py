@@ -382,6 +382,8 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_decoded(cli, tmp_path):
     assert json.loads(out)["files"][0]["cut_off_at_seconds"] is None
 
     (tmp_path / "cut.spk").write_bytes(data[:4000])
+    status, _, err = cli("decode", tmp_path / "cut.spk", "--salvage", "--recording", "cut")
+    assert status == 2 and "holds one recording without a name" in err
     status, out, err = cli("decode", tmp_path / "cut.spk", "--salvage", "--json")
     assert status == 0 and "cut.spk: the end of the file is missing; what came after 5.94 s is lost" in err
     (found,) = json.loads(out)["files"]

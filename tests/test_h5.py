@@ -99,7 +99,9 @@ def test_a_reader_travels_to_workers(tmp_path):
     matrix = events()
     h5.write(tmp_path / "a.h5", {"a": matrix})
     trains = h5.SpikeTrains(tmp_path / "a.h5")
-    assert pickle.loads(pickle.dumps(trains))["a"] == matrix
+    again = pickle.loads(pickle.dumps(trains))
+    assert repr(again).startswith("SpikeTrains('") and again["a"] == matrix
+    assert repr(again) == repr(trains)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map(_read_in_worker, [trains] * 4) == [matrix] * 4
 

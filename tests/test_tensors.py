@@ -99,6 +99,12 @@ def test_what_is_no_batch_is_refused(small, batch):
                   (spikes[0], loudness[0])):  # fmt: skip
         with pytest.raises(UserError, match=r"must be \[batch, 80, steps\] with a loudness for each chunk"):
             small.audio(*wrong)
+    steps = small.settings.hop * 40
+    for samples in (0, -1, steps + 1):
+        with pytest.raises(
+            UserError, match=f"samples must be 1 to {steps}, those of the steps, not {samples}"
+        ):
+            small.audio(spikes, loudness, samples=samples)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -156,6 +156,6 @@ class _Decoding:
         """The events of a file, and what is damaged of them."""
         from snn_codec.storage import event_files, spk
 
-        if self.salvage and event_files.is_bitstream(file):
+        if self.salvage and self.recording is None and event_files.is_bitstream(file):
             return spk.salvaged(file, entropy_model=codec.entropy_model)
         return event_files.read(file, self.recording, entropy_model=codec.entropy_model), []

@@ -67,6 +67,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
     def __init__(self, path: str | os.PathLike | BinaryIO, *, sealed: bool = True) -> None:
         self.path = path if hasattr(path, "seek") else Path(path)
         self._file: h5py.File | None = None
+        self._rows: dict[str, tuple[Recording, int, int]] = {}
         self._process = 0
         self._with_seal = sealed
         self._sealed: tuple[int, int] | None = (
@@ -76,7 +77,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
 
     def __getstate__(self) -> dict:
         kept = {"path": self.path, "_sealed": self._sealed, "_with_seal": self._with_seal}
-        return {**kept, "_file": None, "_process": 0}
+        return {**kept, "_file": None, "_rows": {}, "_process": 0}
 
     def __enter__(self) -> SpikeTrains:
         return self
@@ -91,7 +92,8 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         self._file = None
 
     def __repr__(self) -> str:
-        return f"SpikeTrains({str(self.path)!r}, {len(self._rows)} recordings)"
+        known = f", {len(self._rows)} recordings" if self._rows else ""  # none before a pickled one is opened
+        return f"SpikeTrains({str(self.path)!r}{known})"
 
     def __len__(self) -> int:
         self._open()
