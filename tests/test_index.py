@@ -10,7 +10,7 @@ import pytest
 from rasters import matrix
 from test_study import recording
 
-from snn_codec.analysis import index, report, results
+from snn_codec.analysis import command, index, report, results
 from snn_codec.analysis.study import study
 
 
@@ -54,6 +54,16 @@ def test_the_reason_says_that_recordings_are_too_short_for_the_lags(silent):
 def test_a_short_time_is_not_zero_minutes(silent, minutes, words):
     found = silent[0].summary() | {"minutes_needed": minutes}
     assert f"would show after about {words} of such music" in index.why(found)
+
+
+def test_a_short_recording_is_not_zero_minutes_long(silent, tmp_path):
+    """300 steps are 7 s, in the index, on a page and in the command's lines."""
+    index.write(tmp_path / "index.html", [silent[0]], {})
+    assert "<td>1, 7 seconds, " in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert dict(report._data(*silent, {}, "")["summary"])["recordings"] == "1, 7 seconds"
+    assert next(command.lines({"models": [silent[0].summary()]})).startswith(
+        "silent: 1 recordings, 7 seconds, "
+    )
 
 
 def test_a_figure_that_is_not_there_is_a_dash(silent, tmp_path):

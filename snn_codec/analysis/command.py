@@ -20,6 +20,7 @@ from snn_codec.analysis.readout import Example
 from snn_codec.analysis.rows import Rows
 from snn_codec.analysis.study import Study, study
 from snn_codec.analysis.times import PAPER, Times
+from snn_codec.analysis.wording import length
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
@@ -250,7 +251,7 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
 
     for found in summary["models"]:
         yield (
-            f"{found['model']}: {found['recordings']} recordings, {found['seconds'] / 60:.1f} min, "
+            f"{found['model']}: {found['recordings']} recordings, {length(found['seconds'] / 60)}, "
             f"{found['onsets']} onsets, density {found['density']:.3f}"
         )
         mean = words([found["mean_prominence"], None, None], 4)

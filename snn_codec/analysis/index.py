@@ -73,7 +73,7 @@ def _section(study: Study, pages: Sequence[tuple[str, str]]) -> str:
     what = {"unit": "units", "bin": "bins", "note": "semitone bands"}[study.rows.kind]
     clear = found["median_lag_clearness"] >= CLEAR
     rows = [
-        ("recordings", f"{found['recordings']}, {found['seconds'] / 60:.1f} min, {found['onsets']} onsets"),
+        ("recordings", f"{found['recordings']}, {length(found['seconds'] / 60)}, {found['onsets']} onsets"),
         (
             "units",
             f"{found['units']}" + (f", taken as {study.rows.number} {what}" if what != "units" else ""),

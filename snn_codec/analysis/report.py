@@ -22,7 +22,7 @@ from snn_codec.analysis.notes import Score
 from snn_codec.analysis.rows import Rows
 from snn_codec.analysis.study import Study
 from snn_codec.analysis.trains import EDGES, Trains, trains
-from snn_codec.analysis.wording import NONE, figure, interval
+from snn_codec.analysis.wording import NONE, figure, interval, length
 from snn_codec.events import EventMatrix
 from snn_codec.files import replacing, script_json
 
@@ -151,7 +151,7 @@ def _needs(study: Study, row: int, selective: np.ndarray) -> str:
 def _summary(study: Study) -> list[tuple[str, str]]:
     found = study.summary()
     return [
-        ("recordings", f"{found['recordings']}, {found['seconds'] / 60:.1f} min"),
+        ("recordings", f"{found['recordings']}, {length(found['seconds'] / 60)}"),
         ("onsets", str(found["onsets"])),
         ("events per cell", f"{found['density']:.3f}"),
         ("prominence: chance, mean", f"{found['chance']:.4f}, {figure(found['mean_prominence'], 4)}"),
