@@ -110,7 +110,7 @@ def features(path: str | os.PathLike) -> np.ndarray:
     """The features in a file: int32 (.npz) or float32 (.nirdata) `[width, steps]`.
 
     Raises:
-        UserError: As `grid`.
+        UserError: The file is missing, damaged, or holds no matrix.
     """
     found = _contents(path)
     if not isinstance(found.get("data"), np.ndarray) or found["data"].ndim != 2:

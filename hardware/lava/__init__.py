@@ -28,7 +28,7 @@ import numpy as np
 
 from snn_codec import api, checkpoints
 from snn_codec.errors import UserError
-from snn_codec.events import EventMatrix, Metadata
+from snn_codec.events import EventMatrix, Metadata, steps_for
 from snn_codec.hardware import exchange, netx
 from snn_codec.hardware.description import description
 from snn_codec.hardware.integers import IntegerLayer
@@ -194,7 +194,7 @@ class EventSink:
         """
         self.file.seek(0)
         rows = np.fromfile(self.file, np.uint8).reshape(-1, -(-self.units // 8))[self.late :]
-        steps = -(-self.metadata["n_samples"] // self.metadata["hop"])
+        steps = steps_for(self.metadata["n_samples"], self.metadata["hop"])
         if len(rows) < steps:
             raise UserError(f"the simulation made {len(rows)} of {steps} steps; run {self.late + steps}")
         return EventMatrix(
