@@ -69,29 +69,33 @@ def at_rate(
     top = _top(codec)
     if not wanted > 0:
         raise UserError(f"a rate of {wanted} kbps cannot be met; give more than 0")
-    low, high, tried = 0, top, dict[int, Rated]()
+    low, high, rates = 0, top, dict[int, float]()
+    how: dict[str, Any] = {"batch_size": batch_size, "search": search}
 
-    def attempt(code: int) -> Rated:
-        if code not in tried:
-            coding: dict[str, Any] = {"level": code / LEVEL_PARTS, "batch_size": batch_size, "search": search}
-            events = codec.encode_blocks(blocks(), sample_rate, **coding)
-            tried[code] = Rated(events, kbps(codec, events))
-            progress(min(1.0, len(tried) / 10))
-        return tried[code]
+    def off(rate: float) -> float:
+        return abs(rate / wanted - 1)
+
+    def nearer(code: int, best: Rated | None = None) -> Rated:
+        """The best until now, or this level; the events of all of them would be too much to hold."""
+        events = codec.encode_blocks(blocks(), sample_rate, level=code / LEVEL_PARTS, **how)
+        rates[code] = kbps(codec, events)
+        progress(min(1.0, len(rates) / 10))
+        return best if best and off(best.kbps) <= off(rates[code]) else Rated(events, rates[code])
 
     # more events at lower levels
-    most, least = attempt(low).kbps, attempt(high).kbps
+    best = nearer(high, nearer(low))
+    most, least = rates[low], rates[high]
     if most > wanted > least:
-        while high - low > 1 and min(abs(found.kbps / wanted - 1) for found in tried.values()) > CLOSE_ENOUGH:
+        while high - low > 1 and off(best.kbps) > CLOSE_ENOUGH:
             middle = (low + high) // 2
-            if len(tried) % 2 == 0:
+            if len(rates) % 2 == 0:
                 # most models' rates fall evenly on a logarithmic axis; halving bounds the others
-                falls = np.log(attempt(low).kbps / np.array([wanted, attempt(high).kbps]))
+                falls = np.log(rates[low] / np.array([wanted, rates[high]]))
                 guess = low + round((high - low) * falls[0] / falls[1])
                 middle = min(max(guess, low + 1), high - 1)
-            low, high = (middle, high) if attempt(middle).kbps > wanted else (low, middle)
-    best = min(tried.values(), key=lambda found: abs(found.kbps / wanted - 1))
-    if abs(best.kbps / wanted - 1) > TOLERANCE:
+            best = nearer(middle, best)
+            low, high = (middle, high) if rates[middle] > wanted else (low, middle)
+    if off(best.kbps) > TOLERANCE:
         raise UserError(
             f"no level of this model has {wanted:g} kbps on this recording: its levels have {least:.2f} to "
             f"{most:.2f} kbps, the nearest {best.kbps:.2f}; ask for that"

@@ -1,5 +1,6 @@
 import io
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -92,6 +93,21 @@ def test_a_rate_is_met_in_true_bytes(mu, sound, share):
     found = at_rate(mu, lambda: [sound], RATE, wanted)
     assert found.kbps == pytest.approx(wanted, rel=0.05)
     assert found.kbps == size(mu, found.events) * 8 / found.events.duration / 1000
+
+
+def test_of_all_that_is_tried_for_a_rate_the_nearest_alone_is_held(mu, sound, monkeypatch):
+    made, held, encode = [], [], mu.encode_blocks
+
+    def encoded(*args, **how):
+        held.append(sum(each() is not None for each in made))
+        events = encode(*args, **how)
+        made.append(weakref.ref(events))
+        return events
+
+    monkeypatch.setattr(mu, "encode_blocks", encoded)
+    most, least = (size(mu, mu.encode(sound, RATE, level=level)) for level in (0, LEVELS - 1))
+    at_rate(mu, lambda: [sound], RATE, (most + least) / 2 * 8 / 20 / 1000)
+    assert len(held) > 4 and max(held) == 1
 
 
 def test_a_rate_out_of_reach_is_an_error_that_says_what_can_be_had(mu, sound):
