@@ -92,6 +92,36 @@ def test_the_read_out_is_linear_in_events_and_near_the_coefficient():
     assert torch.allclose(bottleneck.decode(2 * events), 2 * quantised)
 
 
+def test_without_gradients_the_same_is_worked_out_from_the_coefficients_that_pass():
+    bottleneck = Thermometer(7, 36, SETTINGS)
+    with torch.no_grad():
+        bottleneck.log_scale.normal_(0, 0.2)
+    features = 3 * torch.randn(2, 5, 7)
+    events = bottleneck.encode(features).detach()
+    expected = bottleneck.decode(events).detach()
+    assert 0.2 < events.mean() < 0.8
+    with torch.no_grad():
+        assert torch.equal(bottleneck.encode(features), events)
+        torch.testing.assert_close(bottleneck.decode(events), expected)
+        torch.testing.assert_close(bottleneck.quantise(features), expected)
+    places = torch.stack(bottleneck.indices(features))
+    assert torch.equal(places, events.transpose(1, 2).nonzero().T)
+    signed = [bottleneck.layout.magnitudes(part.numpy() > 0.5) for part in events]
+    np.testing.assert_array_equal(bottleneck.magnitudes(features), np.stack(signed))
+    _, step, unit = places[:, places[0] == 0]
+    torch.testing.assert_close(bottleneck.decode_indices(step, unit, 5).detach(), expected[:1])
+
+
+@pytest.mark.parametrize("said", [[0.5], [0.0, 1.0], [0.0, 1.0, 3.0]])
+def test_scales_are_evenly_spaced_on_an_axis_of_log_bin(said):
+    bottleneck = Thermometer(7, 36, SimpleNamespace(**{**vars(SETTINGS), "scales": len(said)}))
+    with torch.no_grad():
+        bottleneck.log_scale.copy_(torch.tensor(said))
+    axis = np.log2(np.arange(7) + 16)
+    between = np.interp(axis, np.linspace(axis[0], axis[-1], len(said)), said)
+    np.testing.assert_allclose(bottleneck.scale().detach(), np.exp(between), rtol=1e-4)
+
+
 def test_thresholds_scales_and_read_out_get_gradients():
     bottleneck = Thermometer(7, 36, SETTINGS)
     quantised, _, _ = bottleneck(torch.randn(2, 6, 7))
