@@ -156,6 +156,17 @@ def test_a_missing_framework_is_named(name, extra, monkeypatch):
     assert parse("atan") == ("atan", 2)
 
 
+def test_without_a_gradient_none_is_looked_up():
+    lazy = surrogates.LazySurrogate("nowhere_at_all:gauss", 1.0)
+    membrane = torch.tensor([-1.0, 0.0, 1e-9, 2.0])
+    assert lazy(membrane).tolist() == [0, 0, 1, 1]
+    membrane.requires_grad_()
+    with torch.no_grad():
+        assert lazy(membrane).tolist() == [0, 0, 1, 1]
+    with pytest.raises(UserError, match="no module nowhere_at_all"):
+        lazy(membrane)
+
+
 def test_norses_warnings_are_not_ours():
     pytest.importorskip("norse")
     with warnings.catch_warnings():
