@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from conftest import small_model
 
 from snn_codec import costs
 from snn_codec import settings as config
@@ -111,6 +112,26 @@ def test_levels_are_drawn_by_seed_step_and_rank():
     assert 0.25 < (more == 0).float().mean() < 0.37 and torch.equal(more[more > 0], draws[0][more > 0])
     assert all(not torch.equal(draws[0], other) for other in draws[1:])
     assert 0 <= draws[0].min() < 0.5 and 30.5 < draws[0].max() <= 31 and draws[0].shape == (1000, 1)
+
+
+def test_every_eighth_of_a_level_is_drawn_with_both_ends():
+    assert (8 * sparsity.level_draw(0, 0, 0, 1000, 3)).unique().tolist() == list(range(17))
+
+
+@pytest.mark.parametrize(("objective", "sign"), [("rate", 1), ("fill", -1)])
+def test_an_objective_of_bits_presses_what_the_estimator_says_to_theta(objective, sign):
+    import lightning_fabric
+
+    settings = config.Sparsity(objective=objective, theta=1.0)
+    made = sparsity.Objective(small_model(), settings, lightning_fabric.Fabric(accelerator="cpu"))
+    cells = (torch.rand(6, 80, 40) < torch.linspace(0.02, 0.9, 6)[:, None, None]).float()
+    loss, bits = made(cells, None)
+    torch.testing.assert_close(bits, made.estimator.bits(cells))
+    torch.testing.assert_close(loss, torch.relu(sign * (bits - 1)).mean())
+    assert loss > 0
+    for _ in range(20):
+        made.learn(cells)
+    assert made(cells, None)[1].mean() < 0.9 * bits.mean()
 
 
 def test_the_rate_is_what_events_cost_and_is_differentiable_in_them():
