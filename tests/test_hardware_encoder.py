@@ -72,6 +72,12 @@ def test_loud_noise_of_both_signs_overflows_nothing(case):
     assert 2**22 < np.abs(encoder.transform.arriving(np.concatenate([worst, -worst], 1))).max() < 2**23
 
 
+def test_weights_of_a_transform_fit_in_8_bits(case):
+    matrix, layer, _, exact = case
+    transform = integer_encoder(matrix, layer, np.abs(exact).max(1), peak=1.0).transform
+    assert {np.abs(synapse.weight).max() for synapse in transform.synapses} == {127}
+
+
 def test_audio_splits_into_two_bytes():
     audio = np.arange(-FULL_SCALE, FULL_SCALE + 1)
     high, low = split(audio)
