@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from conftest import SMALL, settled, small_model
 from test_mdct import codec as mdct_codec
 from test_mdct import tones
 
 from snn_codec import loudness
+from snn_codec import settings as config
 from snn_codec.errors import UserError
 from snn_codec.hardware.encoder import PEAK, encoder_of, frames
 from snn_codec.hardware.features import encode_with_audio, encode_with_features, full_scale
@@ -34,6 +36,24 @@ def test_a_thermometer_folds_to_a_sparse_layer(case):
     assert layer.weight.nnz == layer.weight.shape[0] == events.n_units
     assert events.n_events > 500
     np.testing.assert_array_equal(layer.spikes(features), events.events)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_folded_layer_has_the_membranes_of_the_bottleneck(groups):
+    """With batch norms that have seen something, and weights of all sizes and signs."""
+    bottleneck = settled(small_model(bottleneck=config.Spiking(groups=groups))).bottleneck
+    with torch.no_grad():
+        for norm in bottleneck.norms:
+            norm.weight.normal_()
+            norm.bias.normal_()
+    features = torch.randn(1, 30, SMALL.width)
+    with torch.no_grad():
+        events, membranes = bottleneck.encode_with_membrane(features)
+    layer, drive = fold(bottleneck), features[0].T.numpy().astype(float)
+    lateral = layer.lateral @ events[0].numpy() if groups > 1 else 0
+    found = layer.weight @ drive + layer.bias[:, None] + lateral - layer.threshold
+    np.testing.assert_allclose(found, membranes[0], atol=1e-4)
+    np.testing.assert_array_equal(layer.spikes(drive), events[0] > 0.5)
 
 
 def test_its_integers_make_nearly_all_of_its_events(case):
