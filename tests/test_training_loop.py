@@ -56,7 +56,7 @@ def test_a_run_leaves_a_checkpoint_and_a_log(run):
     assert json.loads((folder / "config.json").read_text()) == config.to_dict(settings())
     codec = Codec.load(folder / "best")
     assert codec.settings == small_model()
-    assert max(scores) > min(scores) or scores[0] == scores[1]
+    assert all(map(math.isfinite, scores))
 
 
 def test_sparsity_thins_out_events_and_the_best_is_a_sparse_model(run):
@@ -201,7 +201,7 @@ def test_a_killed_process_resumes_exactly(music, tmp_path, run):
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    subprocess.run(command + ["--resume"], check=True, stderr=subprocess.DEVNULL)
+    run("killed", *changes, resume=True)  # in this process, which need not start Python and PyTorch
     assert rows(tmp_path / "killed") == rows(whole)
     assert Codec.load(tmp_path / "killed" / "best").fingerprint == Codec.load(whole / "best").fingerprint
 
