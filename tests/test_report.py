@@ -11,8 +11,9 @@ import pytest
 from conftest import tones
 from test_study import matrix, recording, study
 
-from snn_codec.analysis import report
+from snn_codec.analysis import readout, report
 from snn_codec.analysis.rows import rows_of
+from snn_codec.events import EventMatrix
 
 BROWSER = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
@@ -42,6 +43,13 @@ def page_file(tmp_path_factory):
     sound = tones(20.0)
     report.write(path, found, events, score, {"original": sound, "decoded": sound / 2}, title=TITLE)
     return path, found, events, score
+
+
+def test_steps_longer_than_a_window_have_a_spectrogram():
+    sound = tones(5.0)
+    events = EventMatrix(np.zeros((3, 27), bool), 22050, 4096, len(sound))
+    assert report._spectrogram(sound, events).shape == (report.BANDS, 27)
+    assert readout.mel(sound, 22050, 4096, 40).shape == (40, 27)
 
 
 def data_of(text):

@@ -106,9 +106,10 @@ def evaluate(readout: Readout, examples: Examples) -> list[dict[str, float]]:
 def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: int = 2048) -> np.ndarray:
     """Logarithmic mel spectrogram: float32 `[bands, T]`, windows centred on the middle of each step.
 
-    Decibels relative to the loudest cell, floor -80, scaled to 0..1; bands from 30 Hz to half the sample rate.
+    Decibels relative to the loudest cell, floor -80, scaled to 0..1; bands from 30 Hz to half the sample rate. A window
+    is as long as a step at least.
     """
-    steps = steps_for(len(audio), hop)
+    steps, window = steps_for(len(audio), hop), max(window, hop)
     before = window // 2 - hop // 2
     padded = np.pad(audio.astype(np.float32), (before, window + steps * hop - len(audio)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[: steps * hop : hop]

@@ -185,13 +185,14 @@ def _trains(fired: Trains, rows: Rows) -> list[tuple[str, str]]:
 
 def _spectrogram(sound: np.ndarray, events: EventMatrix) -> np.ndarray:
     """Decibels below the loudest cell, uint8 `[BANDS, T]` from -80 to 0, at frequencies spaced by ratio."""
-    before = (WINDOW - events.hop) // 2
-    length = (events.n_steps - 1) * events.hop + WINDOW
+    window = max(WINDOW, events.hop)
+    before = (window - events.hop) // 2
+    length = (events.n_steps - 1) * events.hop + window
     padded = np.pad(sound.astype(np.float32), (before, max(length - len(sound) - before, 0)))[:length]
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[:: events.hop]
-    shape = np.hanning(WINDOW).astype(np.float32)
-    places = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS) * WINDOW / events.sample_rate
-    places = np.minimum(places, WINDOW // 2 - 1)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: events.hop]
+    shape = np.hanning(window).astype(np.float32)
+    places = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS) * window / events.sample_rate
+    places = np.minimum(places, window // 2 - 1)
     below, part = places.astype(int), (places % 1).astype(np.float32)
     rows = []
     for some in np.array_split(frames, events.n_steps // 2048 + 1):
