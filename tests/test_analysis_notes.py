@@ -230,6 +230,20 @@ def test_a_score_goes_to_pretty_midi_and_back():
         np.testing.assert_allclose(rounded, exact, atol=6e-7)
 
 
+def test_notes_before_the_start_and_without_a_length_do_not_sound_on_in_a_written_file(tmp_path):
+    """Of four notes two end before 0 s; a press of the pedal of 0.1 ms is none."""
+    pytest.importorskip("pretty_midi")
+    onset, offset = np.array([-1000, -500, 100, 500]), np.array([-500, 0, 100, 900])
+    pitch, pedal = np.array([60, 61, 62, 63]), np.array([[-700, -600], [3000, 3001], [5000, 6000]])
+    score = notes.Score(onset * 10, offset * 10, pitch, pitch, pedal, 10_000)
+    score.to_pretty_midi().write(str(tmp_path / "a.mid"))
+    found = notes.read(tmp_path / "a.mid")
+    np.testing.assert_allclose(found.notes().onset, [0.1, 0.5], atol=1e-3)
+    np.testing.assert_allclose(found.notes().offset, [0.1, 0.9], atol=1e-3)
+    assert found.pitch.tolist() == [62, 63]
+    np.testing.assert_allclose(found.pedal / found.per_second, [[0.5, 0.6]], atol=1e-3)
+
+
 def test_pretty_midi_finds_the_same_notes_in_a_file():
     pretty_midi = pytest.importorskip("pretty_midi")
     theirs = notes.Score.from_pretty_midi(pretty_midi.PrettyMIDI(str(RECORDING))).notes()

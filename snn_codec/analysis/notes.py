@@ -105,19 +105,26 @@ class Score:
     def to_pretty_midi(self) -> pretty_midi.PrettyMIDI:
         """The notes and the sustain pedal as one piano of pretty_midi, in seconds, to edit or to write as a MIDI file.
 
+        What ends before 0 s is left out. A note lasts one tick of the file at least: pretty_midi would write the end of
+        a shorter one before its beginning, so that it never ends.
+
         Examples:
             >>> read("bach.mid").shifted(250_000).to_pretty_midi().write("later.mid")  # doctest: +SKIP
         """
         import pretty_midi
 
         piano = pretty_midi.Instrument(0, name="piano")
+        made = pretty_midi.PrettyMIDI(resolution=960)
+        tick = 1.01 * made.tick_to_time(1)
         columns = (column.tolist() for column in self.notes())
         for onset, offset, pitch, velocity in zip(*columns, strict=True):
-            piano.notes.append(pretty_midi.Note(velocity, pitch, onset, offset))
+            if onset >= 0 or offset > 0:
+                end = max(offset, max(onset, 0) + tick)
+                piano.notes.append(pretty_midi.Note(velocity, pitch, onset, end))
         for down, up in (self.pedal / self.per_second).tolist():
-            piano.control_changes.append(pretty_midi.ControlChange(midi.SUSTAIN, 127, down))
-            piano.control_changes.append(pretty_midi.ControlChange(midi.SUSTAIN, 0, up))
-        made = pretty_midi.PrettyMIDI(resolution=960)
+            if up >= max(down, 0) + tick:
+                piano.control_changes.append(pretty_midi.ControlChange(midi.SUSTAIN, 127, down))
+                piano.control_changes.append(pretty_midi.ControlChange(midi.SUSTAIN, 0, up))
         made.instruments.append(piano)
         return made
 
