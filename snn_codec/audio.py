@@ -421,8 +421,7 @@ def _opened(path: str | os.PathLike[str], incomplete_ok: bool = False) -> _File:
     try:
         finding = containers.inspect(path)
         if finding.missing and not finding.slight and not incomplete_ok:
-            what = "cut off" if finding.stop is None else "damaged"
-            raise Incomplete(f"{path}: is {what}: {finding.missing}; get the file again")
+            raise Incomplete(f"{path}: {finding.problem}")
         file = _File(finding.opened(path))
         file.missing = finding.missing
         return file

@@ -336,15 +336,32 @@ def test_a_missing_page_and_a_damaged_first_page_are_noticed(tmp_path):
     assert containers.inspect(path).stop == first
 
 
-def test_a_broadcast_and_several_streams_in_one_ogg_are_whole(tmp_path):
+def test_an_ogg_of_a_running_broadcast_is_whole(tmp_path):
     data = written("OGG", "VORBIS", sound=np.tile(SOUND, 6))
     starts = [at for at in range(len(data)) if data.startswith(b"OggS\0", at)]
     first = next(n for n, at in enumerate(starts) if data[at + 6 : at + 14] != bytes(8))
     path = tmp_path / "a.ogg"
     path.write_bytes(data[: starts[first]] + data[starts[first + 2] :])
     assert not containers.inspect(path).missing
-    path.write_bytes(data + written("OGG", "VORBIS") + b"junk")
+    path.write_bytes(data + b"junk")
     assert not containers.inspect(path).missing
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_several_recordings_in_one_ogg_are_not_taken_for_the_first(tmp_path, subtype):
+    """As players record them from a broadcast; libsndfile reads the first alone, without a word."""
+    path, data = tmp_path / "a.ogg", written("OGG", subtype, rate=48000)
+    path.write_bytes(data)
+    whole = read(path)
+    path.write_bytes(data + written("OGG", subtype, rate=48000))
+    found = containers.inspect(path)
+    assert found.chained and found.stop == len(data)
+    with pytest.raises(
+        audio.Incomplete, match=f"holds several recordings.*from byte {len(data)} on, is not read"
+    ):
+        read(path)
+    with pytest.warns(audio.IncompleteWarning, match="what follows the first.*took what is there"):
+        np.testing.assert_allclose(read(path, incomplete_ok=True), whole, atol=1e-6)
 
 
 def test_a_file_that_changes_is_looked_at_again(tmp_path):

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 from snn_codec.containers.view import Finding
 
-_END_OF_STREAM = 4
+_FIRST, _LAST = 2, 4  # flags of a page: of its stream
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -19,13 +19,15 @@ class _Page(NamedTuple):
     stream: bytes
     number: int
     is_header: bool
+    is_first: bool
     is_last: bool
 
 
 def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
     """Inspect a file of `size` bytes; None if it is no Ogg file.
 
-    Readers pass over a page that is damaged, and then play what follows it too early; so the file ends before it.
+    Readers pass over a page that is damaged, and then play what follows it too early; so the file ends before it. Of
+    several recordings in a chain, as of a broadcast, libsndfile reads the first alone.
     """
     if not head.startswith(b"OggS"):
         return None
@@ -33,6 +35,9 @@ def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
     last = None
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for page in _pages(data):
+            if last and page.is_first and not last.is_first:
+                missing = f"what follows the first, from byte {page.start} on, is not read"
+                return Finding(missing=missing, stop=page.start, chained=True)
             previous = before.get(page.stream)
             if previous and _is_gap(previous, page, after=last.stop if last else 0):
                 stop = previous.stop
@@ -77,7 +82,8 @@ def _page(data: mmap.mmap, at: int) -> _Page | None:
         stream=head[14:18],
         number=int.from_bytes(head[18:22], "little"),
         is_header=head[6:14] in (bytes(8), b"\xff" * 8),  # no sample is complete
-        is_last=bool(head[5] & _END_OF_STREAM),
+        is_first=bool(head[5] & _FIRST),
+        is_last=bool(head[5] & _LAST),
     )
 
 

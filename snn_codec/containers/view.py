@@ -19,6 +19,7 @@ class Finding:
         stop: Where to end, the first byte of damage; None for the end of the file.
         missing: How much is missing, as "441 of 882 bytes of sound are there"; "" if the file is complete.
         slight: So little is missing that it is inaudible.
+        chained: What is missing is further recordings, which follow the first.
     """
 
     skip: int = 0
@@ -27,6 +28,15 @@ class Finding:
     stop: int | None = None
     missing: str = ""
     slight: bool = False
+    chained: bool = False
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a file of which something is missing, and what to do."""
+        if self.chained:
+            return f"holds several recordings: {self.missing}; make one of them by another program"
+        what = "cut off" if self.stop is None else "damaged"
+        return f"is {what}: {self.missing}; get the file again"
 
     def opened(self, path: Path) -> Path | View:
         """The argument for `soundfile.SoundFile`: the path itself, or a `View` of the repaired file."""
