@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,6 +274,15 @@ def test_init_from_starts_at_those_weights(run, checkpoint, codec, tmp_path):
             torch.testing.assert_close(loaded[name], value)
     with pytest.raises(UserError, match="do not fit"):
         run("b", "model.encoder.width=8", "model.decoder.width=8", init_from=str(checkpoint))
+
+
+def test_a_run_goes_on_without_the_checkpoint_that_it_began_with(run, checkpoint, tmp_path):
+    began_with = tmp_path / "began-with"
+    shutil.copytree(checkpoint, began_with)
+    run("a", init_from=str(began_with))
+    shutil.rmtree(began_with)
+    folder = run("a", "training.steps=9", init_from=str(began_with), resume=True)
+    assert [row["step"] for row in rows(folder)] == ["3", "6", "9"]
 
 
 def test_parts_that_a_checkpoint_does_not_have_start_anew(run, checkpoint, codec):

@@ -40,7 +40,7 @@ class CoefficientsPhase(Phase):
                 "phase.kind=coefficients is for models with a decoder of kind mdct and a bottleneck of kind "
                 "thermometer; use the preset cpu-wide"
             )
-        if setup.init_from:
+        if setup.init_from and not setup.resumed:
             copy_weights(Codec.load(setup.init_from), codec, setup.init_from)
         for fixed in (codec.bottleneck.thresholds, codec.bottleneck.log_scale):
             fixed.requires_grad_(False)  # else several devices would wait for their gradients

@@ -91,9 +91,10 @@ class Loop:
                 f"training.seconds is {self.training.seconds:g}, {self.crops.length} samples; the losses need "
                 f"{max(WINDOWS)}"
             )
-        setup = Setup(settings, fabric, self.crops, run.init_from, run.resume, self._report)
+        resumed = run.resume and run.state_file.is_file()
+        setup = Setup(settings, fabric, self.crops, run.init_from, resumed, self._report)
         self.phase = PHASES[settings.phase.kind](setup)
-        if run.resume and run.state_file.is_file():
+        if resumed:
             self._load()
         held_out = sum(paths["validation"], [])
         self.clips = _on_main(fabric, lambda: self._validation_clips(held_out)) or []

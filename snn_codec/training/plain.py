@@ -208,7 +208,7 @@ def _initial_codec(setup: Setup) -> Codec:
         settings.training.seed
     )  # again: a module of one's own may have drawn numbers, or set a seed
     codec = Codec(settings.model)
-    if setup.init_from:
+    if setup.init_from and not setup.resumed:
         fresh = copy_weights(Codec.load(setup.init_from), codec, setup.init_from)
         if fresh and setup.fabric.is_global_zero:
             setup.report(
