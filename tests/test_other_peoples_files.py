@@ -325,6 +325,27 @@ def test_what_follows_damage_is_not_moved_forward(tmp_path, format, subtype, rat
     np.testing.assert_allclose(part[:same], whole[:same], atol=1e-6)
 
 
+@pytest.mark.parametrize("announced", [0, 0x7FFFF000, 0xFFFFFFFF, "modulo", "with a chunk behind"])
+def test_a_wav_of_more_than_4_gib_is_whole_whatever_its_header_says(tmp_path, announced):
+    """Two hours of 24 bits at 96 kHz, whose length 32 bits cannot say; most of the file is a hole."""
+    path, channels, size = tmp_path / "a.wav", 2, 6 * 750_000_000
+    said = announced if isinstance(announced, int) else size & 0xFFFFFFFF
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, 96000, 96000 * 6, 6, 24)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<4sI4s", b"RIFF", said, b"WAVE") + form + struct.pack("<4sI", b"data", said))
+        if announced == "with a chunk behind":
+            file.seek(said, 1)
+            file.write(struct.pack("<4sI", b"junk", size - said - 8))
+        file.seek(44 + size - 6000)
+        file.write(b"\0\0\x40" * 2000)
+    count = audio.info(path).samples
+    if announced == "with a chunk behind":
+        assert count == said // 6
+    else:
+        assert count == 750_000_000
+        np.testing.assert_array_equal(audio.read(path, count - 1001)[0], np.append(0, np.full(1000, 0.5)))
+
+
 def test_a_missing_page_and_a_damaged_first_page_are_noticed(tmp_path):
     data = written("OGG", "VORBIS", sound=np.tile(SOUND, 6))
     starts = [at for at in range(len(data)) if data.startswith(b"OggS\0", at)]

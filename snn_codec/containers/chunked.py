@@ -12,6 +12,7 @@ SLIGHT = 1024  # bytes; writers that count their own header, or round up, announ
 # What programs announce that write to a pipe, and so cannot know: sox's 0x7f000000, near 2**31, near 2**32, -1
 MADE_UP = ((0x7EFFF000, 0x7F001000), (0x7FFF0000, 0x8000FFFF), (0xFFFF0000, 0xFFFFFFFF), (1 << 62, 1 << 64))
 MOST_CHUNKS = 10_000
+LONGEST = 0xFFFFFFFF  # bytes of sound that a WAV file can announce
 W64_RIFF, W64_DATA = (
     b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00",
     b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0",
@@ -50,14 +51,30 @@ def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
     if sound is None or sound.start > size:
         return Finding()  # libsndfile says what is wrong
     there = size - sound.start
+    made_up = any(low <= sound.announced + sound.extra <= high for low, high in MADE_UP)
+    if head[:4] == b"RIFF" and there > LONGEST:
+        return _beyond(file, sound, there, made_up or not sound.announced)
     if sound.announced == 0:
         return _mended(sound, there) if there and not _chunk_follows(file, sound.start, there) else Finding()
     if sound.announced <= there:
         return Finding()
-    if any(low <= sound.announced + sound.extra <= high for low, high in MADE_UP):
+    if made_up:
         return _mended(sound, there)
     missing = f"{there} of {sound.announced} bytes of sound are there"
     return _mended(sound, there, missing, sound.announced - there <= SLIGHT)
+
+
+def _beyond(file: BinaryIO, sound: Sound, there: int, made_up: bool) -> Finding:
+    """A WAV file with more behind its header than that can announce: as RF64, if all of it is sound."""
+    rest = there - sound.announced
+    if _chunk_follows(file, sound.start + sound.announced + sound.announced % 2, rest):
+        return Finding()
+    length = there if made_up else there - rest % (LONGEST + 1)  # else it was counted modulo 2^32
+    file.seek(12)
+    before = file.read(sound.start - 20)  # the chunks between the file's header and the sound's
+    head = (b"RF64", LONGEST, b"WAVE", b"ds64", 28, sound.start + length + 28, length, 0, 0)
+    prefix = struct.pack("<4sI4s4sIQQQI", *head) + before + struct.pack("<4sI", b"data", LONGEST)
+    return Finding(prefix=prefix, skip=sound.start)
 
 
 def _mended(sound: Sound, there: int, missing: str = "", slight: bool = False) -> Finding:
