@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,16 +16,19 @@ VARIABLE = "SNN_CODEC_LAVA_PYTHON"
 def lava_python(given: str | os.PathLike | None = None) -> str:
     """The interpreter that has Lava: `given`, $SNN_CODEC_LAVA_PYTHON, .venv-lava here or beside us, or this one.
 
+    The first two are paths, or names of programs that the shell would find.
+
     Raises:
         UserError: None is there.
     """
     for chosen, origin in ((given, "--lava-python"), (os.environ.get(VARIABLE), VARIABLE)):
         if chosen:
-            if not os.access(chosen, os.X_OK) or os.path.isdir(chosen):
+            found = shutil.which(chosen)
+            if found is None:
                 raise UserError(
                     f"{origin} {chosen}: is not a program; give the Python of the Lava environment"
                 )
-            return str(chosen)
+            return found
     for folder in (Path.cwd(), Path(__file__).parent.parent):
         python = folder / ".venv-lava" / "bin" / "python"
         if python.exists():

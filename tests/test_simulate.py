@@ -158,6 +158,8 @@ def test_where_lava_is_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv(interpreter.VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=interpreter.VARIABLE):
         simulate.lava_python()
+    monkeypatch.setenv("PATH", str(python.parent))
+    assert simulate.lava_python("python") == str(python)
 
 
 def test_a_program_that_is_no_python_is_refused():
