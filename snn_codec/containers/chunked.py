@@ -51,11 +51,14 @@ def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
     if sound is None or sound.start > size:
         return Finding()  # libsndfile says what is wrong
     there = size - sound.start
-    made_up = any(low <= sound.announced + sound.extra <= high for low, high in MADE_UP)
-    if head[:4] == b"RIFF" and there > LONGEST:
-        return _beyond(file, sound, there, made_up or not sound.announced)
-    if sound.announced == 0:
-        return _mended(sound, there) if there and not _chunk_follows(file, sound.start, there) else Finding()
+    counted = sound.announced + sound.extra
+    made_up = sound.announced == 0 or any(low <= counted <= high for low, high in MADE_UP)
+    long = head[:4] == b"RIFF" and there > LONGEST
+    if sound.announced < there and (made_up or long):
+        stop = sound.start + sound.announced + sound.announced % 2
+        if _chunk_follows(file, stop, size - stop):
+            return Finding()
+        return _as_rf64(file, sound, there, made_up) if long else _mended(sound, there)
     if sound.announced <= there:
         return Finding()
     if made_up:
@@ -64,12 +67,10 @@ def inspect(file: BinaryIO, head: bytes, size: int) -> Finding | None:
     return _mended(sound, there, missing, sound.announced - there <= SLIGHT)
 
 
-def _beyond(file: BinaryIO, sound: Sound, there: int, made_up: bool) -> Finding:
-    """A WAV file with more behind its header than that can announce: as RF64, if all of it is sound."""
-    rest = there - sound.announced
-    if _chunk_follows(file, sound.start + sound.announced + sound.announced % 2, rest):
-        return Finding()
-    length = there if made_up else there - rest % (LONGEST + 1)  # else it was counted modulo 2^32
+def _as_rf64(file: BinaryIO, sound: Sound, there: int, made_up: bool) -> Finding:
+    """A WAV file with more sound than its header can announce."""
+    beyond = 0 if made_up else (there - sound.announced) % (LONGEST + 1)  # it was counted modulo 2^32
+    length = there - beyond
     file.seek(12)
     before = file.read(sound.start - 20)  # the chunks between the file's header and the sound's
     head = (b"RF64", LONGEST, b"WAVE", b"ds64", 28, sound.start + length + 28, length, 0, 0)
@@ -84,7 +85,7 @@ def _mended(sound: Sound, there: int, missing: str = "", slight: bool = False) -
 
 
 def _chunk_follows(file: BinaryIO, start: int, there: int) -> bool:
-    """Whether what follows an empty chunk of sound is another chunk, not the sound itself."""
+    """Whether what follows the sound that is announced is another chunk, not more sound."""
     file.seek(start)
     name, length = struct.unpack("<4s4s", file.read(8).ljust(8, b"\0"))
     sizes = (int.from_bytes(length, order) for order in ("little", "big"))
