@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from snn_codec import stats
 from snn_codec.cli import fatal
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -181,7 +182,7 @@ def cell(rows: list[Row] | None, before: list[Row] | None) -> str:
 
 
 def _interval(found: dict[str, float], sign: str) -> str:
-    return f"{found['mean']:{sign}.2f} ({found['low']:{sign}.2f} to {found['high']:{sign}.2f})"
+    return f"{found['mean']:{sign}.2f} ({stats.between(found, sign + '.2f')})"
 
 
 def main() -> int:

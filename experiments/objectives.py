@@ -20,7 +20,7 @@ from snn_codec.evaluation import results
 from snn_codec.evaluation.summary import Row
 from snn_codec.files import make_folder, replacing
 from snn_codec.plots import INK, NOTE, log_scale, pyplot
-from snn_codec.stats import RESAMPLES
+from snn_codec.stats import RESAMPLES, between
 
 POINTS = 5  # rates to compare at, not quite to the ends, which a resampling moves
 
@@ -76,14 +76,19 @@ def compare(curves: dict[str, np.ndarray], output: Path) -> None:
     recordings = next(iter(curves.values())).shape[2]
     every = np.arange(recordings)[None]
     picks = np.random.default_rng(0).integers(0, recordings, (RESAMPLES, recordings))
-    made = {name: (means(sums, every), means(sums, picks)) for name, sums in curves.items()}
+    known = 1.0 if recordings > 1 else np.nan  # one recording says nothing of how they differ
+    made = {
+        name: (means(sums, every), tuple(known * part for part in means(sums, picks)))
+        for name, sums in curves.items()
+    }
     print("| | kbps, true | SI-SNR (dB) |\n|---|---|---|")
     for name, ((kbps, quality), resampled) in made.items():
         low, high = (np.percentile(np.stack(resampled), q, axis=2) for q in (2.5, 97.5))
         for i in range(len(kbps)):
+            ends = [{"low": low[part, i], "high": high[part, i]} for part in (0, 1)]
             print(
-                f"| {name} | {kbps[i, 0]:.3f} ({low[0, i]:.3f} to {high[0, i]:.3f}) "
-                f"| {quality[i, 0]:.2f} ({low[1, i]:.2f} to {high[1, i]:.2f}) |"
+                f"| {name} | {kbps[i, 0]:.3f} ({between(ends[0], '.3f')}) "
+                f"| {quality[i, 0]:.2f} ({between(ends[1], '.2f')}) |"
             )
     first, second = made
     ends = [(kbps[0, 0], kbps[-1, 0]) for (kbps, _), _ in made.values()]
@@ -95,8 +100,8 @@ def compare(curves: dict[str, np.ndarray], output: Path) -> None:
         mean, samples = (
             np.subtract(*(at(rate, *made[name][part]) for name in (first, second))) for part in (0, 1)
         )
-        bounds = np.percentile(samples, [2.5, 97.5])
-        print(f"| {rate:.2f} | {mean[0]:+.2f} ({bounds[0]:+.2f} to {bounds[1]:+.2f}) |")
+        bounds = dict(zip(("low", "high"), np.percentile(samples, [2.5, 97.5]), strict=True))
+        print(f"| {rate:.2f} | {mean[0]:+.2f} ({between(bounds, '+.2f')}) |")
     draw(made, output)
     print(f"\nfigure: {output}")
 

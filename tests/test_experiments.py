@@ -331,6 +331,17 @@ def test_two_objectives_as_curves(tmp_path):
     result = run("objectives.py", *curves, "-o", tmp_path / "x.png")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("| +0.50 (+0.50 to +0.50) |") == 5 and (tmp_path / "x.png").is_file()
+    for path in tmp_path.glob("*.json"):  # a single recording has no interval
+        found = json.loads(path.read_text())
+        (tmp_path / f"one-{path.name}").write_text(json.dumps(found | {"clips": found["clips"][:1]}))
+    single = [text.replace(f"{tmp_path}/", f"{tmp_path}/one-") for text in curves]
+    result = run("objectives.py", *single, "-o", tmp_path / "one.png")
+    assert result.returncode == 0, result.stderr
+    assert (
+        result.stdout.count("| +0.50 (-) |") == 5
+        and " to " not in result.stdout
+        and "nan" not in result.stdout
+    )
     result = run("objectives.py", *curves[:3], f"B={tmp_path / 'no.json'}")
     assert result.returncode == 2 and "no.json" in result.stderr
     result = run("objectives.py", *curves[:2])
