@@ -79,5 +79,6 @@ def test_garbage_is_an_error_or_a_matrix_of_that_many_events(decode):
         except entropy.EntropyError:
             continue
         assert events.shape == (12, 20) and events.sum() == 40
-    with pytest.raises(entropy.EntropyError):
-        decode(b"", 3, 3, 10)
+    for impossible in (10, -1):
+        with pytest.raises(entropy.EntropyError, match=f"{impossible} events do not fit into 3 x 3 cells"):
+            decode(b"", 3, 3, impossible)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from processes import room_for
-from rasters import entropy_model, matrix, raster
+from rasters import chain, entropy_model, matrix, raster
 
 from snn_codec import checkpoints
 from snn_codec.errors import UserError
@@ -124,6 +124,29 @@ def test_an_entropy_model_is_for_the_events_of_its_checkpoint(tmp_path):
         event_files.write(tmp_path / f"{name}.spk", "spk", [("a", A)], entropy_model=own)
         with open(tmp_path / f"{name}.spk", "rb") as file:
             assert spk.Reader(file).header.entropy_model == (model.fingerprint if name == "ours" else "")
+
+
+@pytest.mark.parametrize("function", [False, True])
+def test_learned_chunks_are_read_with_the_entropy_model_that_is_given(tmp_path, function):
+    model, events = chain(20), matrix(np.repeat(raster(1, 200, 0.5), 20, axis=0))
+    model = replace(model, checkpoint=events.fingerprint)
+    given = {events.fingerprint: model}.get if function else model
+    path, back = tmp_path / "a.spk", tmp_path / "b.h5"
+    event_files.write(path, "spk", [("a", events)], entropy_model=given)
+    with pytest.raises(UserError, match=model.fingerprint):
+        event_files.read(path)
+    assert event_files.read(path, entropy_model=given) == events
+    assert list(event_files.recordings(path, entropy_model=given)) == [("a", events)]
+    event_files.convert([path], back, entropy_model=given)
+    event_files.convert([back], tmp_path / "c.spk", entropy_model=given)
+    assert h5.read(back) == events and (tmp_path / "c.spk").read_bytes() == path.read_bytes()
+
+
+def test_the_fingerprint_is_that_of_the_recording_that_is_named(tmp_path):
+    other = A.replace(fingerprint="fedcba9876543210")
+    h5.write(tmp_path / "a.h5", {"a": A, "b": other})
+    found = [event_files.fingerprint(tmp_path / "a.h5", name) for name in (None, "a", "b", "no such name")]
+    assert found == [A.fingerprint, A.fingerprint, other.fingerprint, A.fingerprint]
 
 
 def test_missing_files_and_empty_folders_are_named(tmp_path):
