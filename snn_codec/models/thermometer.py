@@ -154,7 +154,7 @@ class Thermometer(nn.Module):
         places = torch.log2(torch.arange(self.layout.bins, device=self.log_scale.device) + 16.0)
         last = len(self.log_scale) - 1
         places = (places - places[0]) / (places[-1] - places[0]) * last
-        below = places.floor().long().clamp(max=max(last - 1, 0))
+        below = places.floor().long()
         share = places - below
         above = (below + 1).clamp(max=last)
         return torch.exp(self.log_scale[below] * (1 - share) + self.log_scale[above] * share)
