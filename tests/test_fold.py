@@ -56,6 +56,14 @@ def test_a_folded_layer_has_the_membranes_of_the_bottleneck(groups):
     np.testing.assert_array_equal(layer.spikes(drive), events[0] > 0.5)
 
 
+def test_the_decoder_meets_the_weights_of_a_dense_bottleneck_and_nothing_without_neurons():
+    bottleneck = settled(small_model()).bottleneck
+    np.testing.assert_array_equal(decoder_matrix(bottleneck), bottleneck.decode_weight.detach())
+    for take in (fold, decoder_matrix):
+        with pytest.raises(UserError, match="has no spiking neurons"):
+            take(torch.nn.Identity())
+
+
 def test_its_integers_make_nearly_all_of_its_events(case):
     codec, events, features = case
     layer = fold(codec.bottleneck)
