@@ -308,7 +308,7 @@ def test_two_at_work_in_one_folder(make, instantly, tmp_path):
 def command(preset, music, root, *more):
     found = [
         "compare-surrogates", "--surrogates", "fast_sigmoid:2,triangular", "--data", str(music), "-o", str(root),
-        "--seeds", "1", "--steps", "40", "--sparse-steps", "16", "--preset", str(preset), "--jobs", "2", *more,
+        "--seeds", "1", "--steps", "24", "--sparse-steps", "8", "--preset", str(preset), "--jobs", "2", *more,
     ]  # fmt: skip
     for change in TINY:
         found += ["--set", change]
@@ -418,7 +418,7 @@ def test_a_killed_study_goes_on_exactly(preset, music, tmp_path, capsys, monkeyp
     assert all(row[column] != "" for row in log(sparse) for column in columns)
     assert float(log(free)[-1]["encoder_gradient"]) > 0
     report = (whole / "report" / "report.md").read_text()
-    assert "| `triangular:1` | 1 |" in report and "## SPARSE (16 steps" in report
+    assert "| `triangular:1` | 1 |" in report and "## SPARSE (8 steps" in report
     assert {path.suffix for path in (whole / "report").iterdir()} == {".md", ".csv", ".json", ".png"}
 
 
@@ -444,7 +444,7 @@ def gauss(membrane):
 @pytest.mark.once
 @pytest.mark.slow
 def test_a_surrogate_of_ones_own_is_studied_resumed_and_not_needed_to_decode(
-    preset, music, tmp_path, monkeypatch
+    preset, music, tmp_path, monkeypatch, capsys
 ):
     """In the same grid neurons with a memory; the module is in the working directory alone."""
     pytest.importorskip("matplotlib")
@@ -469,13 +469,14 @@ def test_a_surrogate_of_ones_own_is_studied_resumed_and_not_needed_to_decode(
     assert done.returncode == 0, done.stderr
     assert "| `my_surrogate:gauss@zero:0.5` | 1 |" in (root / "report" / "report.md").read_text()
     run = Cell("free", "my_surrogate:gauss", 0).folder(root)
-    resumed = [sys.executable, "-m", "snn_codec.cli", "train", "--run", str(run), "--resume", "--set",
-               "training.steps=6", "--accelerator", "cpu", "--workers", "0"]  # fmt: skip
-    refused = call(resumed, elsewhere)
-    assert refused.returncode == 2 and "no module my_surrogate on Python's path" in refused.stderr
-    assert call(resumed, work).returncode == 0 and [row["step"] for row in log(run)][-1] == "6"
-    monkeypatch.chdir(elsewhere)
-    codec = Codec.load(run / "best")  # where the module is not to be found
+    resumed = ["train", "--run", str(run), "--resume", "--set", "training.steps=6", "--accelerator", "cpu",
+               "--workers", "0"]  # fmt: skip
+    done = call([sys.executable, "-m", "snn_codec.cli", *resumed], work)
+    assert done.returncode == 0 and [row["step"] for row in log(run)][-1] == "6", done.stderr
+    monkeypatch.chdir(elsewhere)  # where the module is not to be found
+    assert main(resumed) == 2
+    assert "no module my_surrogate on Python's path" in capsys.readouterr().err
+    codec = Codec.load(run / "best")
     sound = tones(2.0)
     assert codec.decode(codec.encode(sound, 22050)).shape == sound.shape
     assert "my_surrogate" not in sys.modules
