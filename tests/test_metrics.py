@@ -164,7 +164,7 @@ def test_every_mel_band_has_a_bin(window, bands):
 
 def test_mel_bands_reach_from_the_lowest_frequency_to_half_the_sample_rate():
     bank = mel_filters(22050, 2048, 64, lowest_hz=0.0)
-    assert (bank[1:-1].max(1) > 0).all() and not bank[[0, -1]].any()
+    assert bank[1:-1].max(1).min() > 1e-3 and bank[[0, -1]].max() < 1e-6
     (centre,) = mel_filters(22050, 22050, 1, lowest_hz=0.0).argmax(0)  # bins of one hertz
     assert centre == round(700 * (np.sqrt(1 + 11025 / 700) - 1))  # half as many mel as 11025 Hz
 
