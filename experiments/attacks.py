@@ -19,7 +19,7 @@ from snn_codec.corpus import Recording
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.coder import Coder
-from snn_codec.files import check_writable, replacing
+from snn_codec.files import check_writable
 from snn_codec.metrics import MEASURES, Clip
 from snn_codec.midi import read
 from snn_codec.progress import bar
@@ -103,9 +103,9 @@ def around(clip: Clip) -> tuple[np.ndarray, float]:
 
 def draw(path: Path, courses: dict[str, np.ndarray], *, force: bool = False) -> None:
     """The course of the error around attacks, a line a codec."""
-    plt = plots.pyplot()
-    with plt.rc_context({"font.size": 8, "axes.linewidth": 0.6}):
-        figure, axis = plt.subplots(figsize=(5.2, 3.0), layout="constrained")
+    look = {"font.size": 8, "axes.linewidth": 0.6}
+    with plots.written(path, (5.2, 3.0), look, dpi=200, force=force) as figure:
+        axis = figure.subplots()
         axis.axvspan(*(1000 * edge for edge in attacks.PRE), color="#e8ecf0", lw=0, zorder=0)
         for name, course in courses.items():
             axis.plot(np.arange(len(course)) - 1000 * REACH + 0.5, course, lw=1.1, label=name)
@@ -114,9 +114,6 @@ def draw(path: Path, courses: dict[str, np.ndarray], *, force: bool = False) -> 
         axis.set_ylabel("error (dB of the attack)")
         axis.set_xlim(-1000 * REACH, 1000 * REACH)
         figure.legend(frameon=False, fontsize=7, loc="outside right upper")
-        with replacing(path, force=force) as temporary:
-            figure.savefig(temporary, dpi=200)
-        plt.close(figure)
 
 
 if __name__ == "__main__":

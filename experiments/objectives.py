@@ -18,8 +18,8 @@ from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.evaluation import results
 from snn_codec.evaluation.summary import Row
-from snn_codec.files import make_folder, replacing
-from snn_codec.plots import INK, NOTE, log_scale, pyplot
+from snn_codec.files import make_folder
+from snn_codec.plots import INK, NOTE, log_scale, written
 from snn_codec.stats import RESAMPLES, between
 
 POINTS = 5  # rates to compare at, not quite to the ends, which a resampling moves
@@ -116,23 +116,27 @@ def draw(
     made: dict[str, tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]], output: Path
 ) -> None:
     """The curves, with 95 % intervals of SI-SNR."""
-    plt = pyplot()
-    figure, axis = plt.subplots(figsize=(5.2, 3.4), layout="constrained")
-    for (name, ((kbps, quality), resampled)), colour in zip(made.items(), (NOTE, INK), strict=True):
-        bars = np.abs(np.percentile(resampled[1], [2.5, 97.5], axis=1) - quality[:, 0])
-        axis.errorbar(
-            kbps[:, 0], quality[:, 0], bars, marker="o", color=colour, label=name, capsize=2, linewidth=1.2
-        )
-    log_scale(axis, [0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5])
-    axis.set_xlabel("kbps, true bytes")
-    axis.set_ylabel("SI-SNR (dB)")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="#e3e7eb", linewidth=0.6)
-    axis.legend(frameon=False, loc="lower right")
     make_folder(output.parent)
-    with replacing(output, force=True) as temporary:
-        figure.savefig(temporary, dpi=160)
-    plt.close(figure)
+    with written(output, (5.2, 3.4), {}, dpi=160, force=True) as figure:
+        axis = figure.subplots()
+        for (name, ((kbps, quality), resampled)), colour in zip(made.items(), (NOTE, INK), strict=True):
+            bars = np.abs(np.percentile(resampled[1], [2.5, 97.5], axis=1) - quality[:, 0])
+            axis.errorbar(
+                kbps[:, 0],
+                quality[:, 0],
+                bars,
+                marker="o",
+                color=colour,
+                label=name,
+                capsize=2,
+                linewidth=1.2,
+            )
+        log_scale(axis, [0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5])
+        axis.set_xlabel("kbps, true bytes")
+        axis.set_ylabel("SI-SNR (dB)")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="#e3e7eb", linewidth=0.6)
+        axis.legend(frameon=False, loc="lower right")
 
 
 if __name__ == "__main__":

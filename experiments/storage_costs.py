@@ -17,7 +17,7 @@ from snn_codec import costs, plots
 from snn_codec.cli import fatal
 from snn_codec.errors import UserError
 from snn_codec.events import CHUNK_STEPS
-from snn_codec.files import make_folder, replacing
+from snn_codec.files import make_folder
 from snn_codec.storage import entropy, formats
 
 UNITS, STEPS, STEP_RATE = 80, CHUNK_STEPS, 22050 / 512
@@ -69,13 +69,12 @@ def kbps(bits: float) -> float:
 
 
 def draw(path: Path, rows: list[dict[str, float]]) -> None:
-    plt = plots.pyplot()
     n_events = np.unique(np.geomspace(20, UNITS * STEPS / 2, 400).astype(int))
     curves = [costs.all_bits(UNITS, STEPS, int(k)) for k in n_events]
     density = n_events / UNITS / STEPS
     floor = [kbps(costs.floor_bits(UNITS, STEPS, int(k))) for k in n_events]
-    with plt.rc_context({"font.size": 9, "axes.edgecolor": plots.INK, "text.color": plots.INK}):
-        figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    with plots.written(path, (6, 4), plots.style(9), force=True) as figure:
+        axis = figure.subplots()
         for name, colour in COLOURS.items():
             axis.plot(
                 density, [kbps(bits[name]) for bits in curves], color=colour, label=name.replace("_", " ")
@@ -97,9 +96,6 @@ def draw(path: Path, rows: list[dict[str, float]]) -> None:
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
-        with replacing(path, force=True) as temporary:
-            figure.savefig(temporary, dpi=150)
-        plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +16,55 @@ from snn_codec.events import EventMatrix
 from snn_codec.files import replacing
 from snn_codec.midi import Notes
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 INK, NOTE = "#1f2933", "#b4482f"
 KEYS = 21, 108  # pitches of a piano
 WINDOW = 2048  # samples of a spectrogram
 
 
-def pyplot():
-    """matplotlib.pyplot, drawing to files only.
+def check_matplotlib() -> None:
+    """See that figures can be drawn.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     try:
-        import matplotlib
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise UserError('figures need matplotlib: pip install "snn_codec[plots]"') from error
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
 
-    return plt
+
+@contextmanager
+def written(
+    path: str | os.PathLike,
+    size: tuple[float, float],
+    look: Any,
+    *,
+    dpi: int = 150,
+    force: bool = False,
+    bbox_inches: str | None = None,
+) -> Iterator[Figure]:
+    """A figure of this size in inches, to draw in; it is written to `path` at the end.
+
+    It is made without pyplot, which would choose how a notebook or a program shows figures of its own.
+
+    Args:
+        look: matplotlib's settings, e.g. `style(9)`.
+
+    Raises:
+        UserError: matplotlib is missing, or the file cannot be written.
+    """
+    check_matplotlib()
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(look):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
+        with replacing(path, force=force) as temporary:
+            figure.savefig(temporary, dpi=dpi, bbox_inches=bbox_inches)
 
 
 def style(size: float) -> dict[str, object]:
@@ -73,18 +104,10 @@ def overview(
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    plt = pyplot()
     first, last = seconds or (0.0, events.duration)
     heights = ([1.0] if notes else []) + [1.5, 1.5, 1.5]
-    with plt.rc_context({"font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK}):
-        figure, axes = plt.subplots(
-            len(heights),
-            1,
-            sharex=True,
-            figsize=(10, 1.75 * sum(heights)),
-            height_ratios=heights,
-            layout="constrained",
-        )
+    with written(path, (10, 1.75 * sum(heights)), style(9), force=force) as figure:
+        axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         rows = iter(axes)
         if notes:
             _roll(next(rows), notes)
@@ -96,9 +119,6 @@ def overview(
         axes[-1].set_xlim(first, last)
         if title:
             axes[0].set_title(title, loc="left", fontsize=10)
-        with replacing(path, force=force) as temporary:
-            figure.savefig(temporary, dpi=150)
-        plt.close(figure)
 
 
 class Raster(NamedTuple):
@@ -147,15 +167,12 @@ def rasters(
     """
     if not models:
         raise UserError("there are no rasters to draw; give at least one")
-    plt = pyplot()
     first, last = seconds or (0.0, max(model.events.duration for model in models))
     heights = [1.0] * ((sound is not None) + (notes is not None))
     heights += [1.0 if model.hertz is None else 1.5 for model in models]
-    with plt.rc_context(style(8) | {"xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.6}):
-        figure, axes = plt.subplots(
-            len(heights), 1, sharex=True, squeeze=False, figsize=(7.2, 0.5 + 1.45 * sum(heights)),
-            height_ratios=heights, layout="constrained",
-        )  # fmt: skip
+    look = style(8) | {"xtick.color": INK, "ytick.color": INK, "axes.linewidth": 0.6}
+    with written(path, (7.2, 0.5 + 1.45 * sum(heights)), look, dpi=200, force=force) as figure:
+        axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
         rows = iter(axes[:, 0])
         if sound is not None:
             _spectrogram(
@@ -171,9 +188,6 @@ def rasters(
         axes[-1, 0].set_xlim(first, last)
         if title:
             figure.suptitle(title, fontsize=9)
-        with replacing(path, force=force) as temporary:
-            figure.savefig(temporary, dpi=200)
-        plt.close(figure)
 
 
 def _panel(axis, model: Raster, notes: Notes | None, first: float, last: float) -> None:

@@ -82,6 +82,17 @@ def own_port(monkeypatch):
             return
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that the test saves, in order."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    saved, save = [], figure.savefig
+    monkeypatch.setattr(
+        figure, "savefig", lambda one, *rest, **how: (saved.append(one), save(one, *rest, **how))
+    )
+    return saved
+
+
 @pytest.fixture(scope="session")
 def codec() -> Codec:
     return settled(small_model())

@@ -27,10 +27,7 @@ def test_the_overview_is_drawn(codec, tmp_path):
         plots.overview(path, sound, sound, events)
 
 
-def test_rasters_of_several_models_share_seconds(codec, tmp_path, monkeypatch):
-    plt = pytest.importorskip("matplotlib.pyplot")
-    drawn = []
-    monkeypatch.setattr(plt, "close", drawn.append)
+def test_rasters_of_several_models_share_seconds(codec, tmp_path, drawn):
     sound = tones(3.0)
     by_number = plots.Raster("small", codec.encode(sound, 22050))
     hop = 2048
@@ -49,8 +46,6 @@ def test_rasters_of_several_models_share_seconds(codec, tmp_path, monkeypatch):
     assert {(2.0, 250.0), (2.0, 900.0), (9.0, 400.0)} <= places  # two events of one frequency are one dash
     shades = sparse.collections[0].get_colors()[:, 3]
     assert shades[0] > shades[1] == shades[2]
-    monkeypatch.undo()
-    plt.close(figure)
     with pytest.raises(UserError, match="at least one"):
         plots.rasters(tmp_path / "b.png", [])
 
@@ -70,16 +65,11 @@ def test_no_notes_short_sounds_and_recordings_that_have_ended_are_drawn(tmp_path
     plots.overview(tmp_path / "b.png", sound, sound, events, none)
 
 
-def test_a_raster_of_events_alone_is_black(tmp_path, monkeypatch):
-    plt = pytest.importorskip("matplotlib.pyplot")
-    drawn = []
-    monkeypatch.setattr(plt, "close", drawn.append)
+def test_a_raster_of_events_alone_is_black(tmp_path, drawn):
     full = EventMatrix(np.ones((2, 8), bool), 22050, 512, 8 * 512)
     plots.rasters(tmp_path / "a.png", [plots.Raster("full", full)])
     (image,) = drawn[0].axes[0].images
     assert image.to_rgba(np.ones((1, 1)), bytes=True)[0, 0, :3].tolist() == [0, 0, 0]
-    monkeypatch.undo()
-    plt.close(drawn[0])
 
 
 def test_units_of_a_thermometer_have_frequencies():
@@ -92,6 +82,15 @@ def test_units_of_a_thermometer_have_frequencies():
     assert Model().unit_hertz() is None
 
 
+def test_figures_leave_it_to_the_program_how_it_shows_its_own(tmp_path, monkeypatch):
+    """As choosing a backend, or even importing pyplot, would not."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    full = EventMatrix(np.ones((2, 8), bool), 22050, 512, 8 * 512)
+    plots.rasters(tmp_path / "a.svg", [plots.Raster("full", full)])
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
 def test_importing_the_package_needs_no_extra():
     """Plotting, MIDI and simulators are for those who ask for them."""
     code = (
@@ -99,7 +98,7 @@ def test_importing_the_package_needs_no_extra():
         "for name in ('matplotlib', 'pretty_midi', 'lava', 'norse', 'nir'): sys.modules[name] = None\n"
         "import snn_codec.codec, snn_codec.cli, snn_codec.training.loop, snn_codec.plots, snn_codec.midi\n"
         "from snn_codec.errors import UserError\n"
-        "try: snn_codec.plots.pyplot()\n"
+        "try: snn_codec.plots.check_matplotlib()\n"
         "except UserError as error: print(error)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -140,25 +140,20 @@ def test_figure5_for_one_and_two_models(studies, tmp_path):
 
 
 def test_a_panel_of_figure5_without_anything_tested_says_why_and_leaves_scales_alone(
-    studies, tmp_path, monkeypatch
+    studies, tmp_path, drawn
 ):
-    plt = pytest.importorskip("matplotlib.pyplot")
     example, short = recording(0)[1:], matrix(raster(12, 300, 0.1), loudness=False)
     rare = study([("a", short, example[1])], "rare")
     silent = study([("a", matrix(np.zeros((12, STEPS), bool), loudness=False), example[1])], "silent")
-    kept = []
-    monkeypatch.setattr(plt, "close", kept.append)
     some = [studies[0], rare, silent]
     figures.figure5(tmp_path / "a.png", some, [example, (short, example[1]), example])
-    monkeypatch.undo()
-    panels = np.array(kept[0].axes[:15]).reshape(5, 3)
+    panels = np.array(drawn[0].axes[:15]).reshape(5, 3)
     for row in (2, 4):
         assert [[text.get_text() for text in panel.texts if len(text.get_text()) > 1] for panel in panels[row]] == [
             [], ["no key has the 20 onsets that a test needs"], ["no unit's events can be tested"]
         ]  # fmt: skip
         assert panels[row, 0].has_data() and not panels[row, 1].has_data()
     assert panels[4, 0].get_ylim()[1] < 0.2  # the scale of prominence, not that of an empty axis
-    plt.close(kept[0])
 
 
 def test_a_key_without_onsets_in_the_interior_is_no_best_pair():
@@ -177,22 +172,18 @@ def test_a_key_without_onsets_in_the_interior_is_no_best_pair():
     assert figures.best_pairs(found) == [(1, 64 - notes.LOWEST)]
 
 
-def test_figure5_says_that_recordings_are_too_short_for_the_lags(tmp_path, monkeypatch):
-    plt = pytest.importorskip("matplotlib.pyplot")
+def test_figure5_says_that_recordings_are_too_short_for_the_lags(tmp_path, drawn):
     _, events, score = recording(0)
     score = score.within(215, 22050, 512)
     short = [(str(seed), matrix(events.events[:, :215], loudness=False), score) for seed in range(30)]
-    found, kept = study(short, "short"), []
-    monkeypatch.setattr(plt, "close", kept.append)
+    found = study(short, "short")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures.figure5(tmp_path / "a.png", [found], [short[0][1:]])
-    monkeypatch.undo()
     assert found.jitter.tested.any()
-    assert [text.get_text() for text in kept[0].axes[4].texts] == [
+    assert [text.get_text() for text in drawn[0].axes[4].texts] == [
         "no onset has 2.97 s of sound before and after it"
     ]
-    plt.close(kept[0])
 
 
 def test_silent_units_and_short_recordings(tmp_path):

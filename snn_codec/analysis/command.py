@@ -168,7 +168,7 @@ def ready(inputs: Sequence[Path], options: Options) -> list[Item]:
     Raises:
         UserError: As `analyse`.
     """
-    plots.pyplot()
+    plots.check_matplotlib()
     if options.readout:
         readout.transcription()
         if options.split == "train" or len(inputs) != 1 or not has_table(inputs[0]):

@@ -13,7 +13,6 @@ from snn_codec.analysis.notes import Score
 from snn_codec.analysis.study import Study
 from snn_codec.analysis.tuning import FIFTH
 from snn_codec.events import EventMatrix
-from snn_codec.files import replacing
 
 SECONDS = 8.0  # of the raster in panel A
 CURVES = 4  # units in panel B
@@ -36,16 +35,9 @@ def figure5(
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    plt = plots.pyplot()
-    with plt.rc_context(plots.style(8)):
-        figure, axes = plt.subplots(
-            5,
-            len(studies),
-            squeeze=False,
-            figsize=(1.5 + 5.0 * len(studies), 11),
-            height_ratios=[1.7, 1, 1.3, 2.1, 1],
-            layout="constrained",
-        )
+    size = (1.5 + 5.0 * len(studies), 11)
+    with plots.written(path, size, plots.style(8), force=force) as figure:
+        axes = figure.subplots(5, len(studies), squeeze=False, height_ratios=[1.7, 1, 1.3, 2.1, 1])
         tested = [study.corrected[_shown(study)] for study in studies]
         # a few rare keys have large values by chance; they may leave the scale
         top = max([np.nanpercentile(np.abs(values), 99.5) for values in tested if len(values)], default=0.01)
@@ -67,9 +59,6 @@ def figure5(
             axes[row, 0].text(
                 -0.16, 1.0, letter, transform=axes[row, 0].transAxes, fontsize=13, fontweight="bold", va="top"
             )
-        with replacing(path, force=force) as temporary:
-            figure.savefig(temporary, dpi=150)
-        plt.close(figure)
 
 
 def _shown(study: Study) -> np.ndarray:

@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
     corpus.training_paths(options.data)
 
     from snn_codec.parallel import cores
-    from snn_codec.plots import pyplot
+    from snn_codec.plots import check_matplotlib
     from snn_codec.surrogate_study import folder, grid, runner
     from snn_codec.surrogate_study import report as reports
     from snn_codec.surrogate_study.results import collect
 
-    pyplot()  # or it would be missed after hours
+    check_matplotlib()  # or it would be missed after hours
     jobs = cores() if options.jobs is None else options.jobs
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: must be at least 1")

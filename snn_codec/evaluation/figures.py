@@ -12,7 +12,6 @@ import numpy as np
 from snn_codec import plots
 from snn_codec.errors import UserError
 from snn_codec.evaluation.coders import CLASSICAL
-from snn_codec.files import replacing
 from snn_codec.metrics import MEASURES
 from snn_codec.stats import bootstrap
 
@@ -64,12 +63,11 @@ def rate_distortion(
     points = [point for point in (_point(found, measure) for found in evaluations) if point]
     if not points:
         raise UserError(f"no evaluation has {measure}; ask for it with --perceptual")
-    plt = plots.pyplot()
     groups: dict[str, list[_Point]] = {}
     for point in points:
         groups.setdefault(family(point.model), []).append(point)
-    with plt.rc_context(plots.style(9)):
-        figure, axis = plt.subplots(figsize=(7.6, 4.4), layout="constrained")
+    with plots.written(path, (7.6, 4.4), plots.style(9), dpi=200, force=force) as figure:
+        axis = figure.subplots()
         ours = others = 0
         for name, members in groups.items():
             is_model = members[0].dense is not None
@@ -85,9 +83,6 @@ def rate_distortion(
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         _legend(axis)
-        with replacing(path, force=force) as temporary:
-            figure.savefig(temporary, dpi=200)
-        plt.close(figure)
 
 
 class _Point(NamedTuple):

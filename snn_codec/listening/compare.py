@@ -20,7 +20,7 @@ from snn_codec.files import check_writable, replacing
 from snn_codec.listening import pages, signals
 from snn_codec.listening.conditions import PADDING, check_excerpt, read_seconds, to_test_rate
 from snn_codec.listening.signals import RATE
-from snn_codec.plots import pyplot
+from snn_codec.plots import check_matplotlib
 from snn_codec.storage import event_files
 
 LONGEST = 120  # seconds: the page holds every version
@@ -66,7 +66,7 @@ def compare(
     if len(paths) < 2:
         raise UserError("there is one version; give two or more to compare")
     check_excerpt(start, seconds, LONGEST)
-    pyplot()
+    check_matplotlib()
     check_writable(output, force=force)
     versions = [_version(path, model, recording, start, seconds) for path in paths]
     if recording is not None and all(version.recording is None for version in versions):
@@ -197,6 +197,8 @@ def _raster(version: Version, start: float, seconds: float) -> str:
 
 
 def _png(picture: np.ndarray, colours: str, low: float, high: float) -> str:
+    from matplotlib.image import imsave
+
     file = io.BytesIO()
-    pyplot().imsave(file, picture, cmap=colours, vmin=low, vmax=high, origin="lower", format="png")
+    imsave(file, picture, cmap=colours, vmin=low, vmax=high, origin="lower", format="png")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -14,7 +14,7 @@ from snn_codec.files import make_folder, replacing, without_nan
 from snn_codec.listening import statistics
 from snn_codec.listening.keys import BUILT_IN, MID_ANCHOR, REFERENCE
 from snn_codec.listening.results import Ratings
-from snn_codec.plots import INK, NOTE, pyplot
+from snn_codec.plots import INK, NOTE, check_matplotlib, style, written
 from snn_codec.stats import mean_interval
 
 
@@ -153,7 +153,7 @@ def write(report: dict[str, Any], folder: Path, *, force: bool = False) -> None:
     Raises:
         UserError: matplotlib is missing, or a file exists (without `force`) or cannot be written.
     """
-    pyplot()
+    check_matplotlib()
     make_folder(folder)
     for name, content in (
         ("report.md", text(report)),
@@ -172,26 +172,16 @@ def figure3(path: str | os.PathLike, report: dict[str, Any], *, force: bool = Fa
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    plt = pyplot()
     rows, tested = report["conditions"], report["friedman"]["conditions"]
     widths = [max(3.2, 0.75 * len(rows) + 1)] + [0.55 * len(tested) + 0.8] * (len(tested) > 1)
-    with plt.rc_context({"font.size": 9, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK}):
-        figure, axes = plt.subplots(
-            1,
-            len(widths),
-            figsize=(sum(widths), max(3.9, 0.55 * len(tested) + 1.2)),
-            layout="constrained",
-            squeeze=False,
-            width_ratios=widths,
-        )
+    size = (sum(widths), max(3.9, 0.55 * len(tested) + 1.2))
+    # tight: constrained layout places the title as if the matrix, whose cells are square, filled its panel
+    with written(path, size, style(9), force=force, bbox_inches="tight") as figure:
+        axes = figure.subplots(1, len(widths), squeeze=False, width_ratios=widths)
         _scores(axes[0, 0], rows)
         axes[0, 0].set_ylabel(f"MUSHRA score ({report['raters']['kept']} raters)")
         if len(tested) > 1:
             _wins(axes[0, 1], tested, report["pairs"])
-        with replacing(path, force=force) as temporary:
-            # tight: constrained layout places the title as if the matrix, whose cells are square, filled its panel
-            figure.savefig(temporary, dpi=150, bbox_inches="tight")
-        plt.close(figure)
 
 
 def _scores(axis, rows: list[dict[str, Any]]) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from snn_codec.errors import UserError
-from snn_codec.files import replacing
 from snn_codec.models.surrogates import derivative, parse, pseudo_derivative
-from snn_codec.plots import INK, NOTE, log_scale, pyplot
+from snn_codec.plots import INK, NOTE, log_scale, style, written
 from snn_codec.stats import mean_interval
 from snn_codec.surrogate_study.results import HIGHER_IS_BETTER, Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES = {
     "si_snr": "SI-SNR (dB)",
@@ -27,11 +31,7 @@ CURVES = {
 RANKED = {"si_snr": "SI-SNR (dB)", "stft_distance": "STFT distance", "events_per_second": "events per second"}
 TITLES = {"free": "FREE", "sparse": "SPARSE"}
 GRID = "#e3e7eb"
-STYLE = {
-    "font.size": 8.5,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
+STYLE = style(8.5) | {
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.spines.top": False,
@@ -39,17 +39,18 @@ STYLE = {
 }
 
 
-def _save(figure, path: str | os.PathLike) -> None:
-    with replacing(path, force=True) as temporary:
-        figure.savefig(temporary, dpi=160)
+def _figure(path: str | os.PathLike, width: float, height: float) -> AbstractContextManager[Figure]:
+    return written(path, (width, height), STYLE, dpi=160, force=True)
 
 
-def _looks(plt, choices: Sequence[str]) -> dict[str, dict]:
+def _looks(choices: Sequence[str]) -> dict[str, dict]:
     """Colour, line and marker of each choice: ten colours, then the same dashed."""
-    colours = plt.get_cmap("tab10").colors
+    from matplotlib import colormaps
+
+    colours = colormaps["tab10"]
     return {
         choice: {
-            "color": colours[number % 10],
+            "color": colours(number % 10),
             "linestyle": ("-", "--", ":")[number // 10 % 3],
             "marker": "D^o"[number // 10 % 3],
         }
@@ -65,14 +66,11 @@ def learning(path: str | os.PathLike, results: Results) -> None:
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    plt, settings = pyplot(), results.settings()
+    settings = results.settings()
     order = results.choices(settings[0])
-    looks = _looks(plt, list(dict.fromkeys(row["choice"] for row in results.summary)))
-    with plt.rc_context(STYLE):
-        size = (3.6 * len(settings) + 1.6, 1.55 * len(CURVES) + 0.5)
-        figure, axes = plt.subplots(
-            len(CURVES), len(settings), figsize=size, sharex="col", squeeze=False, layout="constrained"
-        )
+    looks = _looks(list(dict.fromkeys(row["choice"] for row in results.summary)))
+    with _figure(path, 3.6 * len(settings) + 1.6, 1.55 * len(CURVES) + 0.5) as figure:
+        axes = figure.subplots(len(CURVES), len(settings), sharex="col", squeeze=False)
         for column, setting in enumerate(settings):
             axes[0, column].set_title(TITLES[setting], loc="left", fontsize=10)
             axes[-1, column].set_xlabel("step")
@@ -93,12 +91,12 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                     top = max(1.0, axis.get_ylim()[1])
                     axis.set_ylim(-0.03 * top, top)
                 axis.set_xlim(left=0)
-        handles = [plt.Line2D([], [], linewidth=1.8, **looks[choice]) for choice in order]
+        from matplotlib.lines import Line2D
+
+        handles = [Line2D([], [], linewidth=1.8, **looks[choice]) for choice in order]
         title = f"by final SI-SNR, {TITLES[settings[0]]}"
         legend = figure.legend(handles, order, loc="outside right upper", frameon=False, title=title)
         legend.get_title().set_fontsize(8)
-        _save(figure, path)
-        plt.close(figure)
 
 
 def _frame(axis, results: Results, setting: str, measure: str) -> None:
@@ -139,7 +137,7 @@ def ranking(path: str | os.PathLike, results: Results) -> None:
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    plt, settings = pyplot(), results.settings()
+    settings = results.settings()
     panels = [
         (setting, measure)
         for setting in settings
@@ -147,11 +145,8 @@ def ranking(path: str | os.PathLike, results: Results) -> None:
         if setting != "free" or measure != "events_per_second"  # there all units fire half of the time
     ]
     order = results.choices(settings[0])
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(2.25 * len(panels) + 1.3, 0.34 * len(order) + 1.35),
-            sharey=True, squeeze=False, layout="constrained",
-        )  # fmt: skip
+    with _figure(path, 2.25 * len(panels) + 1.3, 0.34 * len(order) + 1.35) as figure:
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)
         for axis, (setting, measure) in zip(axes[0], panels, strict=True):
             _forest(axis, results, setting, measure, order)
         axes[0, 0].set_yticks(range(len(order)), order)
@@ -161,8 +156,6 @@ def ranking(path: str | os.PathLike, results: Results) -> None:
             "red: differs from it (p < 0.05, paired, Holm)",
             fontsize=7.5,
         )
-        _save(figure, path)
-        plt.close(figure)
 
 
 def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[str]) -> None:
@@ -226,20 +219,16 @@ def tradeoff(path: str | os.PathLike, results: Results) -> None:
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    plt = pyplot()
     order = results.choices("sparse")
-    looks = _looks(plt, list(dict.fromkeys(row["choice"] for row in results.summary)))
+    looks = _looks(list(dict.fromkeys(row["choice"] for row in results.summary)))
     ended = {choice: results.ended("sparse", choice) for choice in order}
     across = {
         measure: name
         for measure, name in (("events_per_second", "events per second"), ("coded_kbps", "coded kbps"))
         if not any(math.isnan(cell[measure]) for cells in ended.values() for cell in cells)
     }
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(across), figsize=(3.6 * len(across) + 2.0, 3.2), sharey=True, squeeze=False,
-            layout="constrained",
-        )  # fmt: skip
+    with _figure(path, 3.6 * len(across) + 2.0, 3.2) as figure:
+        axes = figure.subplots(1, len(across), sharey=True, squeeze=False)
         for axis, (measure, name) in zip(axes[0], across.items(), strict=True):
             for choice, cells in ended.items():
                 points = np.array([(cell[measure], cell["si_snr"]) for cell in cells])
@@ -253,8 +242,6 @@ def tradeoff(path: str | os.PathLike, results: Results) -> None:
         axes[0, 0].set_title("SPARSE", loc="left", fontsize=10)
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside right upper", frameon=False)
-        _save(figure, path)
-        plt.close(figure)
 
 
 def _log_ticks(axis) -> None:
@@ -287,16 +274,12 @@ def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
     Raises:
         UserError: matplotlib or a framework is missing, or the file cannot be written.
     """
-    plt = pyplot()
     membrane = torch.linspace(-3.5, 3.5, 1401)
     density = torch.exp(-membrane.square() / 2) / math.sqrt(2 * math.pi)
     columns = min(4, len(choices))
     rows = -(-len(choices) // columns)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(2.2 * columns + 0.3, 1.6 * rows + 0.4), sharex=True, squeeze=False,
-            layout="constrained",
-        )  # fmt: skip
+    with _figure(path, 2.2 * columns + 0.3, 1.6 * rows + 0.4) as figure:
+        axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
         for axis, choice in zip(axes.flat, choices, strict=False):
             try:
                 slope = pseudo_derivative(*parse(choice), membrane)
@@ -329,5 +312,3 @@ def derivatives(path: str | os.PathLike, choices: Sequence[str]) -> None:
             axes[last, column].tick_params(labelbottom=True)
         figure.supxlabel("membrane minus threshold, u", fontsize=8.5)
         figure.supylabel("pseudo-derivative H'(u)", fontsize=8.5)
-        _save(figure, path)
-        plt.close(figure)
