@@ -346,7 +346,7 @@ def test_filling_up_has_no_levels(run):
 def test_levels_come_apart(run):
     """One model, trained by Eq. 8: the density falls as the level rises."""
     gently = ["training.sparsity.goal=5", "training.sparsity.halving=2"]
-    folder = run("a", *PRESSED, *gently, "model.levels=8", "training.steps=200", "training.batch=4")
+    folder = run("a", *PRESSED, *gently, "model.levels=8", "training.steps=300", "training.batch=4")
     codec = Codec.load(folder / "best")
     sound = tones(6.0)
     densities = [codec.encode(sound, 22050, level=level).density for level in range(8)]

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from snn_codec import settings as config
-from snn_codec.metrics import batch_mel_distance, batch_si_snr, batch_stft_distance
+from snn_codec.metrics import batch_mel_distance, batch_stft_distance
 from snn_codec.models.discriminators import Judgement
+from snn_codec.training.losses import signed_si_snr
 
 
 def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement], loss: str) -> Tensor:
@@ -56,7 +57,7 @@ def reconstruction_terms(estimate: Tensor, target: Tensor, sample_rate: int) -> 
         "stft": batch_stft_distance(estimate, target),
         "mel": batch_mel_distance(estimate, target, sample_rate),
         "waveform": (estimate - target).abs().mean(),
-        "si_snr": -batch_si_snr(estimate, target).mean(),
+        "si_snr": -signed_si_snr(estimate, target).mean(),
     }
 
 

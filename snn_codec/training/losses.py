@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from snn_codec import settings as config
 from snn_codec.metrics import batch_si_snr, batch_stft_distance
 from snn_codec.models.network import Output
+
+LEAST = 0.1  # correlation from which on SI-SNR is itself: -20 dB
 
 
 def training_loss(output: Output, target: Tensor, weights: config.Loss) -> tuple[Tensor, dict[str, Tensor]]:
@@ -18,7 +23,7 @@ def training_loss(output: Output, target: Tensor, weights: config.Loss) -> tuple
     terms = {
         "stft": batch_stft_distance(estimate, target),
         "waveform": (estimate - target).abs().mean(),
-        "si_snr": batch_si_snr(estimate, target).mean(),
+        "si_snr": signed_si_snr(estimate, target).mean(),
         "residual": output.residual,
     }
     loss = (
@@ -28,3 +33,22 @@ def training_loss(output: Output, target: Tensor, weights: config.Loss) -> tuple
         + weights.residual * terms["residual"]
     )
     return loss, {name: value.detach() for name, value in terms.items()}
+
+
+def signed_si_snr(estimate: Tensor, target: Tensor) -> Tensor:
+    """SI-SNR in dB that an inverted sound does not have, `[batch]`, of audio `[batch, samples]`.
+
+        f(r) = 10 log10(r^2 / (1 - r^2)),  r >= r0;    f(r0) + f'(r0) (r - r0)  below
+
+    f is SI-SNR, r the correlation and r0 `LEAST`. SI-SNR is the same for r and -r, and never leads from one to the
+    other: models that were trained for it gave every sound inverted as often as not, and too soft, as far as their
+    waveform loss still drew them. Below r0 it goes on along its tangent.
+    """
+    found, wanted = (audio - audio.mean(-1, keepdim=True) for audio in (estimate, target))
+    product = (found * wanted).sum(-1)
+    most = torch.linalg.vector_norm(found, dim=-1) * torch.linalg.vector_norm(wanted, dim=-1)
+    slope = 20 / math.log(10) / (LEAST * (1 - LEAST**2))
+    unlike = product < LEAST * most  # not if one is silent: it has no correlation
+    correlation = product / torch.where(unlike, most, 1.0)
+    tangent = 10 * math.log10(LEAST**2 / (1 - LEAST**2)) + slope * (correlation - LEAST)
+    return torch.where(unlike, tangent, batch_si_snr(estimate, target))
