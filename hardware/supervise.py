@@ -72,15 +72,17 @@ def _follow(
         for line in worker.stdout or ():
             lines.put(line)
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
             message = _parsed(lines.get(timeout=0.1))
         except queue.Empty:
-            # children of the worker may hold the pipe, so its end proves nothing
-            if worker.poll() is not None and lines.empty():
-                raise UserError(_obituary(worker.returncode, complaints, name)) from None
+            if worker.poll() is not None:
+                reader.join(SECONDS_TO_TIDY)  # of its last words; children of it may hold the pipe for longer
+                if lines.empty():
+                    raise UserError(_obituary(worker.returncode, complaints, name)) from None
             continue
         if "error" in message:
             raise UserError(f"{name}: {message['error']}; `make lava-venv` makes what Lava needs")

@@ -64,7 +64,8 @@ def ended_by(number, folder, *names):
     program = [sys.executable, str(ROOT / "tests" / "processes.py"), str(folder), *names]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and len(list(folder.glob("*.begun"))) < 2:
+    awaited = 2 + ("quick" in names)
+    while process.poll() is None and len([*folder.glob("*.begun"), *folder.glob("quick.txt")]) < awaited:
         time.sleep(0.02)
     process.send_signal(number)
     try:

@@ -1,5 +1,6 @@
 """Lava makes the spikes of the reference; and whatever goes wrong is one sentence, and no process stays."""
 
+import io
 import os
 import signal
 import subprocess
@@ -160,6 +161,29 @@ def test_where_lava_is_looked_for(tmp_path, monkeypatch):
         simulate.lava_python()
     monkeypatch.setenv("PATH", str(python.parent))
     assert simulate.lava_python("python") == str(python)
+
+
+def test_last_words_of_a_worker_that_has_ended_are_heard():
+    """On a busy machine it has ended before they are read."""
+
+    class Worker:
+        returncode = 0
+
+        @property
+        def stdout(self):
+            time.sleep(0.5)
+            yield b'{"steps": 7}\n'
+            yield b'{"done": true}\n'
+
+        def poll(self):
+            return 0
+
+        def wait(self, timeout):
+            return 0
+
+    heard = []
+    supervise._follow(Worker(), io.BytesIO(), "a", 60, heard.append)
+    assert heard == [7]
 
 
 def test_a_program_that_is_no_python_is_refused():
