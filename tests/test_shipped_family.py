@@ -51,9 +51,8 @@ def test_their_files_are_smaller_than_dense_and_decode(model, sound):
     back = spk.read(file, entropy_model=codec.entropy_model)
     decoded = codec.decode(back)
     assert back == events and si_snr(decoded, sound) > 5
-    assert (
-        0.5 < decoded @ sound / (sound @ sound) < 1.1
-    )  # of its level and polarity, which SI-SNR does not tell
+    # of its level and polarity, which SI-SNR does not tell
+    assert 0.5 < decoded @ sound / (sound @ sound) < 1.1
 
 
 def test_sparse_is_sparse_and_says_what_its_card_says(sound):
