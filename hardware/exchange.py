@@ -214,9 +214,8 @@ def _contents(path: str | os.PathLike) -> dict[str, Any]:
             with loaded:
                 return dict(loaded)
         with h5py.File(path, "r") as file:
-            floor = (
-                {"floor": file["floor"][()]} if "floor" in file else {}
-            )  # in earlier versions an attribute
+            # in earlier versions it was an attribute
+            floor = {"floor": file["floor"][()]} if "floor" in file else {}
             return dict(file.attrs) | floor | _observable(path, file)
     except UserError:
         raise

@@ -100,13 +100,17 @@ def _section(study: Study, pages: Sequence[tuple[str, str]]) -> str:
 
 def why(found: Mapping[str, Any]) -> str:
     """Explain a study's summary: how many keys could be tested, and how much music the first selectivity needs."""
+    if found["onsets"]:
+        return _tested(found)
+    none = (
+        f"No onset counts for prominences, as each needs {found['lags_ms'] / 1000:.3g} s of sound before and after it, "
+        "the largest lag; give longer recordings, or a smaller --lags-ms."
+    )
+    return f"{none} {_tested(found)}" if found["tested_keys"] else none
+
+
+def _tested(found: Mapping[str, Any]) -> str:
     keys, minutes = found["tested_keys"], found["minutes_needed"]
-    if not found["onsets"]:
-        why_none = (
-            f"No onset counts for prominences, as each needs {found['lags_ms'] / 1000:.3g} s of sound before and after "
-            "it, the largest lag; give longer recordings, or a smaller --lags-ms."
-        )
-        return f"{why_none} {why({**found, 'onsets': keys})}" if keys else why_none
     tested = f"{keys or 'None'} of 88 keys {'have' if keys > 1 else 'has'} the {nulls.FEWEST} onsets that a test needs"
     if found["selective_units"][0]:
         return tested + "."

@@ -105,7 +105,7 @@ class Column:
 def folders_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
     """For each recording whose stem others have, too, the folders that tell them apart; none for the others.
 
-    Example:
+    Examples:
         >>> folders_of([Item(Path(name), None, name) for name in ("x/a.wav", "y/a.wav", "y/b.wav")])
         [('x',), ('y',), ()]
     """

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft, linalg, ndimage
+from scipy import linalg, ndimage
 
 from snn_codec.analysis.notes import LOWEST, Score
+from snn_codec.analysis.spectra import decibels
 from snn_codec.errors import UserError
 from snn_codec.events import steps_for
 from snn_codec.metrics import mel_filters
@@ -110,17 +111,9 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     is as long as a step at least.
     """
     steps, window = steps_for(len(audio), hop), max(window, hop)
-    before = window // 2 - hop // 2
-    padded = np.pad(audio.astype(np.float32), (before, window + steps * hop - len(audio)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[: steps * hop : hop]
     filters = mel_filters(sample_rate, window, bands)
-    shape = np.hanning(window).astype(np.float32)
-    power = [
-        np.abs(fft.rfft(part * shape)) ** 2 @ filters for part in np.array_split(frames, steps // 1024 + 1)
-    ]
-    power = np.concatenate(power).T
-    decibels = 10 * np.log10(np.maximum(power / max(power.max(), 1e-12), 1e-8))
-    return np.maximum(decibels / 80 + 1, 0).astype(np.float32)
+    found = decibels(audio, steps, hop, window, lambda power: power @ filters)
+    return np.maximum(found / 80 + 1, 0).astype(np.float32)
 
 
 def _windows(example: Example) -> np.ndarray:

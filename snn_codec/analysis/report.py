@@ -15,11 +15,11 @@ from importlib import resources
 
 import numpy as np
 import soundfile
-from scipy import fft
 
 from snn_codec.analysis import notes
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.rows import Rows
+from snn_codec.analysis.spectra import decibels
 from snn_codec.analysis.study import Study
 from snn_codec.analysis.trains import EDGES, Trains, trains
 from snn_codec.analysis.wording import NONE, figure, interval, length
@@ -186,21 +186,15 @@ def _trains(fired: Trains, rows: Rows) -> list[tuple[str, str]]:
 def _spectrogram(sound: np.ndarray, events: EventMatrix) -> np.ndarray:
     """Decibels below the loudest cell, uint8 `[BANDS, T]` from -80 to 0, at frequencies spaced by ratio."""
     window = max(WINDOW, events.hop)
-    before = (window - events.hop) // 2
-    length = (events.n_steps - 1) * events.hop + window
-    padded = np.pad(sound.astype(np.float32), (before, max(length - len(sound) - before, 0)))[:length]
-    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[:: events.hop]
-    shape = np.hanning(window).astype(np.float32)
     places = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS) * window / events.sample_rate
     places = np.minimum(places, window // 2 - 1)
     below, part = places.astype(int), (places % 1).astype(np.float32)
-    rows = []
-    for some in np.array_split(frames, events.n_steps // 2048 + 1):
-        power = np.abs(fft.rfft(some * shape)) ** 2
-        rows.append(power[:, below] * (1 - part) + power[:, below + 1] * part)
-    power = np.concatenate(rows).T
-    decibels = 10 * np.log10(np.maximum(power / max(float(power.max()), 1e-12), 1e-8))
-    return np.round((decibels + 80) / 80 * 255).astype(np.uint8)
+
+    def bands(power: np.ndarray) -> np.ndarray:
+        return power[:, below] * (1 - part) + power[:, below + 1] * part
+
+    found = decibels(sound, events.n_steps, events.hop, window, bands)
+    return np.round((found + 80) / 80 * 255).astype(np.uint8)
 
 
 def _flac(sound: np.ndarray, sample_rate: int) -> bytes:

@@ -24,14 +24,13 @@ def _unused(settings: config.Config) -> Iterator[tuple[str, str]]:
     training, phase, bottleneck = settings.training, settings.phase, settings.model.bottleneck
     whole = isinstance(phase, config.Plain)
     events_learn = whole or (isinstance(phase, config.Gan) and not phase.frozen)
-    used: set[str] = {field.name for field in dataclasses.fields(training.loss)} if whole else set()
-    if events_learn:
-        used.add("residual")
-    elsewhere = f"the phase {phase.kind} has its own loss"
-    for name, now, default in _changed(training.loss):
-        if name not in used:
-            yield f"training.loss.{name}={now} (not {default})", elsewhere
     if not whole:
+        for name, now, default in _changed(training.loss):
+            if name != "residual" or not events_learn:
+                yield (
+                    f"training.loss.{name}={now} (not {default})",
+                    f"the phase {phase.kind} has its own loss",
+                )
         for name, now, default in _changed(training.sparsity):
             yield (
                 f"training.sparsity.{name}={now} (not {default})",
