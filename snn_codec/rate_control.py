@@ -66,10 +66,9 @@ def at_rate(
     Raises:
         UserError: No level comes that near; the message names the rates that can be had. Or as `Codec.encode`.
     """
-    top = _top(codec)
+    low, high, rates = 0, _top(codec), dict[int, float]()
     if not wanted > 0:
         raise UserError(f"a rate of {wanted} kbps cannot be met; give more than 0")
-    low, high, rates = 0, top, dict[int, float]()
     how: dict[str, Any] = {"batch_size": batch_size, "search": search}
 
     def off(rate: float) -> float:
@@ -83,7 +82,8 @@ def at_rate(
         return best if best and off(best.kbps) <= off(rates[code]) else Rated(events, rates[code])
 
     # more events at lower levels
-    best = nearer(high, nearer(low))
+    best = nearer(low)
+    best = nearer(high, best) if high > low else best
     most, least = rates[low], rates[high]
     if most > wanted > least:
         while high - low > 1 and off(best.kbps) > CLOSE_ENOUGH:
