@@ -299,6 +299,22 @@ def test_parts_that_a_checkpoint_does_not_have_start_anew(run, checkpoint, codec
     torch.testing.assert_close(loaded["encoder.project.weight"], codec.encoder.project.weight)
 
 
+def test_a_model_that_gets_levels_keeps_its_layers(run):
+    """mu-SPARSE starts from SPARSE, and does at first at every level what that did."""
+    layers = ["model.conformer.layers=1", "model.conformer.heads=2"]
+    sparse = run("sparse", *layers, "training.learning_rate=0.01", "training.steps=12")
+    still = ["training.steps=1", "training.learning_rate=1e-30", "training.weight_decay=0.0"]
+    began_with = Codec.load(sparse / "best").state_dict()
+    assert began_with["before.layers.0.attention.output.weight"].any()
+    loaded = Codec.load(
+        run("levels", *layers, *still, "model.levels=4", init_from=str(sparse / "best")) / "best"
+    ).state_dict()
+    for name in began_with:
+        if name.startswith(("before.", "after.")):
+            torch.testing.assert_close(loaded[name], began_with[name])
+    assert loaded["before.prompt"].abs().max() < 1e-20
+
+
 PRESSED = [
     "training.steps=60", "training.validate_every=20", "training.sparsity.goal=30", "training.sparsity.start=0",
     "training.sparsity.stop=0.5", "training.learning_rate=0.05",

@@ -50,6 +50,7 @@ COLUMNS = (
     "validation_coded_kbps",
 )
 PARTS = ("encoder", "before", "bottleneck", "after", "decoder")
+PROMPT = "prompt"  # of levels, in `before` and `after`
 
 
 class PlainPhase(Phase):
@@ -211,16 +212,16 @@ def _initial_codec(setup: Setup) -> Codec:
     if setup.init_from and not setup.resumed:
         fresh = copy_weights(Codec.load(setup.init_from), codec, setup.init_from)
         if fresh and setup.fabric.is_global_zero:
-            setup.report(
-                f"{setup.init_from}: has no {', '.join(fresh)} of these sizes; these start at random"
-            )
+            setup.report(f"{setup.init_from}: has no {', '.join(fresh)} of these sizes; these start anew")
     elif settings.training.frozen_norms and not setup.resumed:
         raise UserError("frozen_norms keeps the statistics of a trained model; name it with --init-from")
     return codec
 
 
 def copy_weights(source: Codec, target: Codec, name: str) -> list[str]:
-    """Copy the parts of `source` that `target` has as well; the names of its other parts that have weights.
+    """Copy the parts of `source` that `target` has as well; the names of what else of it has weights.
+
+    A model that gets levels keeps its layers: the prompt of a level starts at zero, so that it does what it did.
 
     Raises:
         UserError: No part fits.
@@ -228,10 +229,14 @@ def copy_weights(source: Codec, target: Codec, name: str) -> list[str]:
     fresh = []
     for part in PARTS:
         module, weights = getattr(target, part), getattr(source, part).state_dict()
-        if {key: value.shape for key, value in module.state_dict().items()} == {
+        own = module.state_dict()
+        prompt = {PROMPT: own[PROMPT]} if PROMPT in own and PROMPT not in weights else {}
+        weights |= prompt
+        if {key: value.shape for key, value in own.items()} == {
             key: value.shape for key, value in weights.items()
         }:
             module.load_state_dict(weights)
+            fresh += [f"{part}.{each}" for each in prompt]
         else:
             fresh.append(part)
     if {"encoder", "decoder"} <= set(fresh):
