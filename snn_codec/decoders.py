@@ -157,7 +157,13 @@ class FlowSampler(Sampler):
 
     @staticmethod
     def build(settings: Any, codec: Network) -> nn.Module:
-        return FlowDecoder(codec.settings.hop, _width(settings, codec), settings, codec.settings.sample_rate)
+        hop = codec.settings.hop
+        if settings.window % hop:
+            raise UserError(
+                f"a decoder of kind flow needs a window of whole steps of {hop} samples, not of {settings.window}; "
+                f"use --set phase.window={2 * hop}"
+            )
+        return FlowDecoder(hop, _width(settings, codec), settings, codec.settings.sample_rate)
 
     def __call__(
         self, inputs: Tensor, first: int, plain: Callable[[Tensor], Tensor], level: Tensor | None = None

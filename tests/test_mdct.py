@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import small_model
 
+from snn_codec import decoders
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -15,7 +16,9 @@ from snn_codec.models.mdct import MdctDecoder, MdctEncoder
 from snn_codec.parallel import fabric_of
 from snn_codec.thermometer import Layout
 from snn_codec.training.coefficients import CoefficientsPhase
+from snn_codec.training.gan import GanPhase
 from snn_codec.training.phase import Setup
+from snn_codec.training.sampled import SampledPhase
 
 RATE = 22050
 PART = config.Mdct(width=64, refined=32, channels=4, blocks=1)
@@ -227,3 +230,35 @@ def test_settings_that_contradict_are_refused(changes, words):
 def test_edges_that_do_not_rise_are_refused():
     with pytest.raises(UserError, match="edges must rise"):
         config.Thermometer(edges=(5, 3), thresholds=(2, 2))
+
+
+def later_phase(kind, tmp_path, settings):
+    """A phase that trains a decoder for a small codec of this kind, and the codec."""
+    made = codec()
+    made.save(tmp_path / "codec")
+    fabric = fabric_of("--accelerator", accelerator="cpu", devices=1)
+    crops = [torch.from_numpy(tones(16 * 256, seed)) for seed in range(16)]
+    setup = Setup(
+        config.Config(made.settings, config.Training(), settings), fabric, crops, str(tmp_path / "codec")
+    )
+    return kind(setup), made, torch.stack(crops[:4])
+
+
+def test_further_decoders_are_trained_on_sound_at_the_level_of_its_events(tmp_path):
+    """Their decoder applies the level: without it, the sound would be as soft as the level is high."""
+    adversarial, made, batch = later_phase(
+        GanPhase, tmp_path, config.Gan(discriminators=config.Discriminators((256,), channels=2))
+    )
+    level = adversarial.setup.level_prompts(3, batch)
+    with torch.no_grad():
+        expected = made.synthesise(
+            made.dequantise(made.quantise(made.analyse(batch, level), level), level), level
+        )
+        torch.testing.assert_close(adversarial._decoded(3, batch)[0], expected)
+    flow, _, _ = later_phase(SampledPhase, tmp_path / "flow", config.Flow(window=512, width=8, blocks=1))
+    torch.testing.assert_close(flow._plain(3, batch, flow.features(3, batch)), expected)
+
+
+def test_a_flow_whose_frames_are_no_whole_steps_is_refused():
+    with pytest.raises(UserError, match=r"not of 384; use --set phase.window=512"):
+        decoders.build(config.Flow(window=384), codec())

@@ -22,6 +22,7 @@ from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.metrics import mel_distance, si_snr
+from snn_codec.models.network import level_of
 from snn_codec.training.optim import Optimisation
 from snn_codec.training.phase import Phase, Setup, Validation, spread_levels
 
@@ -72,6 +73,10 @@ class DecoderPhase(Phase):
         """What the codec's decoder gets for audio `[batch, samples]`: `[batch, step, width]`."""
         level, codec = self.setup.level_prompts(step, batch), self.source
         return codec.dequantise(codec.quantise(codec.analyse(batch, level), level), level)
+
+    def decoder_level(self, step: int, batch: Tensor) -> dict[str, Tensor]:
+        """The levels of `features`, as arguments for the codec's decoder: none, if it does not take them."""
+        return level_of(self.source.settings.decoder, self.setup.level_prompts(step, batch))
 
     def trained_codec(self) -> Codec:
         """The codec as it decodes with the averaged network."""

@@ -104,7 +104,8 @@ class GanPhase(DecoderPhase):
         """The decoder's audio `[batch, samples]`, and the bottleneck's residual if that is trained."""
         model = self.optimisation.model
         if self.settings.frozen:
-            return model(self.features(step, batch))[:, : batch.shape[-1]], batch.new_zeros(())
+            audio = model(self.features(step, batch), **self.decoder_level(step, batch))
+            return audio[:, : batch.shape[-1]], batch.new_zeros(())
         output = model(batch, self.setup.level_prompts(step, batch))
         return output.audio, output.residual
 

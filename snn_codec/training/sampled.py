@@ -34,7 +34,7 @@ class SampledPhase(DecoderPhase):
         if self.settings.kind == "flow":
             crops = torch.stack([self._whole_steps(self.setup.crops[i]) for i in range(CALIBRATION)])
             crops = crops.to(device)
-            network.calibrate(self._plain(self.features(0, crops)), crops)
+            network.calibrate(self._plain(0, crops, self.features(0, crops)), crops)
         return network
 
     def train_step(self, step: int, batch: Tensor, *, logged: bool) -> Row:
@@ -42,7 +42,7 @@ class SampledPhase(DecoderPhase):
         batch = self._whole_steps(batch)
         features = self.features(step, batch)
         noise, time, kept = self._drawn(step, batch)
-        plain = self._plain(features) if self.settings.kind == "flow" else batch
+        plain = self._plain(step, batch, features) if self.settings.kind == "flow" else batch
         velocity, audio = self.optimisation.model(features, plain, batch, noise, time, kept)
         loss, terms = velocity, {"velocity": velocity}
         if self.settings.spectral:
@@ -73,9 +73,9 @@ class SampledPhase(DecoderPhase):
         return tuple(torch.from_numpy(x).to(batch.device) for x in (noise, time, kept))
 
     @torch.no_grad()
-    def _plain(self, features: Tensor) -> Tensor:
-        """The plain decoder's audio."""
-        return self.source.decoder(features).float()
+    def _plain(self, step: int, batch: Tensor, features: Tensor) -> Tensor:
+        """The plain decoder's audio of the features of a step."""
+        return self.source.decoder(features, **self.decoder_level(step, batch)).float()
 
     def _whole_steps(self, audio: Tensor) -> Tensor:
         """Audio cut to whole steps, as decoders give it."""
