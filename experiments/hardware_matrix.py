@@ -1,4 +1,4 @@
-"""Every shipped model on every target: the share of cells that are right, or the reason why it is refused.
+"""Every shipped model on every target: how much of its events is right, or why it is refused.
 
 python experiments/hardware_matrix.py --seconds 10
 
@@ -27,6 +27,7 @@ from snn_codec import audio, checkpoints
 from snn_codec.cli.common import fatal
 from snn_codec.errors import UserError
 from snn_codec.hardware import exchange, netx, nir, streams
+from snn_codec.hardware.agreement import agreement
 from snn_codec.hardware.features import encode_with_features, full_scale
 from snn_codec.hardware.fold import fold
 from snn_codec.hardware.interpreter import lava_python
@@ -171,8 +172,8 @@ def as_streams(case: Case, folder: Path) -> str:
 
 
 def share(found: np.ndarray, expected: np.ndarray) -> str:
-    """How many cells are the same."""
-    return f"{100 * np.mean(found == expected):.4f} %".replace("100.0000", "100")
+    """How many cells, and events, are the same."""
+    return agreement(found, expected).words()
 
 
 TARGETS: dict[str, Callable[[Case, Path], str]] = {

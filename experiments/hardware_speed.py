@@ -3,8 +3,8 @@
 python experiments/hardware_speed.py --seconds 60
 
 The recording is repeated to that length. `Lava` is from layer and features to spikes, the start of its processes
-included; `all` adds loading the model, encoding and quantising, but not the start of Python. `--encoder` adds the
-models whose encoder runs in Lava, too, as `simulate --encoder` does.
+included; `all` adds loading the model, encoding and quantising, but not the start of Python. A model whose encoder is a
+matrix has a row with the encoder in Lava, too, as `simulate --encoder` does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from snn_codec import audio, checkpoints
 from snn_codec.cli.common import fatal
 from snn_codec.errors import UserError
+from snn_codec.hardware.agreement import agreement
 from snn_codec.hardware.encoder import encoder_of
 from snn_codec.hardware.features import encode_with_audio, encode_with_features, full_scale
 from snn_codec.hardware.fold import fold
@@ -91,11 +92,8 @@ def encoder(model: str, sound: np.ndarray, rate: int, python: str | None) -> tup
 
 
 def share(found: list[np.ndarray], expected: list[np.ndarray]) -> str:
-    """How many cells are the same."""
-    same = np.mean([np.array_equal(one, other) for one, other in zip(found, expected, strict=True)])
-    if same == 1:
-        return "100 %"
-    return f"{100 * np.mean(np.concatenate(found, 1) == np.concatenate(expected, 1)):.4f} %"
+    """How many cells, and events, are the same."""
+    return agreement(np.concatenate(found, 1), np.concatenate(expected, 1)).words()
 
 
 if __name__ == "__main__":

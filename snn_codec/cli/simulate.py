@@ -197,6 +197,7 @@ class _Simulation:
     def __call__(self, codec: tuple[Any, Any], job: batch.Job) -> dict[str, Any]:
         import numpy as np
 
+        from snn_codec.hardware.agreement import agreement, rounded_down
         from snn_codec.hardware.features import kept_steps
         from snn_codec.storage import event_files
 
@@ -211,13 +212,14 @@ class _Simulation:
         event_files.write(
             job.target, self.kind, [(job.name, found)], entropy_model=floats.entropy_model, force=self.force
         )
-        same = float(np.mean(found.events == events.events))
-        remarks = [
-            f"{self.backend} took {took:.2f} s, {100 * same:.3f} % of {events.n_cells} cells as in torch"
-        ]
+        same = agreement(found.events, events.events)
+        cells, spikes = (rounded_down(share, 3) for share in same)
+        alike = f"{cells} % of {events.n_cells} cells and {spikes} % of events as in torch"
+        remarks = [f"{self.backend} took {took:.2f} s, {alike}"]
         if self.report:
             remarks += _report(floats, integers, runs, events.step_rate)
-        return {"seconds": events.duration, "events": found.n_events, "same_cells": same, "remarks": remarks}
+        shares = {"same_cells": same.cells, "same_events": same.events}
+        return {"seconds": events.duration, "events": found.n_events, **shares, "remarks": remarks}
 
     def _inputs(self, codec: Any, integers: Any, file: Path) -> tuple[Any, list[Any]]:
         """A recording's events as torch makes them, and what the hardware gets: features, or frames of audio."""

@@ -1,0 +1,45 @@
+"""How far the events of one machine are those of another.
+
+Where few cells hold an event, nearly all cells are alike whatever fires: of `wide`, 99.6 % would be without any event.
+So the share of events says more, of those that one or the other has.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Agreement(NamedTuple):
+    """`cells`: the share of cells that are alike; `events`: of the events in either, those in both, 1 if none are."""
+
+    cells: float
+    events: float
+
+    def words(self) -> str:
+        """`100 %` if all cells are alike; otherwise both shares, rounded down.
+
+        Examples:
+            >>> Agreement(1.0, 1.0).words(), Agreement(0.9999999, 0.98).words()
+            ('100 %', '99.9999 % of cells, 98.0000 % of events')
+        """
+        if self.cells == 1:
+            return "100 %"
+        return f"{rounded_down(self.cells, 4)} % of cells, {rounded_down(self.events, 4)} % of events"
+
+
+def agreement(found: np.ndarray, expected: np.ndarray) -> Agreement:
+    """Compare events, bool `[units, steps]` each."""
+    either, both = int(np.sum(found | expected)), int(np.sum(found & expected))
+    return Agreement(1 - (either - both) / found.size, both / either if either else 1.0)
+
+
+def rounded_down(share: float, digits: int) -> str:
+    """A share in percent, which is 100 only if all are.
+
+    >>> rounded_down(0.999999, 3), rounded_down(1.0, 3)
+    ('99.999', '100.000')
+    """
+    return f"{math.floor(share * 100 * 10**digits + 1e-6) / 10**digits:.{digits}f}"
