@@ -1,4 +1,4 @@
-"""Find the units that fire when a key is struck, by the cross-correlation of events and note onsets (Eq. 9).
+"""Find the units that fire when a key is struck: by the cross-correlation of events and note onsets (Eq. 9), tested.
 
 python examples/notes_against_events.py [MODEL]
 
@@ -11,31 +11,31 @@ from pathlib import Path
 import numpy as np
 
 from snn_codec import Codec, read_audio
-from snn_codec.analysis import correlation, notes, rows, times
+from snn_codec.analysis import notes, rows
+from snn_codec.analysis.study import study
 
 data = Path(__file__).parent.parent / "data" / "recording"
 model = sys.argv[1] if len(sys.argv) > 1 else "sparse"
 codec = Codec.load(model)
 
 events = codec.encode(*read_audio(data / "bach-bwv846.flac"))
-played = notes.read(data / "bach-bwv846.mid").on(events).onsets()  # bool [88 keys, steps]
-
+score = notes.read(data / "bach-bwv846.mid")
 grouped = rows.rows_of(codec.settings.unit_hertz(), events.n_units)
-steps = times.Times(half_width_ms=150, lags_ms=2972).on(events.step_rate)  # the paper's, on this model's grid
-pairs = correlation.Correlation(grouped.number, lags=steps.lags)
-pairs.add(grouped.merged(events).events, played)
-counts = pairs.counts()  # [rows, keys, lags]: how often a key is struck so many steps after a row fires
+found = study([("bach", events, score)], model, rows=grouped)
 
-enough = played.sum(1) >= 5  # a key that is struck once or twice says little
-prominence = np.where(enough, correlation.prominence(counts, steps.half_width), np.nan)
-best = np.argsort(np.nan_to_num(prominence), axis=None)[::-1][:5]
-print(f"{model}: {events.n_events} events, {played.sum()} onsets")
-near, far = (1000 * found / events.step_rate for found in (steps.half_width, steps.lags))
-chance = correlation.chance(steps.half_width, steps.lags)
+near, far = (1000 * steps / events.step_rate for steps in (found.half_width, found.counts.shape[-1] // 2))
+print(f"{model}: {events.n_events} events, {score.on(events).onsets().sum()} onsets")
 print(
-    f"of events within {far:.0f} ms of a key's onsets, the share within {near:.0f} ms; {chance:.3f} is chance"
+    f"of events within {far:.0f} ms of a key's onsets, the share within {near:.0f} ms; {found.chance:.3f} is chance"
 )
-for row, key in zip(*np.unravel_index(best, prominence.shape), strict=True):
+
+# The largest shares are those of units that fire a handful of times, once of them at a note. So sort by how unlikely
+# a share is: z-scores against onsets moved at random within their second, of keys with 20 onsets or more.
+z, sure = found.jitter.z(), found.jitter.selective()
+for place in np.argsort(np.nan_to_num(z), axis=None)[::-1][:5]:
+    row, key = np.unravel_index(place, z.shape)
     print(
-        f"  {grouped.name(row)} and {notes.name(key)}: {prominence[row, key]:.3f} ({played[key].sum()} onsets)"
+        f"  {grouped.name(row)} and {notes.name(key)}: {found.prominence[row, key]:.3f}, z {z[row, key]:.1f}"
+        f"{', selective' if sure[row, key] else ''}"
     )
+print(f"{sure.sum()} of {found.jitter.tested.sum()} pairs are selective, at a false-discovery rate of 5 %")

@@ -11,8 +11,18 @@ SAID = {
     "encode_decode": ("EventMatrix(80 units x 431 steps", "kbps", "SI-SNR 1"),
     "read_spikes": ("first half: EventMatrix", "tokens, the first are", "events by h5py"),
     "train_tiny": ("EventMatrix(32 units", "dB after 20 steps"),
-    "notes_against_events": ("304 onsets", "share within 139 ms; 0.051 is chance", "  unit"),
-    "notes_against_events wide": ("304 onsets", "share within 93 ms; 0.046 is chance", " band and "),
+    "notes_against_events": (
+        "304 onsets",
+        "share within 139 ms; 0.051 is chance",
+        "  unit",
+        "0 of 292 pairs",
+    ),
+    "notes_against_events wide": (
+        "304 onsets",
+        "share within 93 ms; 0.046 is chance",
+        " band and ",
+        ", selective",
+    ),
     "nir_in_other_simulators": ("snntorch: 100.000 %", "norse: 100.000 %", "decoded from norse's spikes"),
     "add_a_surrogate": (
         "surrogate derivative at -1, 0, 0.5: 0.108, 0.798, 0.484",
