@@ -172,6 +172,20 @@ def test_a_key_without_onsets_in_the_interior_is_no_best_pair():
     assert figures.best_pairs(found) == [(1, 64 - notes.LOWEST)]
 
 
+def test_a_unit_that_fires_once_at_a_note_is_not_the_best_of_those_that_are_not_clear():
+    """Unit 0 fires once, at an onset, so that its prominence is 1; unit 1 at 16 of 62 onsets and at random."""
+    onset = np.arange(200, 1970, 29)
+    key = np.full(len(onset), 60)
+    score = notes.Score(onset * 512, onset * 512 + 2048, key, key, np.zeros((0, 2), int), 22050)
+    events = np.zeros((2, 2200), bool)
+    events[0, onset[30]] = events[1, onset[::4]] = True
+    events[1, np.random.default_rng(0).integers(0, 2200, 60)] = True
+    found = study([("a", matrix(events, loudness=False), score)], "rare")
+    assert found.prominence[:, 60 - notes.LOWEST].argmax() == 0
+    assert (found.jitter.z()[:, 60 - notes.LOWEST] < 3).all()
+    assert [unit for unit, _ in figures.best_pairs(found)] == [1, 0]
+
+
 def test_figure5_says_that_recordings_are_too_short_for_the_lags(tmp_path, drawn):
     _, events, score = recording(0)
     score = score.within(215, 22050, 512)

@@ -67,14 +67,16 @@ def _shown(study: Study) -> np.ndarray:
 
 
 def best_pairs(study: Study, number: int = CURVES) -> list[tuple[int, int]]:
-    """The unit and key of the highest prominence, among pairs with a z-score above 3 if there are any; units differ."""
-    value = np.where(_shown(study), study.corrected, -np.inf)
-    clear = np.where(np.nan_to_num(study.jitter.z()) > 3, value, -np.inf)
-    keys = np.where(np.isfinite(clear).any(1), clear.argmax(1), value.argmax(1))
-    of_unit = np.where(np.isfinite(clear).any(1), clear.max(1), -np.inf)
-    some = np.isfinite(value).any(1)
-    order = np.lexsort((-np.where(some, value.max(1), -np.inf), -of_unit))
-    return [(int(unit), int(keys[unit])) for unit in order[:number] if some[unit]]
+    """Units and their keys, the best first: by prominence, of pairs with a z-score above 3; then by z-score.
+
+    The largest prominence of all is that of a unit with a handful of events, once of them at a note.
+    """
+    shown = _shown(study)
+    z = np.where(shown, study.jitter.z(), -np.inf)
+    clear = np.where(z > 3, study.corrected, -np.inf)
+    keys = np.where(np.isfinite(clear).any(1), clear.argmax(1), z.argmax(1))
+    order = np.lexsort((-z.max(1), -clear.max(1)))
+    return [(int(unit), int(keys[unit])) for unit in order[:number] if shown[unit].any()]
 
 
 def _raster_and_roll(raster, roll, events: EventMatrix, score: Score, hertz: np.ndarray | None) -> None:
