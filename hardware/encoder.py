@@ -176,7 +176,7 @@ def encoder_operations(
     encoder: IntegerEncoder, audio: np.ndarray, seconds: float, decoder: np.ndarray | None = None
 ) -> dict[str, float]:
     """Per second of audio, as `snn_codec.hardware.operations`, and of the transform: `transform_macs`, those of its
-    four synapses that are not 0, and `dense_transform_macs`, one for each entry of the matrix."""
+    four synapses that are not 0, and `dense_transform_macs`, all of them."""
     high, low = split(audio)
     nonzero = [np.count_nonzero(part, 1) for part in (high, high, low, low)]
     macs = sum(
@@ -188,6 +188,6 @@ def encoder_operations(
     counts = operations(encoder.neurons, graded, encoder.neurons.spikes(graded), seconds, decoder)
     return {
         "transform_macs": macs / seconds,
-        "dense_transform_macs": width * frame * audio.shape[1] / seconds,
+        "dense_transform_macs": len(nonzero) * width * frame * audio.shape[1] / seconds,
         **counts,
     }

@@ -19,7 +19,7 @@ def operations(
 
     A multiply-accumulate is effective if weight and graded input are not 0; an event costs one accumulate for
     each weight behind it that is not 0: to later groups, and in the decoder's first matrix. The dense equivalent
-    multiplies every weight at every step.
+    multiplies every weight of every synapse at every step.
 
     Args:
         layer: In integers.
@@ -35,12 +35,12 @@ def operations(
     decoder_fan_out = np.full(units, width) if decoder is None else nonzero_columns(decoder)
     events = spikes.sum(1)
     macs = float(fan_in @ np.count_nonzero(graded, 1))
-    later = units**2 * (layer.groups - 1) // (2 * layer.groups)
+    later = max(len(layer.laterals), 1) * (units**2 * (layer.groups - 1) // (2 * layer.groups))
     counts = {
         "events": float(events.sum()),
         "bottleneck_macs": macs,
         "between_groups_synaptic_operations": float(fan_out @ events),
         "decoder_synaptic_operations": float(decoder_fan_out @ events),
-        "dense_macs": float(steps * (2 * units * width + later)),
+        "dense_macs": float(steps * ((len(layer.inputs) + 1) * units * width + later)),
     }
     return {name: count / seconds for name, count in counts.items()}

@@ -111,7 +111,7 @@ def test_operations_of_a_transform_by_hand():
     # 1 in steps of 2^-14 has a high part only, 1/2 has both; h = 1 meets the first weight once, in the first step
     parts = [np.count_nonzero(synapse.weight[:, 0]) for synapse in encoder.transform.synapses[:2]]
     assert counts["transform_macs"] == sum(parts) / 0.5
-    assert counts["dense_transform_macs"] == 2 * 3 / 0.5
+    assert counts["dense_transform_macs"] == 4 * 2 * 3 / 0.5
     assert counts["events"] == 0
 
 

@@ -279,6 +279,18 @@ def test_operations_by_hand():
     }
 
 
+def test_no_layer_does_more_operations_than_a_dense_one():
+    layer = quantise(random_layer(groups=2), 4.0, weight_bits=15)
+    graded = np.ones((layer.inputs[0].weight.shape[1], 3), int)
+    spikes = np.ones((len(layer.bias_mantissa), 3), bool)
+    assert (
+        len(layer.inputs) == len(layer.laterals) == 2
+    )  # synapses, of which the second has the rest of a weight
+    counts = operations(layer, graded, spikes, 1.0)
+    done = ("bottleneck_macs", "between_groups_synaptic_operations", "decoder_synaptic_operations")
+    assert 0.5 * counts["dense_macs"] < sum(counts[name] for name in done) <= counts["dense_macs"]
+
+
 def test_a_codec_decodes_alike_from_integers(codec):
     events, (x,) = encode_with_features(codec, [tones(8.0)], 22050)
     layer = quantise(fold(codec.bottleneck), calibrated_peak(codec))
