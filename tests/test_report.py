@@ -1,5 +1,6 @@
 """The interactive page, in a browser: it plays, zooms, and shows what hovering and clicking should show."""
 
+import base64
 import json
 import os
 import re
@@ -48,7 +49,7 @@ def page_file(tmp_path_factory):
 def test_steps_longer_than_a_window_have_a_spectrogram():
     sound = tones(5.0)
     events = EventMatrix(np.zeros((3, 27), bool), 22050, 4096, len(sound))
-    assert report._spectrogram(sound, events).shape == (report.BANDS, 27)
+    assert report._spectrograms([sound], events)[0].shape == (report.BANDS, 27)
     assert readout.mel(sound, 22050, 4096, 40).shape == (40, 27)
 
 
@@ -70,10 +71,28 @@ def test_the_page_stands_alone(page_file):
     assert [sound["name"] for sound in data["sounds"]] == ["original", "decoded"]
 
 
+def test_a_decoded_sound_that_is_softer_looks_softer(page_file):
+    data = data_of(page_file[0].read_text(encoding="utf-8"))
+    original, half = (
+        np.frombuffer(base64.b64decode(sound["spectrogram"]), np.uint8).astype(int)
+        for sound in data["sounds"]
+    )
+    assert original.max() == 255 and len(half) == report.BANDS * 862
+    softer = (original - half)[half > 0] * 80 / 255  # decibels, of cells that are not at the floor
+    assert softer == pytest.approx(20 * np.log10(2), abs=0.4)
+
+
+def test_a_louder_sound_is_cut_at_the_loudest_of_the_first_and_silence_is_black():
+    events, sound = matrix(np.zeros((3, 44), bool), loudness=False), tones(1.0)
+    first, louder, silent = report._spectrograms([sound, 4 * sound, 0 * sound], events)
+    assert first.max() == louder.max() == 255 and (louder >= first).all() and not silent.any()
+    assert not report._spectrograms([0 * sound], events)[0].any()
+
+
 def test_the_spectrogram_is_where_the_tone_is():
     time = np.arange(22050) / 22050
     events = matrix(np.zeros((3, 44), bool), loudness=False)
-    cells = report._spectrogram(np.sin(2 * np.pi * 1000 * time), events)
+    cells = report._spectrograms([np.sin(2 * np.pi * 1000 * time)], events)[0]
     frequencies = np.geomspace(report.LOWEST_HZ, report.HIGHEST_HZ, report.BANDS)
     assert cells.shape == (report.BANDS, 44) and cells.max() == 255
     assert frequencies[cells[:, 20].argmax()] == pytest.approx(1000, rel=0.03)
@@ -241,8 +260,10 @@ def test_no_label_is_cut_off(browser, bins_file):
 
 @pytest.mark.once
 def test_the_legend_names_what_is_drawn(page, browser, bins_file):
-    """Notes and events of units; where rows are bands, their greys instead; the pedal where there is one."""
-    assert page.locator("#legend > :visible").all_inner_texts() == ["notes, soft to loud", "event of a unit"]
+    """Sound, notes and events of units; where rows are bands, their greys instead; the pedal where there is one."""
+    assert page.locator("#legend > :visible").all_inner_texts() == [
+        "−80 to 0 dB of the original sound's loudest", "notes, soft to loud", "event of a unit"
+    ]  # fmt: skip
     bands = opened(browser, bins_file)
     assert bands.locator("#legend > :visible").all_inner_texts() == [
         "notes, soft to loud", "sustain pedal down", "1 to 32 or more units of a band fire at once"

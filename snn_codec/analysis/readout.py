@@ -19,7 +19,7 @@ import numpy as np
 from scipy import linalg, ndimage
 
 from snn_codec.analysis.notes import LOWEST, Score
-from snn_codec.analysis.spectra import decibels
+from snn_codec.analysis.spectra import decibels, powers
 from snn_codec.errors import UserError
 from snn_codec.events import steps_for
 from snn_codec.metrics import mel_filters
@@ -112,7 +112,7 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     """
     steps, window = steps_for(len(audio), hop), max(window, hop)
     filters = mel_filters(sample_rate, window, bands)
-    found = decibels(audio, steps, hop, window, lambda power: power @ filters)
+    found = decibels(powers(audio, steps, hop, window, lambda power: power @ filters))
     return np.maximum(found / 80 + 1, 0).astype(np.float32)
 
 

@@ -10,7 +10,7 @@ import base64
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import numpy as np
@@ -19,7 +19,7 @@ import soundfile
 from snn_codec.analysis import notes
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.rows import Rows
-from snn_codec.analysis.spectra import decibels
+from snn_codec.analysis.spectra import decibels, powers
 from snn_codec.analysis.study import Study
 from snn_codec.analysis.trains import EDGES, Trains, trains
 from snn_codec.analysis.wording import NONE, figure, interval, length
@@ -92,10 +92,12 @@ def _data(
         "sounds": [
             {
                 "name": name,
-                "spectrogram": _base64(_spectrogram(sound, events)),
+                "spectrogram": _base64(cells),
                 "flac": _base64(_flac(sound, events.sample_rate)),
             }
-            for name, sound in sounds.items()
+            for (name, sound), cells in zip(
+                sounds.items(), _spectrograms(list(sounds.values()), events), strict=True
+            )
         ],
         "z": _base64(study.jitter.z().astype("<f4")),
         "prominence": _base64(study.prominence.astype("<f4")),
@@ -183,8 +185,11 @@ def _trains(fired: Trains, rows: Rows) -> list[tuple[str, str]]:
     ]
 
 
-def _spectrogram(sound: np.ndarray, events: EventMatrix) -> np.ndarray:
-    """Decibels below the loudest cell, uint8 `[BANDS, T]` from -80 to 0, at frequencies spaced by ratio."""
+def _spectrograms(sounds: Sequence[np.ndarray], events: EventMatrix) -> list[np.ndarray]:
+    """Decibels below the loudest cell of the first, so that levels compare: uint8 `[BANDS, T]` each from -80 to 0.
+
+    Bands are at frequencies spaced by ratio.
+    """
     window = max(WINDOW, events.hop)
     places = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS) * window / events.sample_rate
     places = np.minimum(places, window // 2 - 1)
@@ -193,8 +198,10 @@ def _spectrogram(sound: np.ndarray, events: EventMatrix) -> np.ndarray:
     def bands(power: np.ndarray) -> np.ndarray:
         return power[:, below] * (1 - part) + power[:, below + 1] * part
 
-    found = decibels(sound, events.n_steps, events.hop, window, bands)
-    return np.round((found + 80) / 80 * 255).astype(np.uint8)
+    found = [powers(sound, events.n_steps, events.hop, window, bands) for sound in sounds]
+    return [
+        np.round((decibels(each, float(found[0].max())) + 80) / 80 * 255).astype(np.uint8) for each in found
+    ]
 
 
 def _flac(sound: np.ndarray, sample_rate: int) -> bytes:
