@@ -19,6 +19,7 @@ from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.hardware import exchange, interpreter, netx
+from snn_codec.hardware.agreement import rounded_down
 from snn_codec.hardware.fold import fold
 from snn_codec.hardware.interpreter import lava_python
 from snn_codec.storage import event_files, h5
@@ -104,7 +105,7 @@ def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, m
     codec = Codec.load(folder)
     expected, found = codec.encode(soundfile.read(sound)[0], 22050), h5.read(tmp_path / "a.h5")
     same = np.mean(found.events == expected.events)
-    assert f"{100 * same:.3f} % of {expected.n_cells} cells" in out
+    assert f"{rounded_down(same, 3)} % of {expected.n_cells} cells" in out
     assert same == 1 if backend == "lava-float" else 0.9 < same
     assert found.fingerprint == codec.fingerprint and found.n_samples == expected.n_samples
     assert re.search(r"bottleneck macs +\d+\n.*dense macs +\d+", out, re.S) and "0.0000 % clipped" in out
