@@ -16,7 +16,7 @@ from conftest import tones
 from snn_codec import audio, metrics, perceptual
 from snn_codec.cli import main
 from snn_codec.codec import Codec
-from snn_codec.corpus import paths
+from snn_codec.corpus import clips, paths
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures, results
 from snn_codec.evaluation.cache import evaluated
@@ -29,6 +29,7 @@ from snn_codec.parallel import Parallelism, Ranks
 
 LENGTH = 256 * 512
 SPLIT = "train"
+RECORDING = Path(__file__).parent.parent / "data" / "recording" / "bach-bwv846.flac"
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,26 @@ def test_other_codecs_have_their_rate_and_are_in_time(name, kbps, least):
     assert coded.kbps == pytest.approx(kbps, rel=0.05)
     assert len(coded.audio) == len(clip) and si_snr(coded.audio, clip) > least
     assert np.isnan(coded.dense_kbps) and np.isnan(coded.density)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "change"),
+    [
+        ("opus:6", "opus", {"options": {"vbr": "off", "frame_duration": "60"}}),
+        ("opus:12", "opus", {"options": {"vbr": "off", "frame_duration": "20"}}),
+        ("mp3:8", "mp3", {"rate": lambda kbps: 16_000}),
+        ("mp3:16", "mp3", {"rate": lambda kbps: 24_000}),
+    ],
+)
+def test_other_codecs_are_set_for_a_piano_and_not_for_speech(name, codec, change, monkeypatch):
+    pytest.importorskip("av")
+    clip = next(clips([RECORDING], LENGTH, 22050))
+    coder = coders.load(name)
+    ours = si_snr(coder.code(clip).audio, clip)
+    monkeypatch.setitem(conditions.LOSSY, codec, conditions.LOSSY[codec]._replace(**change))
+    other = coders.load(name)
+    assert ours > si_snr(other.code(clip).audio, clip) + 0.5
+    assert coder.fingerprint != other.fingerprint  # or evaluations that are kept would be of other settings
 
 
 def test_codec2_has_its_rate():

@@ -118,7 +118,7 @@ class ConditionCoder:
         grid = config.Model()
         self.name, self.sample_rate, self.length = name, grid.sample_rate, CHUNK_STEPS * grid.hop
         library = "pycodec2" if name.startswith("codec2:") else "av"
-        made_by = f"{name} {library} {metadata.version(library)}"
+        made_by = f"{name} {library} {metadata.version(library)} {conditions.made_with(name)}".rstrip()
         self.fingerprint = hashlib.sha256(made_by.encode()).hexdigest()[:16]
 
     def code(self, clip: np.ndarray) -> Coded:

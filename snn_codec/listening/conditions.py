@@ -170,14 +170,25 @@ class _Lossy(NamedTuple):
     options: dict[str, str]
 
 
+def _mp3_rate(kbps: int) -> int:
+    """The sample rate at which MP3 is nearest to a piano: low ones leave more bits for what is below them."""
+    bounds = {12: 8_000, 24: 12_000, 32: 16_000, 64: 24_000}
+    return next((rate for bound, rate in bounds.items() if kbps < bound), RATE)
+
+
 LOSSY = {
-    # long frames and a constant rate: the best Opus at the rates of interest here
-    "opus": _Lossy("libopus", "ogg", lambda kbps: RATE, {"vbr": "off", "frame_duration": "60"}),
-    # MP3 has its low rates only at low sample rates
-    "mp3": _Lossy(
-        "libmp3lame", "mp3", lambda kbps: 16_000 if kbps < 16 else 24_000 if kbps < 64 else RATE, {}
+    # "lowdelay" leaves out the layer for speech, which Opus would choose for piano at up to 14 kbps
+    "opus": _Lossy(
+        "libopus", "ogg", lambda kbps: RATE, {"vbr": "off", "application": "lowdelay", "frame_duration": "20"}
     ),
+    "mp3": _Lossy("libmp3lame", "mp3", _mp3_rate, {}),
 }
+
+
+def made_with(text: str) -> str:
+    """The settings of another codec, so that it can be told when they change; "" where it has none."""
+    codec, _, kbps = text.partition(":")
+    return f"{LOSSY[codec].rate(int(kbps))} {LOSSY[codec].options}" if codec in LOSSY else ""
 
 
 def _lossy(text: str, codec: str, kbps: str) -> Condition:
