@@ -22,6 +22,7 @@ WINDOWS = (256, 512, 1024, 2048)  # samples, of the STFT distance
 FLOOR = 1e-4  # -80 dB below a normalised signal's level: quieter bins say nothing about a recording
 BANDS = {512: 32, 1024: 64, 2048: 128}  # mel bands by window: one is as wide as a bin at the low end
 LOWEST_HZ = 30.0  # of mel bands
+NARROW_HZ = 7000.0  # what recordings at 16 kHz have; above it, a decoder is compared with nothing at all
 BEFORE, AFTER = 0.010, 0.070  # seconds around an onset: the attack, and what a step or two can smear it by
 
 
@@ -42,29 +43,38 @@ def magnitudes(audio: Tensor, size: int) -> Tensor:
     return (spectrum.real.square() + spectrum.imag.square() + FLOOR**2).sqrt()  # faster than abs() to train
 
 
-def batch_stft_distance(estimate: Tensor, target: Tensor, windows: tuple[int, ...] = WINDOWS) -> Tensor:
-    """Spectral convergence plus mean log-magnitude difference, averaged over windows; audio `[batch, samples]`."""
+def batch_stft_distance(
+    estimate: Tensor, target: Tensor, windows: tuple[int, ...] = WINDOWS, share: float = 1.0
+) -> Tensor:
+    """Spectral convergence plus mean log-magnitude difference, averaged over windows; audio `[batch, samples]`.
+
+    `share` is that of the frequencies, from the lowest on.
+    """
     total = estimate.new_zeros(())
     for size in windows:
-        found, wanted = magnitudes(estimate, size), magnitudes(target, size)
+        bins = round(share * size / 2) + 1
+        found, wanted = (magnitudes(audio, size)[..., :bins] for audio in (estimate, target))
         convergence = torch.linalg.vector_norm(found - wanted) / torch.linalg.vector_norm(wanted)
         total = total + convergence + (found / wanted).log().abs().mean()
     return total / len(windows)
 
 
-def batch_mel_distance(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
+def batch_mel_distance(
+    estimate: Tensor, target: Tensor, sample_rate: int, highest_hz: float | None = None
+) -> Tensor:
     """Multi-scale log-mel distance in dB of normalised audio `[batch, samples]`.
 
     For windows of 512, 1024 and 2048 samples (Hann, hop half a window) and 32, 64, 128 triangular bands from 30 Hz to
-    half the sample rate (HTK's scale), the mean over frames and bands of the absolute difference of 10 log10(mel
-    power), each bin floored 80 dB below a level of one (orthonormal transform); then the mean over windows.
+    `highest_hz`, by default half the sample rate (HTK's scale), the mean over frames and bands of the absolute
+    difference of 10 log10(mel power), each bin floored 80 dB below a level of one (orthonormal transform); then the
+    mean over windows.
 
     Reference: the log term of the mel loss of the Descript Audio Codec (Kumar et al. 2023, arXiv 2306.06546).
     Departs: in dB and averaged over scales, not summed.
     """
     total = estimate.new_zeros(())
     for size, bands in BANDS.items():
-        bank = _bank(sample_rate, size, bands).to(estimate)
+        bank = _bank(sample_rate, size, bands, highest_hz).to(estimate)
         found, wanted = (
             10 * (magnitudes(audio, size).square() @ bank).log10() for audio in (estimate, target)
         )
@@ -92,9 +102,9 @@ def mel_filters(
 
 
 @lru_cache
-def _bank(sample_rate: int, size: int, bands: int) -> Tensor:
+def _bank(sample_rate: int, size: int, bands: int, highest_hz: float | None) -> Tensor:
     with torch.inference_mode(False):  # it is kept, and gradients may have to pass it later
-        return torch.from_numpy(mel_filters(sample_rate, size, bands))
+        return torch.from_numpy(mel_filters(sample_rate, size, bands, highest_hz=highest_hz))
 
 
 def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
@@ -114,22 +124,24 @@ def si_snr(estimate: np.ndarray, target: np.ndarray) -> float:
     return float(batch_si_snr(found * scale, wanted * scale, eps=1e-12))
 
 
-def stft_distance(estimate: np.ndarray, target: np.ndarray) -> float:
+def stft_distance(estimate: np.ndarray, target: np.ndarray, share: float = 1.0) -> float:
     """Multi-resolution STFT distance (`batch_stft_distance`) at the target's level; lower is better.
 
     NaN for a silent target or one shorter than the longest window.
     """
     pair = _at_level(estimate, target, max(WINDOWS))
-    return float(batch_stft_distance(*pair)) if pair else float("nan")
+    return float(batch_stft_distance(*pair, share=share)) if pair else float("nan")
 
 
-def mel_distance(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+def mel_distance(
+    estimate: np.ndarray, target: np.ndarray, sample_rate: int, highest_hz: float | None = None
+) -> float:
     """Multi-scale log-mel distance in dB (`batch_mel_distance`) at the target's level; lower is better.
 
     NaN for a silent target or one shorter than the longest window.
     """
     pair = _at_level(estimate, target, max(BANDS))
-    return float(batch_mel_distance(*pair, sample_rate)) if pair else float("nan")
+    return float(batch_mel_distance(*pair, sample_rate, highest_hz)) if pair else float("nan")
 
 
 def _at_level(estimate: np.ndarray, target: np.ndarray, shortest: int) -> tuple[Tensor, Tensor] | None:
@@ -232,6 +244,16 @@ MEASURES: dict[str, Measure] = {
         "Zimtohrli", "MOS", 2, "higher",
         lambda clip: perceptual.zimtohrli(clip.decoded, clip.original, clip.sample_rate),
         on_request=True, check=perceptual.zimtohrli_api,
+    ),
+    "stft_distance_7k": Measure(
+        "STFT distance below 7 kHz", "", 3, "lower",
+        lambda clip: stft_distance(clip.decoded, clip.original, 2 * NARROW_HZ / clip.sample_rate),
+        on_request=True,
+    ),
+    "mel_distance_7k": Measure(
+        "mel distance below 7 kHz", "dB", 2, "lower",
+        lambda clip: mel_distance(clip.decoded, clip.original, clip.sample_rate, NARROW_HZ),
+        on_request=True,
     ),
     "attack_si_snr": Measure(
         "SI-SNR around attacks", "dB", 2, "higher",

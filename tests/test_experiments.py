@@ -144,6 +144,20 @@ def test_band_snr(checkpoint, music):
     assert len(ratio) == 12 and ratio[1::2] == ["dB"] * 6
 
 
+def test_what_measures_say_of_known_damages(music):
+    result = run(
+        "known_damages.py", music, "--split", "train", "--clips", "1", "--perceptual", "stft_distance_7k"
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in result.stdout.splitlines()]
+    rows = {name: [float(cell) for cell in cells] for name, *cells in lines[2:]}
+    assert rows["none"][0] > 100 and rows["none"][1:] == [0, 0, 0] == rows["inverted"][1:]
+    assert rows["noise 20 dB below"][0] == pytest.approx(20, abs=0.2)
+    assert rows["6 dB softer"][0] > 100 and rows["6 dB softer"][2] > 4
+    assert rows["noise above 8 kHz, 70 dB below"][3] < 0.1 * rows["noise above 8 kHz, 70 dB below"][1]
+    assert rows["played backwards"][0] < 0
+
+
 def test_thresholds(music):
     result = run("thresholds.py", music, "--split", "train", "--clips", "1", "--levels", "12")
     assert result.returncode == 0, result.stderr

@@ -146,6 +146,21 @@ def test_mel_distance_is_zero_for_the_same_ignores_level_and_grows_with_noise():
     assert np.isnan(mel_distance(sound[:2000], sound[:2000], 22050))
 
 
+@pytest.mark.parametrize("name", ["stft_distance", "mel_distance"])
+def test_what_is_added_where_a_recording_has_nothing_counts_unless_only_its_band_is_looked_at(name):
+    """A recording of 16 kHz, and noise 70 dB below it between 8 and 11 kHz, which no one hears."""
+    noise = np.random.default_rng(0).standard_normal((2, 32_000))
+    sound = np.concatenate(list(audio.resampled([noise[0]], 16_000, 22_050)))
+    spectrum = np.fft.rfft(np.random.default_rng(1).standard_normal(len(sound)))
+    spectrum[: round(len(spectrum) * 8000 / 11_025)] = 0
+    added = np.fft.irfft(spectrum, len(sound))
+    clip = Clip(sound + 10**-3.5 * added / added.std() * sound.std(), sound, 22_050, np.zeros(0))
+    everywhere, in_band = (MEASURES[each].of(clip) for each in (name, f"{name}_7k"))
+    assert in_band < 0.02 * everywhere
+    softer = Clip(0.5 * sound, sound, 22_050, np.zeros(0))
+    assert MEASURES["mel_distance_7k"].of(softer) == pytest.approx(20 * np.log10(2), abs=0.01)
+
+
 def test_training_and_evaluation_have_one_mel_distance():
     random = np.random.default_rng(0)
     target, estimate = random.standard_normal((2, 22050)).astype(np.float32)
