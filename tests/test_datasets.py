@@ -3,7 +3,7 @@ import pytest
 import soundfile
 from conftest import tones
 
-from snn_codec import corpus
+from snn_codec import corpus, loudness
 from snn_codec import settings as config
 from snn_codec.training.augmentation import augment, equaliser, loudest_step, room_response
 from snn_codec.training.datasets import Crops, StepSampler
@@ -39,6 +39,25 @@ def test_short_recordings_are_filled_up(tmp_path):
     crop = Crops([tmp_path / "short.wav"], 22050, PLAIN)[0].numpy()
     assert crop.shape == (11025,)
     assert crop[:2205].any() and not crop[2205:].any()
+
+
+def test_filters_make_no_clicks_where_a_crop_is_cut(tmp_path):
+    """A low tone, brightened by a tilt: its crops are that tone, softer, from the first sample to the last."""
+    tone = np.sin(2 * np.pi * 60 * np.arange(22050 * 4) / 22050).astype(np.float32)
+    soundfile.write(tmp_path / "low.wav", 0.5 * tone, 22050)
+    bright = config.Augmentation(
+        probability=1.0, attenuation_db=0.0, tuning_cents=0.0, noise_db=0.0, reverb=0.0, equaliser_db=0.0
+    )
+    crops = Crops([tmp_path / "low.wav"], 22050, config.Training(seconds=0.5, augmentation=bright))
+    for index in range(20):
+        size = np.abs(crops[index].numpy())
+        assert max(size[:64].max(), size[-64:].max()) < 1.1 * size[1000:-1000].max()
+
+
+def test_a_crop_is_as_loud_as_a_step_of_its_model_has_it(maestro):
+    crops = Crops(corpus.paths(maestro, "train"), 22050, PLAIN, hop=2048)
+    for index in range(3):
+        assert loudness.measure(crops[index].numpy()[:10240], 2048) == 160
 
 
 def test_ranks_share_out_the_crops():

@@ -15,24 +15,40 @@ KNOTS_HZ = np.array([30.0, 90.0, 250.0, 700.0, 2000.0, 5500.0, 11000.0])
 
 
 def augment(
-    crop: np.ndarray, sample_rate: int, settings: config.Augmentation, random: np.random.Generator
+    sound: np.ndarray,
+    sample_rate: int,
+    settings: config.Augmentation,
+    random: np.random.Generator,
+    *,
+    inner: slice = slice(None),
+    hop: int = 512,
 ) -> np.ndarray:
-    """Return a varied, normalised copy of a crop, float32 `[samples]`; each effect is on with `settings.probability`.
+    """Return a varied, normalised copy of a crop, float32 `[samples]`.
 
-    The loudest step of the result has an RMS of 1, less an attenuation of 0 to `attenuation_db` (mostly
-    little): quiet passages in a chunk whose level a loud one sets.
+    The equaliser, the room and the noise are on with `settings.probability`. The loudest step of the result has an RMS
+    of 1, less an attenuation of 0 to `attenuation_db` (mostly little): quiet passages in a chunk whose level a loud one
+    sets.
+
+    Args:
+        sound: `[samples]`, the crop and what is beside it. A filter would turn a cut into a click.
+        sample_rate: In Hz.
+        settings: How strong each effect is.
+        random: Decides on the effects.
+        inner: Which samples are the crop.
+        hop: Samples a step.
     """
-    size = fft.next_fast_len(len(crop) + sample_rate // 2, real=True)
+    size = fft.next_fast_len(len(sound) + sample_rate // 2, real=True)
     spectrum = None
     if random.random() < settings.probability:
         curve = equaliser(size, sample_rate, settings.equaliser_db, settings.tilt_db, random)
-        spectrum = fft.rfft(crop, size) * curve
+        spectrum = fft.rfft(sound, size) * curve
     if random.random() < settings.probability and settings.reverb:
         response = room_response(sample_rate, settings.reverb, random)
-        spectrum = (fft.rfft(crop, size) if spectrum is None else spectrum) * fft.rfft(response, size)
+        spectrum = (fft.rfft(sound, size) if spectrum is None else spectrum) * fft.rfft(response, size)
     if spectrum is not None:
-        crop = fft.irfft(spectrum, size)[: len(crop)]
-    crop = crop / max(loudest_step(crop), 1e-6)
+        sound = fft.irfft(spectrum, size)[: len(sound)]
+    crop = sound[inner]
+    crop = crop / max(loudest_step(crop, hop), 1e-6)
     if random.random() < settings.probability and settings.noise_db:
         amplitude = 10 ** ((settings.noise_db + random.uniform(-20, 0)) / 20)
         crop = crop + amplitude * random.standard_normal(len(crop))
@@ -41,7 +57,7 @@ def augment(
 
 
 def loudest_step(crop: np.ndarray, hop: int = 512) -> float:
-    """RMS of the loudest step (`snn_codec.loudness` measures the same)."""
+    """RMS of the loudest step of `hop` samples (`snn_codec.loudness` measures the same)."""
     steps = crop[: len(crop) // hop * hop].reshape(-1, hop) if len(crop) >= hop else crop[None]
     return float(np.sqrt(np.max(np.square(steps).mean(1))))
 

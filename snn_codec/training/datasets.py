@@ -16,6 +16,9 @@ from snn_codec import audio, loudness
 from snn_codec import settings as config
 from snn_codec.training.augmentation import augment
 
+# seconds beside a crop that its filters hear: the tail of a room, the response of an equaliser
+BEFORE, AFTER = 0.5, 0.1
+
 
 class Crops(Dataset[Tensor]):
     """Random crops of recordings, normalised and varied: item i depends on the seed and i alone.
@@ -26,10 +29,11 @@ class Crops(Dataset[Tensor]):
         paths: Audio files; each is drawn as often as it is long.
         sample_rate: Of the crops, in Hz.
         settings: Length of crops, seed, augmentation.
+        hop: Samples a step of the model; the loudest step is normalised.
     """
 
-    def __init__(self, paths: Sequence[Path], sample_rate: int, settings: config.Training):
-        self.paths, self.sample_rate, self.settings = list(paths), sample_rate, settings
+    def __init__(self, paths: Sequence[Path], sample_rate: int, settings: config.Training, hop: int = 512):
+        self.paths, self.sample_rate, self.settings, self.hop = list(paths), sample_rate, settings, hop
         self.length = max(1, round(settings.seconds * sample_rate))
         infos = [audio.info(path) for path in self.paths]
         seconds = np.array([max(info.samples, 1) / info.sample_rate for info in infos])
@@ -39,12 +43,14 @@ class Crops(Dataset[Tensor]):
         """Crop `index`: float32 `[samples]`."""
         random = np.random.default_rng([self.settings.seed, index])
         for _ in range(8):  # silence teaches nothing; look elsewhere
-            crop = self._read(random)
-            if loudness.measure(crop, 512) > 80:
+            sound, inner = self._read(random)
+            if loudness.measure(sound[inner], self.hop) > 80:
                 break
-        return torch.from_numpy(augment(crop, self.sample_rate, self.settings.augmentation, random))
+        settings = self.settings.augmentation
+        return torch.from_numpy(augment(sound, self.sample_rate, settings, random, inner=inner, hop=self.hop))
 
-    def _read(self, random: np.random.Generator) -> np.ndarray:
+    def _read(self, random: np.random.Generator) -> tuple[np.ndarray, slice]:
+        """A crop with what is beside it, and where it is in that."""
         place = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.paths) - 1)
         info = self.infos[place]
         tuning = _tuning(self.settings.augmentation, random)
@@ -52,12 +58,15 @@ class Crops(Dataset[Tensor]):
         rate = max(1, round(info.sample_rate * tuning))
         length = -(-self.length * rate // self.sample_rate) + 1
         start = int(random.random() * max(0, info.samples - length))
+        before = min(start, round(BEFORE * rate))
         with warnings.catch_warnings():  # an excerpt may well be silence in the mean of its channels
             warnings.simplefilter("ignore", audio.ChannelsCancelWarning)
-            block, _ = audio.read(self.paths[place], start, start + length)
+            block, _ = audio.read(self.paths[place], start - before, start + length + round(AFTER * rate))
         if rate != self.sample_rate:
             block = soxr.resample(block, rate, self.sample_rate)
-        return np.pad(block, (0, max(0, self.length - len(block))))[: self.length]
+        first = round(before * self.sample_rate / rate)
+        inner = slice(first, first + self.length)
+        return np.pad(block, (0, max(0, inner.stop - len(block)))), inner
 
 
 def _tuning(settings: config.Augmentation, random: np.random.Generator) -> float:

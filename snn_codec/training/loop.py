@@ -85,7 +85,8 @@ class Loop:
         if run.resume:
             _on_main(fabric, lambda: run_folder.check(run, settings, contents))
         torch.manual_seed(self.training.seed)
-        self.crops = Crops(sum(paths["train"], []), settings.model.sample_rate, self.training)
+        grid = settings.model
+        self.crops = Crops(sum(paths["train"], []), grid.sample_rate, self.training, grid.hop)
         if self.crops.length < max(WINDOWS):
             raise UserError(
                 f"training.seconds is {self.training.seconds:g}, {self.crops.length} samples; the losses need "

@@ -279,7 +279,7 @@ def _chunks(
 ) -> np.ndarray:
     """Coefficients of varied chunks at their own loudness, float16 `[chunk, step, bin]`."""
     grid: Any = codec.settings
-    crops = Crops(paths, grid.sample_rate, config.Training(seconds=seconds, seed=seed))
+    crops = Crops(paths, grid.sample_rate, config.Training(seconds=seconds, seed=seed), grid.hop)
     coefficients = np.zeros((count, grid.chunk_steps, grid.encoder.width), np.float16)
     for number in range(count):
         crop = crops[number]
