@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from conftest import tones
 from snn_codec import audio, metrics, perceptual
 from snn_codec.cli import main
 from snn_codec.codec import Codec
-from snn_codec.corpus import clips, paths
+from snn_codec.corpus import clips, paths, recordings
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures, results
 from snn_codec.evaluation.cache import evaluated
@@ -376,6 +378,19 @@ def test_a_kept_evaluation_is_not_made_again_unless_something_changed(
         path.write_text(path.read_text()[:100])  # as a full disk leaves it
     evaluated(coder, few, tmp_path / "new", ranks)
     assert len(made) == 3
+
+
+def test_a_kept_evaluation_is_made_again_when_midi_has_come(checkpoint, corpus, tmp_path):
+    folder, ranks = tmp_path / "data", Ranks(Parallelism())
+    folder.mkdir()
+    recording = next(found for found in recordings(corpus, SPLIT) if found.midi)
+    shutil.copy(recording.path, folder)
+    coder, data = coders.load(str(checkpoint)), Data(folder, None, Selection())
+    first = evaluated(coder, data, tmp_path / "kept", ranks)
+    shutil.copy(recording.midi, folder / f"{recording.path.stem}.mid")
+    second = evaluated(coder, data, tmp_path / "kept", ranks)
+    assert "onset_si_snr" not in first["summary"]
+    assert math.isfinite(second["summary"]["onset_si_snr"]["mean"])
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from snn_codec.parallel import Ranks
 def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str, Any] | None:
     """The evaluation of a coder: the one kept in `folder`, or a new one, which then is kept.
 
-    A kept one counts only for the same weights, recordings, clips and measures, so that a run that was interrupted
-    goes on at the coder where it was. None on ranks other than the first.
+    A kept one counts only for the same weights, recordings, MIDI, clips and measures, so that a run that was
+    interrupted goes on at the coder where it was. None on ranks other than the first.
 
     Raises:
         UserError: As `evaluation`, or the folder cannot be used.
@@ -41,7 +41,13 @@ def evaluated(coder: Coder, data: Data, folder: Path, ranks: Ranks) -> dict[str,
 
 def _key(coder: Coder, data: Data) -> str:
     """12 hexadecimal digits that stand for all that decides the numbers."""
-    files = [(path.name, path.stat().st_size) for path in corpus.paths(data.folder, data.split)]
+    found = corpus.recordings(data.folder, data.split)
+    files = [
+        (path.name, path.stat().st_size)
+        for recording in found
+        for path in (recording.path, recording.midi)  # onsets are measured where there is MIDI
+        if path is not None
+    ]
     chosen = data.selection
     heard = [chosen.perceptual, chosen.perceptual_clips] if chosen.perceptual else None
     parts = [coder.fingerprint, data.split, chosen.clips, heard, list(MEASURES), files]
