@@ -18,8 +18,10 @@ RESAMPLES = 10_000  # of the bootstrap
 def bootstrap(values: np.ndarray, groups: Sequence[object], seed: int = 0) -> dict[str, float]:
     """`mean`, `sd`, and the percentile bootstrap interval `low`, `high` of values that come in alike groups.
 
-    Groups are resampled, not values. Values that are not finite are left out; `clips` says how many counted.
-    `low` and `high` are NaN where fewer than two groups have values, since one says nothing of how groups differ.
+    Groups are resampled, not values. With few groups the interval is too narrow: of groups whose means are normal, it
+    covers the truth in 90 % of the cases with 9, and in 93 % with 17. Values that are not finite are left out; `clips`
+    says how many counted. `low` and `high` are NaN where fewer than two groups have values, since one says nothing of
+    how groups differ.
 
     Examples:
         >>> found = bootstrap(np.array([1.0, 1.0, 3.0]), ["a", "a", "b"])

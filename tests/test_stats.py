@@ -37,6 +37,14 @@ def test_the_bootstrap_covers_95_percent():
     assert found["mean"] - found["low"] == pytest.approx(half, rel=0.05)
 
 
+@pytest.mark.parametrize(("groups", "coverage"), [(9, 0.90), (17, 0.93)])
+def test_the_bootstrap_of_few_groups_covers_less_as_the_docs_say(groups, coverage, monkeypatch):
+    monkeypatch.setattr("snn_codec.stats.RESAMPLES", 1000)
+    random = np.random.default_rng(1)
+    found = [bootstrap(random.standard_normal(groups), range(groups)) for _ in range(2000)]
+    assert np.mean([each["low"] <= 0 <= each["high"] for each in found]) == pytest.approx(coverage, abs=0.015)
+
+
 def test_mean_interval_of_few_is_students():
     mean, low, high = mean_interval(np.array([1.0, 2, 3]))
     assert (mean, low, high) == pytest.approx((2, 2 - 2.4841, 2 + 2.4841), abs=1e-4)  # 4.3027 / sqrt(3)
