@@ -190,6 +190,8 @@ def test_seconds_of_a_step_are_those_between_validations():
         == 0.2
     )
     assert seconds_per_step([line(10, 5, "8"), line(20, 30, "8")]) == 1.5
+    paused = [line(50, 10, "8"), line(100, 20, "8"), line(150, 130, "8"), line(200, 140, "8")]
+    assert seconds_per_step(paused) == 0.2
 
 
 def test_stretches_of_a_step_do_not_make_the_time_of_one():

@@ -192,17 +192,19 @@ def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], di
 def seconds_per_step(log: Sequence[dict[str, str]]) -> float:
     """Median, over steps in stretches of a run's log without a validation, of the time of one, reading included.
 
-    Of a run that has no such stretch, the mean with validations. A median, because other programs and kills disturb; a
-    stretch counts as often as it has steps, because logs give tenths of a second.
+    Of a run that has no such stretch, over all its steps, the first stretch included. A median, because other programs,
+    pauses and kills disturb; a stretch counts as often as it has steps, because logs give tenths of a second.
     """
-    places = [(int(line["step"]), float(line["seconds"]), line["validation_si_snr"]) for line in log]
-    stretches = [
-        (end[1] - start[1]) / (end[0] - start[0])
-        for start, end in zip(places, places[1:], strict=False)
-        if not end[2]
-        for _ in range(end[0] - start[0])
+    places = [(0, 0.0, "before")] + [
+        (int(line["step"]), float(line["seconds"]), line["validation_si_snr"]) for line in log
     ]
-    return median_of.median(stretches) if stretches else places[-1][1] / places[-1][0]
+    stretches = list(zip(places, places[1:], strict=False))
+    quiet = [(start, end) for start, end in stretches[1:] if not end[2]]
+    return median_of.median(
+        (end[1] - start[1]) / (end[0] - start[0])
+        for start, end in quiet or stretches
+        for _ in range(end[0] - start[0])
+    )
 
 
 def _summary(setting: str, choice: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
