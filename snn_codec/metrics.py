@@ -245,6 +245,11 @@ MEASURES: dict[str, Measure] = {
         lambda clip: perceptual.zimtohrli(clip.decoded, clip.original, clip.sample_rate),
         on_request=True, check=perceptual.zimtohrli_api,
     ),
+    "visqol_loud": Measure(
+        "ViSQOL, 10 dB louder", "MOS-LQO", 2, "higher",
+        lambda clip: perceptual.visqol(clip.decoded, clip.original, clip.sample_rate, gain_db=10),
+        on_request=True, check=perceptual.visqol_api,
+    ),
     "stft_distance_7k": Measure(
         "STFT distance below 7 kHz", "", 3, "lower",
         lambda clip: stft_distance(clip.decoded, clip.original, 2 * NARROW_HZ / clip.sample_rate),

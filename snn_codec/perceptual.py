@@ -1,6 +1,8 @@
 """Distances that model hearing: ViSQOL and Zimtohrli, as mean opinion scores from 1 (bad) to 5; extra `metrics`.
 
-They take seconds a clip, so an evaluation measures them on request and on a part of the clips. Both want 48 kHz.
+They take seconds a clip, so an evaluation measures them on request and on a part of the clips. Both want 48 kHz, and
+both hear less of soft recordings. ViSQOL brings the decoded sound to the level of the original, but its floor is fixed,
+so that its scores are higher the softer both are.
 
 References: Chinen et al. 2020, "ViSQOL v3" (arXiv 2004.09584), in the port `visqol-python`, audio mode;
 Zimtohrli, https://github.com/google/zimtohrli.
@@ -18,8 +20,8 @@ from snn_codec.errors import UserError
 RATE = 48_000
 
 
-def visqol(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """ViSQOL's MOS-LQO in audio mode, of `[samples]`; NaN if one of both is silent.
+def visqol(estimate: np.ndarray, target: np.ndarray, sample_rate: int, gain_db: float = 0.0) -> float:
+    """ViSQOL's MOS-LQO in audio mode, of `[samples]`, both amplified by `gain_db`; NaN if one of both is silent.
 
     Raises:
         UserError: visqol-python, or what it needs for music, is not installed.
@@ -27,7 +29,8 @@ def visqol(estimate: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
     api = visqol_api()
     if not np.any(estimate) or not np.any(target):
         return float("nan")
-    reference, degraded = (_at_48_khz(sound, sample_rate) for sound in (target, estimate))
+    gain = 10 ** (gain_db / 20)
+    reference, degraded = (gain * _at_48_khz(sound, sample_rate) for sound in (target, estimate))
     return float(api.measure_from_arrays(reference, degraded, RATE).moslqo)
 
 

@@ -302,6 +302,32 @@ def test_measures_of_hearing_order_what_is_heard(name):
     assert np.isnan(measure(np.zeros(22050), sound[:22050], 22050))
 
 
+def test_visqol_is_asked_at_the_level_of_the_recording_and_ten_decibels_above(monkeypatch):
+    asked = []
+
+    class Api:
+        def measure_from_arrays(self, *signals_and_rate):
+            asked.append(signals_and_rate)
+            return dataclasses.make_dataclass("Found", ["moslqo"])(4.0)
+
+    monkeypatch.setattr(perceptual, "visqol_api", Api)
+    sound = tones(1.0)
+    clip = metrics.Clip(0.5 * sound, sound, 22050, np.zeros(0))
+    assert [metrics.MEASURES[name].of(clip) for name in ("visqol", "visqol_loud")] == [4.0, 4.0]
+    (reference, degraded, rate), (louder, both, _) = asked
+    assert rate == 48_000 and len(reference) == pytest.approx(48_000 / 22050 * len(sound), abs=1)
+    assert np.std(degraded) == pytest.approx(0.5 * np.std(reference), rel=1e-3)  # the original comes first
+    assert louder == pytest.approx(10**0.5 * reference) and both == pytest.approx(10**0.5 * degraded)
+
+
+def test_visqol_hears_more_of_what_is_louder():
+    pytest.importorskip("visqol")
+    sound = 0.05 * tones(3.0)
+    noise = np.random.default_rng(0).standard_normal(len(sound)) * sound.std()
+    soft, loud = (perceptual.visqol(sound + 0.02 * noise, sound, 22050, gain) for gain in (0, 20))
+    assert soft > loud + 0.1
+
+
 def test_hearing_is_measured_on_some_clips(checkpoint, corpus, tmp_path, capsys, monkeypatch):
     measure = dataclasses.replace(metrics.MEASURES["zimtohrli"], of=lambda clip: 3.0, check=lambda: None)
     monkeypatch.setitem(metrics.MEASURES, "zimtohrli", measure)

@@ -102,8 +102,8 @@ def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument("--clips", type=int, help="at most this many clips, evenly spaced (default: all)")
     parser.add_argument(
         "--perceptual", default="", metavar="NAMES",
-        help="further measures, separated by commas: visqol, zimtohrli, stft_distance_7k, mel_distance_7k, "
-        "attack_si_snr, pre_echo, pre_echo_own (default: none)",
+        help="further measures, separated by commas: visqol, zimtohrli, visqol_loud, stft_distance_7k, "
+        "mel_distance_7k, attack_si_snr, pre_echo, pre_echo_own (default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--perceptual-clips", type=int, default=50, metavar="N",
