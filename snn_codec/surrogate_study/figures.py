@@ -163,18 +163,20 @@ def _forest(axis, results: Results, setting: str, measure: str, order: Sequence[
     far = _far({choice: results.of(setting, choice)[measure]["mean"] for choice in results.choices(setting)})
     for place, choice in enumerate(order):
         values = [cell[measure] for cell in results.ended(setting, choice)]
-        if place % 2 == 0:
-            axis.axhspan(place - 0.5, place + 0.5, color="#f5f7f9", zorder=0, linewidth=0)
+        band = "#f5f7f9" if place % 2 == 0 else "white"
+        axis.axhspan(place - 0.5, place + 0.5, color=band, zorder=0, linewidth=0)
         if not values:
             failed = any((cell.setting, cell.choice) == (setting, choice) for cell in results.failed)
             axis.text(0.5, place, "failed" if failed else "missing", transform=axis.get_yaxis_transform(),
-                      ha="center", va="center", fontsize=7.5, color="#6b7785")  # fmt: skip
+                      ha="center", va="center", fontsize=7.5, color="#6b7785",
+                      bbox={"facecolor": band, "edgecolor": "none", "pad": 1})  # fmt: skip
             continue
         mean = results.of(setting, choice)[measure]
         colour = NOTE if against.get(choice, {}).get("p_holm", math.nan) < 0.05 else INK
         if choice in far:
             side = 1 if far[choice] > 0 else 0
-            said = f"{mean['mean']:.3g} →" if side else f"← {mean['mean']:.3g}"
+            value = f"{mean['mean']:.0f}" if abs(mean["mean"]) >= 1000 else f"{mean['mean']:.3g}"
+            said = f"{value} →" if side else f"← {value}"
             axis.text(0.98 if side else 0.02, place, said, transform=axis.get_yaxis_transform(), va="center",
                       ha="right" if side else "left", fontsize=7.5, color=colour)  # fmt: skip
             continue
