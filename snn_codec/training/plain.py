@@ -48,6 +48,8 @@ COLUMNS = (
     "validation_density",
     "validation_kbps",
     "validation_coded_kbps",
+    "validation_dead_units",
+    "validation_saturated_units",
 )
 PARTS = ("encoder", "before", "bottleneck", "after", "decoder")
 PROMPT = "prompt"  # of levels, in `before` and `after`
@@ -156,6 +158,7 @@ class PlainPhase(Phase):
         ]
         decoded = [(codec.decode(matrix), clip) for matrix, clip in zip(events, clips, strict=True)]
         score = mean_of_numbers([si_snr(*pair) for pair in decoded])
+        fired = np.sum([matrix.unit_counts() for matrix in events], axis=0)
         row = {
             "validation_si_snr": score,
             "validation_stft": mean_of_numbers([stft_distance(*pair) for pair in decoded]),
@@ -165,6 +168,8 @@ class PlainPhase(Phase):
             "validation_coded_kbps": float(
                 np.mean([m.kbps(min(entropy.bits(m.events).values()) / 8) for m in events])
             ),
+            "validation_dead_units": int((fired == 0).sum()),
+            "validation_saturated_units": int((fired == sum(matrix.n_steps for matrix in events)).sum()),
         }
         message = (
             f"SI-SNR {score:.2f} dB, {row['validation_kbps']:.3f} kbps, "
