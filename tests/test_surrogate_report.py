@@ -14,7 +14,7 @@ from snn_codec.errors import UserError
 from snn_codec.stats import holm
 from snn_codec.surrogate_study import figures, level_curve
 from snn_codec.surrogate_study import report as surrogate_report
-from snn_codec.surrogate_study.equal_bytes import at_equal_bytes, over_levels
+from snn_codec.surrogate_study.equal_bytes import AtEqualBytes, at_equal_bytes, over_levels
 from snn_codec.surrogate_study.grid import Cell, Study
 from snn_codec.surrogate_study.results import collect, seconds_per_step
 from snn_codec.training.plain import COLUMNS as LOGGED
@@ -57,7 +57,7 @@ def fill(root, planned, skip=(), failed=()):
                         "validation_si_snr": score(cell) - (200 - step) / 100,
                         "validation_stft": 1 - 0.01 * score(cell),
                         "validation_density": 0.5 if cell.setting == "free" else 0.1, "validation_kbps": 3.0,
-                        "validation_coded_kbps": 2.5,
+                        "validation_coded_kbps": 2.5, "validation_dead_units": 1, "validation_saturated_units": 0,
                     }  # fmt: skip
                 else:
                     row["seconds"] += 30 * (step // 100)
@@ -77,7 +77,26 @@ def test_rows_are_runs_and_validated_steps(found):
     )
     cell = Cell("free", "atan:2", 2)
     assert (row["step"], row["si_snr"]) == (100, pytest.approx(score(cell) - 1))
-    assert row["events_per_second"] == pytest.approx(0.5 * 80 * 22050 / 512) and row["dead_units"] == 2
+    assert row["events_per_second"] == pytest.approx(0.5 * 80 * 22050 / 512)
+
+
+def test_units_are_dead_that_no_validation_clip_wakes(tmp_path, found):
+    """In a training batch a unit that is rare seems dead; logs of before have nothing else."""
+    assert {row["dead_units"] for row in found.rows} == {1}
+    fill(tmp_path / "before", study())
+    for path in (tmp_path / "before").rglob("log.csv"):
+        with open(path, newline="") as file:
+            log = [
+                {name: value for name, value in row.items() if "validation_dead" not in name}
+                for row in csv.DictReader(file)
+            ]
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, log[0])
+            writer.writeheader()
+            writer.writerows(log)
+    assert {(row["seed"], row["dead_units"]) for row in collect(study(), tmp_path / "before").rows} == {
+        (seed, seed) for seed in range(4)
+    }
 
 
 def test_means_and_intervals_are_students(found):
@@ -234,7 +253,7 @@ def test_the_report(tmp_path, found):
         < text.index("| `triangular:1`")
     )
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {row.count("|") for row in rows} == {6, 14}  # at equal bytes, and else
+    assert {row.count("|") for row in rows} == {7, 14}  # at equal bytes, and else
     with open(folder / "runs.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 48 and float(rows[0]["si_snr"]) == pytest.approx(found.rows[0]["si_snr"], rel=1e-4)
@@ -359,6 +378,34 @@ def test_a_run_that_is_better_later_in_fewer_bytes_is_read_there(found):
     assert [(row["choice"], row["si_snr"]["mean"]) for row in equal.rows] == [
         ("atan:2", pytest.approx(4.5)),
         ("fast_sigmoid:2", pytest.approx(3.5)),
+    ]
+
+
+def test_runs_of_unequal_rates_are_no_ranking(tmp_path):
+    fill(tmp_path, study())
+    for path in (tmp_path / "sparse" / "atan-2").rglob("log.csv"):
+        path.write_text(path.read_text().replace(",2.5,", ",3.5,"))
+    free, sparse = surrogate_report.text(study(), collect(study(), tmp_path)).split("## SPARSE (")
+    said = "Runs ended at 2.50 to 3.50 coded kbps. More bytes sound better"
+    assert said in sparse and said not in free
+
+
+def test_the_table_at_equal_bytes_says_at_which_step_each_run_is_read(found):
+    early, late = [(3.0, 8.0), (1.2, 5.0), (1.1, 3.0)], [(3.0, 8.0), (2.0, 5.0), (1.15, 2.5)]
+    results = with_curves(found, {"fast_sigmoid:2": late, "atan:2": early})
+    equal = at_equal_bytes(results)
+    assert equal.kbps == 1.15
+    assert {row["choice"]: row["steps"] for row in equal.rows} == {"fast_sigmoid:2": (2, 2), "atan:2": (2, 2)}
+    equal = at_equal_bytes(with_curves(found, {"fast_sigmoid:2": late, "atan:2": [(3.0, 8.0), (1.1, 3.0)]}))
+    assert {row["choice"]: row["steps"] for row in equal.rows} == {"fast_sigmoid:2": (2, 2), "atan:2": (1, 1)}
+    lines = surrogate_report.text(
+        study(), results, None, AtEqualBytes(equal, dict.fromkeys(("free", "sparse"), []))
+    )
+    table = lines.split("at equal bytes")[1]
+    assert "| p | read at step |" in table
+    assert [line.split("|")[-2].strip() for line in table.splitlines() if line.startswith("| `")] == [
+        "1",
+        "2",
     ]
 
 

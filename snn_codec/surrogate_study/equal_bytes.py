@@ -20,6 +20,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ DIGITS = 2  # of R, rounded up
 SPARSE = 2  # times the median choice's lowest rate, at most
 
 Curves = Mapping[tuple[str, int], Sequence[tuple[float, float]]]  # choice, seed -> (kbps, SI-SNR) in order
+Steps = Mapping[tuple[str, int], Sequence[int]]  # of the points of such curves
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class EqualBytes:
     Attributes:
         kbps: R.
         rows: One for each choice, from the best mean down: `choice`, `seeds` that have a value, `si_snr` (mean, low,
-            high), and, but for the reference, `against` it (difference, low, high, p, and p after Holm, `p_holm`).
+            high), and, but for the reference, `against` it (difference, low, high, p, and p after Holm, `p_holm`); of
+            runs that fall to R also `steps`, the first and the last at which they are read.
         left_out: Choices that have no row, with the lowest and the highest rate of their runs.
     """
 
@@ -68,9 +71,11 @@ class AtEqualBytes:
 def at_equal_bytes(results: Results) -> EqualBytes | None:
     """The choices at one rate; None without SPARSE runs that measured bytes, or if no rate is common to two choices."""
     curves: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    steps: dict[tuple[str, int], list[int]] = {}
     for row in results.rows:
         if row["setting"] == "sparse" and not math.isnan(row["coded_kbps"]):
             curves.setdefault((row["choice"], row["seed"]), []).append((row["coded_kbps"], row["si_snr"]))
+            steps.setdefault((row["choice"], row["seed"]), []).append(row["step"])
     if not curves:
         return None
     least: dict[str, float] = {}  # rate that all runs of a choice reached
@@ -79,7 +84,7 @@ def at_equal_bytes(results: Results) -> EqualBytes | None:
     most = SPARSE * statistics.median_low(least.values())
     scale = 10**DIGITS
     kbps = math.ceil(scale * max(rate for rate in least.values() if rate <= most)) / scale
-    return _compared(kbps, curves, results.reference)
+    return _compared(kbps, curves, results.reference, steps)
 
 
 def over_levels(results: Results, setting: str) -> list[EqualBytes]:
@@ -101,32 +106,43 @@ def over_levels(results: Results, setting: str) -> list[EqualBytes]:
     ]
 
 
-def _compared(kbps: float, curves: Curves, reference: str) -> EqualBytes | None:
+def _compared(kbps: float, curves: Curves, reference: str, steps: Steps | None = None) -> EqualBytes | None:
     """The choices at one rate; None if it is not common to two of them."""
     values: dict[str, dict[int, float]] = {}
     rates: dict[str, list[float]] = {}
+    read: dict[str, list[int]] = {}
     for (choice, seed), curve in curves.items():
         rates.setdefault(choice, []).extend(rate for rate, _ in curve)
-        value = _at(kbps, curve)
-        if value is not None:
-            values.setdefault(choice, {})[seed] = value
+        found = _at(kbps, curve)
+        if found is not None:
+            values.setdefault(choice, {})[seed], place = found
+            if steps:
+                read.setdefault(choice, []).append(steps[choice, seed][place])
     left_out = {choice: (min(of_it), max(of_it)) for choice, of_it in rates.items() if choice not in values}
-    return EqualBytes(kbps, _rows(values, reference), left_out) if len(values) > 1 else None
+    rows = _rows(values, reference)
+    for row in rows if steps else ():
+        row["steps"] = (min(read[row["choice"]]), max(read[row["choice"]]))
+    return EqualBytes(kbps, rows, left_out) if len(values) > 1 else None
 
 
-def _at(kbps: float, curve: Sequence[tuple[float, float]]) -> float | None:
-    """SI-SNR of a run from where its rate falls to `kbps` for good; None if it was never above, or always."""
+def _at(kbps: float, curve: Sequence[tuple[float, float]]) -> tuple[float, int] | None:
+    """SI-SNR of a run from where its rate falls to `kbps` for good, and the place of its point, the later of two.
+
+    None if it was never above, or always.
+    """
     above = [place for place, (rate, _) in enumerate(curve) if rate >= kbps]
     if not above:
         return None
-    (high, first), after = curve[above[-1]], curve[above[-1] + 1 :]
+    last = above[-1]
+    later = [(score, place) for place, (_, score) in enumerate(curve) if place > last]
+    (high, first), *after = curve[last:]
     if high == kbps:
-        return max(score for _, score in ((high, first), *after))
+        return max([(first, last), *later], key=itemgetter(0))
     if not after:
         return None
     low, second = after[0]
     share = math.log(high / kbps) / math.log(high / low)
-    return max(first + share * (second - first), *(score for _, score in after))
+    return max([(first + share * (second - first), last + 1), *later], key=itemgetter(0))
 
 
 def _rows(values: dict[str, dict[int, float]], reference: str) -> list[dict[str, Any]]:

@@ -58,9 +58,11 @@ def text(study: Study, results: Results, asked: str | None = None, equal: AtEqua
         "# Surrogate gradients compared",
         "",
         f"{len(study.choices)} choices, seeds 0 to {study.seeds - 1}; all choices of a seed start from the same "
-        "weights and hear the same crops. Means at the last step, with 95 % intervals over seeds (Student). "
+        "weights and hear the same crops. Means at the last step, of the averaged weights on the same validation clips "
+        "for all, with 95 % intervals over seeds (Student), not over clips. "
         f"Differences are to `{results.reference}`, paired by seed; p is of the paired t-test, after Holm over the "
-        "rows. Dead units never fire in a training batch, saturated ones always do. kbps is the cheapest of the "
+        "rows. Dead units fire in no step of the validation clips, saturated ones in all; runs whose logs lack that "
+        "have the counts of one training batch, where units that are rare seem dead. kbps is the cheapest of the "
         "paper's formats, coded kbps an entropy coder without a trained model.",
     ]
     if asked not in (None, results.reference):
@@ -101,10 +103,23 @@ def _setting(study: Study, results: Results, setting: str) -> list[str]:
             f"{row['encoder_gradient']['mean']:.2g}", f"{1000 * row['seconds_per_step']['mean']:.0f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, *_ranked(results, setting)]
+
+
+def _ranked(results: Results, setting: str) -> list[str]:
+    """Which choice has the best mean, and which are told apart from it."""
+    lines: list[str] = []
     best = results.choices(setting)[0]
     rest = results.choices(setting)[1:]
     pairs = [row for row in results.pairs if (row["setting"], row["measure"]) == (setting, "si_snr")]
     tested = [row["holm"] for row in pairs if not math.isnan(row["holm"])]
+    rates = [results.of(setting, choice)["coded_kbps"]["mean"] for choice in results.choices(setting)]
+    if setting == "sparse" and rest and not any(map(math.isnan, rates)):
+        lines += [
+            "",
+            f"Runs ended at {min(rates):.2f} to {max(rates):.2f} coded kbps. More bytes sound better, so that this "
+            "order is no ranking of choices whose rates differ.",
+        ]
     if rest and tested:
         lead = {
             row["b"] if row["a"] == best else row["a"]: (
@@ -150,7 +165,9 @@ def _equal_bytes(found: EqualBytes | None) -> list[str]:
         f"## SPARSE at equal bytes ({found.kbps:.2f} coded kbps)",
         "",
         "The SI-SNR of each run where its rate falls, as the pressure grows, to the lowest that all of these reached, "
-        "or later in fewer bytes, if it is higher there.",
+        "or later in fewer bytes, if it is higher there; the last column says at which steps. A run that is read "
+        "earlier had less training, and its events were still falling: where steps differ much, the order may be "
+        "theirs.",
         *_compared(found),
         *_left_out(found),
     ]
@@ -182,18 +199,21 @@ def _over_levels(study: Study, setting: str, at_rates: Sequence[EqualBytes]) -> 
 
 def _compared(found: EqualBytes) -> list[str]:
     """The table of choices at one rate."""
+    falling = any("steps" in row for row in found.rows)
     lines = [
         "",
-        "| choice | seeds | SI-SNR (dB) | difference (dB) | p |",
-        "|---|---|---|---|---|",
+        f"| choice | seeds | SI-SNR (dB) | difference (dB) | p |{' read at step |' if falling else ''}",
+        f"|---|---|---|---|---|{'---|' if falling else ''}",
     ]
     for row in found.rows:
         difference = p = "-"
         if "against" in row:
             difference, p = _interval(row["against"], 2, "difference", "+"), _p(row["against"]["p_holm"])
-        lines.append(
-            f"| `{row['choice']}` | {row['seeds']} | {_interval(row['si_snr'], 2)} | {difference} | {p} |"
-        )
+        cells = [f"`{row['choice']}`", str(row["seeds"]), _interval(row["si_snr"], 2), difference, p]
+        if falling:
+            first, last = row["steps"]
+            cells.append(str(first) if first == last else f"{first} to {last}")
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

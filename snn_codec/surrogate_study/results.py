@@ -26,11 +26,15 @@ LOGGED = {  # column of a run's log -> our name for it
     "validation_density": "density",
     "validation_kbps": "kbps",
     "validation_coded_kbps": "coded_kbps",
-    "dead_units": "dead_units",
-    "saturated_units": "saturated_units",
+    "validation_dead_units": "dead_units",
+    "validation_saturated_units": "saturated_units",
     "encoder_gradient": "encoder_gradient",
     "gradient": "gradient",
     "loss": "loss",
+}
+OF_A_BATCH = {  # what logs of before have instead: of one training batch, where rare units seem dead
+    "validation_dead_units": "dead_units",
+    "validation_saturated_units": "saturated_units",
 }
 MEASURES = (
     "si_snr",
@@ -178,7 +182,10 @@ def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], di
     rows = []
     for line in log:
         if line["validation_si_snr"]:
-            values = {name: _number(line.get(column, "")) for column, name in LOGGED.items()}
+            values = {
+                name: _number(line.get(column) or line.get(OF_A_BATCH.get(column, column)) or "")
+                for column, name in LOGGED.items()
+            }
             values["events_per_second"] = values["density"] * grid.units * grid.sample_rate / grid.hop
             rows.append(names | {"step": int(line["step"]), "seconds": _number(line["seconds"])} | values)
     gradients = [_number(line["encoder_gradient"]) for line in log]
