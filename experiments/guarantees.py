@@ -9,6 +9,7 @@ were not named (there must be none), chunks that no level lifts, and the true ra
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -68,7 +69,7 @@ def qualities(codec: Codec, paths: list[Path], wanted: float) -> str:
         blocks, rate = source(path)
         found = rate_control.at_quality(codec, blocks, rate, wanted)
         events, named = found.events, set(found.unreached)
-        measured = list(decoded(codec, events, blocks(), rate))
+        measured = list(written(codec, events, blocks(), rate))
         broken += sum(value < wanted for n, value in enumerate(measured) if n not in named)
         chunks, unreached = chunks + len(measured), unreached + len(named)
         spent += rate_control.kbps(codec, events) * events.duration
@@ -84,10 +85,13 @@ def source(path: Path) -> tuple[partial, int]:
     return partial(audio.read_blocks, path), audio.info(path).sample_rate
 
 
-def decoded(codec: Codec, events, blocks, rate: int) -> Iterator[float]:
-    """SI-SNR of each chunk, measured here and not by what made the promise."""
+def written(codec: Codec, events, blocks, rate: int) -> Iterator[float]:
+    """SI-SNR of each chunk of a decoded file, measured here and not by what made the promise."""
     sound = np.concatenate(list(audio.resampled(blocks, rate, events.sample_rate)))
-    back = codec.decode(events)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "decoded.wav"
+        audio.write(file, codec.decode_blocks(events), events.sample_rate)
+        back, _ = audio.read(file)
     size = events.chunk_steps * events.hop
     for start in range(0, len(sound), size):
         yield si_snr(back[start : start + size], sound[start : start + size])

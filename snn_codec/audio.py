@@ -287,6 +287,19 @@ def write_stream(file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate: int,
     return clipped
 
 
+def as_written(block: ArrayLike) -> np.ndarray:
+    """What a reader finds of a block that `write` has written losslessly: clipped, and rounded to 16 bits.
+
+    Raises:
+        UserError: Samples are not float `[samples]`, or not finite.
+    """
+    samples, _ = _full_scale(block, "the sound cannot be written")
+    integers = io.BytesIO()
+    soundfile.write(integers, samples, 22050, "PCM_16", format="WAV")
+    integers.seek(0)
+    return np.asarray(soundfile.read(integers, dtype="float32")[0])
+
+
 def _full_scale(block: ArrayLike, problem: str) -> tuple[np.ndarray, int]:
     """Float `[samples]` within full scale, as libsndfile takes them, and how many were beyond; or `problem`."""
     samples = _array(block)

@@ -40,12 +40,14 @@ class Window(NamedTuple):
         before: Steps of margin in front.
         steps: Steps of the chunk itself.
         loudness: The chunk's code (`snn_codec.loudness`).
+        gain: Of the chunk's own samples, without the padding of a last step: the recording is `audio` times it.
     """
 
     audio: np.ndarray
     before: int
     steps: int
     loudness: int
+    gain: np.ndarray
 
 
 class Span(NamedTuple):
@@ -75,7 +77,8 @@ def windows(blocks: Iterable[np.ndarray], grid: Grid) -> Iterator[Window]:
             first = number * size - len(borrowed)
             gain = loudness.gain(np.array(codes, np.uint8), size, first, first + len(audio))
             steps = steps_for(len(chunk), hop)
-            yield Window(_whole_steps(audio / gain, hop), len(borrowed) // hop, steps, codes[number])
+            own = gain[len(borrowed) : len(borrowed) + len(chunk)]
+            yield Window(_whole_steps(audio / gain, hop), len(borrowed) // hop, steps, codes[number], own)
         before, chunk = chunk, after
 
 

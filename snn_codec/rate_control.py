@@ -4,7 +4,8 @@ Both need a model with levels. A rate is met by one level for the whole recordin
 and halving on the true bytes of its bitstream; more than one would need more bytes for the same quality. The guarantee
 takes, chunk by chunk, the level with the fewest bytes whose decoded chunk has at least the SI-SNR asked for, as the
 sender of the paper does; what is decoded in the end is measured again, because neighbouring chunks reach into each
-other.
+other. It is measured as the plain decoder's sound is written, clipped and rounded to 16 bits, which is much of a very
+soft recording.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from snn_codec.audio import resampled
+from snn_codec.audio import as_written, resampled
 from snn_codec.chunks import Grid, Window, reblocked, windows
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -179,17 +180,15 @@ def kbps(codec: Codec, events: EventMatrix) -> float:
 
 def _cheapest(codec: Codec, blocks: Iterable[np.ndarray], min_si_snr: float) -> Iterator[int]:
     """For each chunk, the code with the fewest bytes that reaches the quality, as if its neighbours had it, too."""
-    hop, top = codec.settings.hop, _top(codec)
+    top = _top(codec)
     for window in windows(blocks, Grid.of(codec.settings)):
-        samples = window.before * hop, (window.before + window.steps) * hop
         audio = torch.from_numpy(window.audio[None]).to(codec.device)
-        target = window.audio[samples[0] : samples[1]]
-        if not target.any():
+        if not window.audio[_own(window, codec)].any():
             yield top
             continue
         with codec.computing():  # or autograd would keep the encoder's graph
             spikes_at = codec.spikes_at(audio)
-        good = partial(_good, codec, spikes_at, window, target, samples, min_si_snr)
+        good = partial(_good, codec, spikes_at, window, min_si_snr)
         if codec.settings.encoder.takes_level:
             # it scales a quantiser's step: a higher level is worse, and cheaper
             def enough(code: int, good: Callable[..., dict[int, int]] = good) -> bool:
@@ -227,24 +226,34 @@ def _bisected(
     search: Searcher[Any], window: Window, before: int, past: Any, min_si_snr: float
 ) -> tuple[int, Any]:
     """A code whose searched events reach the quality while those of the next do not; and the events."""
-    hop, top = search.network.settings.hop, _top(search.network)
-    samples = slice(window.before * hop, (window.before + window.steps) * hop)
-    target, tried = window.audio[samples], dict[int, Any]()
+    own, tried = _own(window, search.network), dict[int, Any]()
 
     def reaches(code: int) -> bool:
         tried[code], sound = search(window, np.array([before, code, code], np.uint8), past)
-        return not target.any() or si_snr(sound[samples], target) >= min_si_snr
+        return not window.audio[own].any() or _quality(sound[own], window, own) >= min_si_snr
 
-    code = _highest(reaches, top)
+    code = _highest(reaches, _top(search.network))
     return code, tried[0 if code == UNREACHED else code]
 
 
-def _good(codec, spikes_at, window, target, samples, min_si_snr, codes, *, measured=True) -> dict[int, int]:
+def _own(window: Window, network: Network) -> slice:
+    """The chunk's own samples in its window, without padding."""
+    start = window.before * network.settings.hop
+    return slice(start, start + len(window.gain))
+
+
+def _quality(decoded: np.ndarray, window: Window, own: slice) -> float:
+    """SI-SNR of the decoded chunk, at the window's level, as it will be written; minus infinity if nothing is left."""
+    quality = si_snr(as_written(decoded * window.gain), window.audio[own] * window.gain)
+    return -math.inf if math.isnan(quality) else quality
+
+
+def _good(codec, spikes_at, window, min_si_snr, codes, *, measured=True) -> dict[int, int]:
     """Those of the codes whose events decode well enough, and the bytes of the chunk's events with each.
 
     Without `measured`, the bytes are 0.
     """
-    found = {}
+    found, own = {}, _own(window, codec)
     for start in range(0, len(codes), 8):
         batch = codes[start : start + 8]
         level = codec.level_tensor(np.array(batch, np.uint8)[:, None])
@@ -253,7 +262,7 @@ def _good(codec, spikes_at, window, target, samples, min_si_snr, codes, *, measu
             decoded = codec.synthesise(codec.dequantise(spikes, level), level).float().cpu().numpy()
         chunk = spikes[:, :, window.before : window.before + window.steps]
         for code, events, sound in zip(batch, chunk, decoded, strict=True):
-            if si_snr(sound[samples[0] : samples[0] + len(target)], target) < min_si_snr:
+            if _quality(sound[own], window, own) < min_si_snr:
                 continue
             side, matrix = Side(window.loudness, code), (events > 0.5).cpu().numpy()
             found[code] = len(spk.pack_chunk(matrix, codec.entropy_model, side)[1]) if measured else 0
@@ -261,10 +270,11 @@ def _good(codec, spikes_at, window, target, samples, min_si_snr, codes, *, measu
 
 
 def _chunk_si_snr(codec: Codec, events: EventMatrix, blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """SI-SNR of each decoded chunk in dB; NaN where the recording is silent, minus infinity where only it is not."""
+    """SI-SNR of each decoded chunk, as written, in dB; NaN where the recording is silent, minus infinity where only
+    it is not."""
     source = reblocked(blocks, events.chunk_steps * events.hop)
     values = []
     for decoded, target in zip(codec.decode_blocks(events), source, strict=True):
-        quality = si_snr(decoded, target)
+        quality = si_snr(as_written(decoded), target)
         values.append(-np.inf if np.isnan(quality) and target.any() else quality)
     return np.array(values)

@@ -9,6 +9,7 @@ from conftest import SMALL, small_model, tones
 from test_mdct import codec as mdct_codec
 from test_mdct import tones as mdct_tones
 
+from snn_codec import audio
 from snn_codec import settings as config
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
@@ -127,6 +128,23 @@ def test_a_quality_is_guaranteed_or_the_chunks_are_named(mu, sound):
     assert unreached == found.unreached
     assert all(measured[n] >= floor for n in range(4) if n not in unreached)
     assert len(unreached) < 4
+
+
+@pytest.mark.parametrize("peak", [3e-5, 3e-4, 1.5])
+def test_a_quality_is_that_of_the_file_that_is_written(peak, tmp_path):
+    made, recording = mdct_codec(), mdct_tones(96 * 256)
+    recording *= np.float32(peak / np.abs(recording).max())
+    events = made.encode(recording, RATE, level=14)
+    wanted = si_snr(made.decode(events), recording)
+    found = at_quality(made, lambda: [recording], RATE, wanted)
+    audio.write(tmp_path / "back.wav", made.decode_blocks(found.events), RATE)
+    back, _ = audio.read(tmp_path / "back.wav")
+    chunk = found.events.chunk_steps * found.events.hop
+    measured = [
+        si_snr(back[at : at + chunk], recording[at : at + chunk]) for at in range(0, len(back), chunk)
+    ]
+    np.testing.assert_allclose(measured, found.si_snr, atol=1e-4)
+    assert [n for n, quality in enumerate(measured) if quality < wanted] == found.unreached
 
 
 def test_an_easy_quality_takes_the_fewest_bytes(mu, sound):

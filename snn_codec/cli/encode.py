@@ -73,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     amount.add_argument("--kbps", type=float, help="rate of the file, met within 5 %% (wide or mu-sparse)")
     amount.add_argument(
         "--min-si-snr", type=float, metavar="DB",
-        help="the fewest bytes with at least this SI-SNR in every chunk (wide or mu-sparse)",
+        help="the fewest bytes with at least this SI-SNR in every chunk, decoded by plain (wide or mu-sparse)",
     )  # fmt: skip
 
 
