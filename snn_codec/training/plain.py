@@ -19,7 +19,7 @@ from snn_codec.models.surrogates import spike_function
 from snn_codec.storage import entropy
 from snn_codec.training import sparsity
 from snn_codec.training.correlation import Correlation
-from snn_codec.training.losses import training_loss
+from snn_codec.training.losses import signed_si_snr, training_loss
 from snn_codec.training.optim import Optimisation, freeze_norms, gradient_norm, gradient_scaler
 from snn_codec.training.phase import Phase, Row, Setup, Validation, mean_of_numbers, spread_levels
 
@@ -111,7 +111,9 @@ class PlainPhase(Phase):
             "lambda": self.objective.weight(step, self.training.steps),
             **self._activity(output.spikes.detach()),
         }
-        means = self.setup.everywhere(torch.tensor([row["density"], row["si_snr"]], device=fabric.device))
+        # one crop of which a sparse model hears nothing takes the mean of a small batch to where noise is
+        typical = signed_si_snr(output.audio.detach().float(), batch).quantile(0.5).item()
+        means = self.setup.everywhere(torch.tensor([row["density"], typical], device=fabric.device))
         density, si_snr_everywhere = means.tolist()
         self.collapse.check(step + 1, row | {"density": density, "si_snr": si_snr_everywhere})
         return row

@@ -165,7 +165,7 @@ def rates(density: float, units: int, step_rate: float) -> dict[str, float]:
 
 
 class CollapseMonitor:
-    """Detects, from the rows of the log, that sparsity has reduced a model to noise."""
+    """Detects, from the rows of the log with the median of SI-SNR over crops, that sparsity has made a model noise."""
 
     def __init__(self) -> None:
         self._bad = 0  # rows in a row
