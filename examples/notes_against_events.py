@@ -23,7 +23,8 @@ score = notes.read(data / "bach-bwv846.mid")
 grouped = rows.rows_of(codec.settings.unit_hertz(), events.n_units)
 found = study([("bach", events, score)], model, rows=grouped)
 
-near, far = (1000 * steps / events.step_rate for steps in (found.half_width, found.counts.shape[-1] // 2))
+steps = found.times.on(events.step_rate)
+near, far = (1000 * each / events.step_rate for each in (steps.half_width, steps.lags))
 print(f"{model}: {events.n_events} events, {score.on(events).onsets().sum()} onsets")
 print(
     f"of events within {far:.0f} ms of a key's onsets, the share within {near:.0f} ms; {found.chance:.3f} is chance"
