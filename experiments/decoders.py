@@ -15,12 +15,11 @@ from pathlib import Path
 
 from snn_codec import audio
 from snn_codec.cli import fatal
-from snn_codec.cli.common import add_data, add_parallelism
+from snn_codec.cli.common import add_data, add_parallelism, chosen_data
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders
 from snn_codec.evaluation.cache import evaluated
-from snn_codec.evaluation.command import Data
 from snn_codec.evaluation.summary import differences, summary
 from snn_codec.metrics import MEASURES
 from snn_codec.parallel import Parallelism, Ranks, one_thread
@@ -43,13 +42,7 @@ def main() -> int:
     if options.quick:
         options.clips = options.clips or 6
     try:
-        data = Data.of(
-            options.data,
-            options.split,
-            clips=options.clips,
-            perceptual=options.perceptual,
-            perceptual_clips=options.perceptual_clips,
-        )
+        data = chosen_data(options)
         ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), "cpu")
         found = []
         for name in Codec.load(options.model).decoders:

@@ -17,9 +17,10 @@ import numpy as np
 from scipy import signal
 
 from snn_codec.cli import fatal
+from snn_codec.cli.common import chosen_data
 from snn_codec.errors import UserError
 from snn_codec.evaluation.coder import NONE, Coded
-from snn_codec.evaluation.command import Data, evaluation
+from snn_codec.evaluation.command import evaluation
 from snn_codec.evaluation.transform import LENGTH, SAMPLE_RATE
 from snn_codec.metrics import MEASURES
 
@@ -77,14 +78,9 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=12, help="evenly spaced over all (12)")
     parser.add_argument("--perceptual", default="", metavar="NAMES", help="as in snn-codec evaluate (none)")
     options = parser.parse_args()
+    options.perceptual_clips = options.clips
     try:
-        data = Data.of(
-            options.data,
-            options.split,
-            clips=options.clips,
-            perceptual=options.perceptual,
-            perceptual_clips=options.clips,
-        )
+        data = chosen_data(options)
         names = [*ALWAYS, *data.selection.perceptual]
         print(f"| damage | {' | '.join(MEASURES[name].title for name in names)} |")
         print("|---" * (1 + len(names)) + "|")

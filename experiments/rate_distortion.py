@@ -16,10 +16,9 @@ from typing import Any
 from table1 import LEVELS, OTHERS, evaluations, shipped
 
 from snn_codec.cli import fatal
-from snn_codec.cli.common import add_data, add_parallelism
+from snn_codec.cli.common import add_data, add_parallelism, chosen_data
 from snn_codec.errors import UserError
 from snn_codec.evaluation import figures, results
-from snn_codec.evaluation.command import Data
 from snn_codec.evaluation.summary import Row, summary
 from snn_codec.files import make_folder
 from snn_codec.metrics import MEASURES
@@ -65,13 +64,7 @@ def draw(options: argparse.Namespace) -> int:
         made, status = evaluations(
             names,
             options.levels,
-            Data.of(
-                options.data,
-                options.split,
-                clips=options.clips,
-                perceptual=options.perceptual,
-                perceptual_clips=options.perceptual_clips,
-            ),
+            chosen_data(options),
             kept,
             ranks,
         )

@@ -18,7 +18,7 @@ from typing import Any
 
 from snn_codec import named
 from snn_codec.cli import fatal
-from snn_codec.cli.common import add_data, add_parallelism
+from snn_codec.cli.common import add_data, add_parallelism, chosen_data
 from snn_codec.errors import UserError
 from snn_codec.evaluation import coders, figures
 from snn_codec.evaluation.cache import evaluated
@@ -56,13 +56,7 @@ def main() -> int:
     if options.quick:
         options.clips, options.perceptual = options.clips or 6, ""
     try:
-        data = Data.of(
-            options.data,
-            options.split,
-            clips=options.clips,
-            perceptual=options.perceptual,
-            perceptual_clips=options.perceptual_clips,
-        )
+        data = chosen_data(options)
         ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
         names = options.models or [*shipped(), *options.checkpoints, *OTHERS]
         found, status = evaluations(names, options.levels, data, options.output, ranks)

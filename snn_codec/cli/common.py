@@ -7,11 +7,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snn_codec.errors import UserError
 from snn_codec.files import shown
 from snn_codec.pipes import PIPE
+
+if TYPE_CHECKING:
+    from snn_codec.evaluation.command import Data
 
 _LINE_BREAKS = re.compile(r"\s*[\r\n]+\s*")  # of libraries whose errors are several lines
 BAD_INPUT = 2  # exit status
@@ -109,6 +112,23 @@ def add_data(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         "--perceptual-clips", type=int, default=50, metavar="N",
         help="clips on which to compute them, evenly spaced (default 50)",
     )  # fmt: skip
+
+
+def chosen_data(options: argparse.Namespace) -> Data:
+    """The recordings and clips that the options of `add_data` choose.
+
+    Raises:
+        UserError: As `Data.of`.
+    """
+    from snn_codec.evaluation.command import Data
+
+    return Data.of(
+        options.data,
+        options.split,
+        clips=options.clips,
+        perceptual=options.perceptual,
+        perceptual_clips=options.perceptual_clips,
+    )
 
 
 def event_kind(output: Path, wanted: str | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from snn_codec.cli.common import add_data, add_device, add_force, add_parallelism, file_name
+from snn_codec.cli.common import add_data, add_device, add_force, add_parallelism, chosen_data, file_name
 from snn_codec.errors import UserError
 from snn_codec.files import check_writable, is_same
 
@@ -41,13 +41,10 @@ def run(options: argparse.Namespace) -> int:
     corpus.paths(options.data, corpus.measured_split(options.data, options.split))
 
     from snn_codec.evaluation import coders, results
-    from snn_codec.evaluation.command import Data, evaluation
+    from snn_codec.evaluation.command import evaluation
     from snn_codec.stats import between
 
-    data = Data.of(
-        options.data, options.split,
-        clips=options.clips, perceptual=options.perceptual, perceptual_clips=options.perceptual_clips,
-    )  # fmt: skip
+    data = chosen_data(options)
     ranks = Ranks(Parallelism(options.workers, options.devices, options.nodes), options.device)
     result = evaluation(coders.load(options.model, ranks.device), data, ranks)
     if result is None:
