@@ -210,3 +210,15 @@ def test_no_interpreter_is_a_status_and_a_wrong_one_a_sentence(tmp_path):
     wrong = find("9.9", tmp_path, tmp_path, INTERPRETER=sys.executable)
     assert wrong.returncode == 1
     assert wrong.stderr == f"{sys.executable}: not a Python 9.9 that can make environments with pip\n"
+
+
+def test_packages_that_come_as_source_can_be_built():
+    """Setuptools reads this wherever it builds, norse and expelliarmus as well: it names a folder from there, too."""
+    file = Path(sys.prefix) / "setuptools.cfg"
+    if not file.is_file():
+        pytest.skip("this environment was not made by tools/environment.sh")
+    built = configparser.ConfigParser()
+    built.read(file)
+    base = Path(built["egg_info"]["egg_base"])
+    assert base.is_absolute()
+    assert base.is_dir()

@@ -83,8 +83,9 @@ else
 fi
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-# Setuptools writes here, not beside setup.cfg, as another environment may be made at the same time.
-printf '[egg_info]\negg_base = %s\n' "$folder" >"$folder/setuptools.cfg"
+# Setuptools writes here, not beside setup.cfg, as another environment may be made at the same time. It does so also where
+# it builds a dependency that comes as source, in a folder of pip's: hence the whole path.
+printf '[egg_info]\negg_base = %s\n' "$PWD/$folder" >"$folder/setuptools.cfg"
 export DIST_EXTRA_CONFIG=$PWD/$folder/setuptools.cfg
 quiet=--quiet
 if [ -t 1 ]; then quiet=; fi
