@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from snn_codec.errors import UserError
 
@@ -29,10 +29,13 @@ def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Files at any depth below a folder that are not hidden and end in one of the suffixes (lower case), sorted.
 
     Symbolic links to folders are followed, each folder once.
+
+    Raises:
+        UserError: A folder cannot be read, so that files would be missing.
     """
     found: list[Path] = []
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -41,6 +44,12 @@ def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
         folders.sort()
         found += (Path(place, name) for name in names if not name.startswith("."))
     return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(
+        f"{error.filename}: cannot be read ({error.strerror}); see that you may read it, or move it elsewhere"
+    ) from error
 
 
 def shown(name: object) -> str:

@@ -252,6 +252,22 @@ def test_of_several_links_to_a_folder_the_first_by_name_is_followed(tmp_path):
     assert below(tmp_path / "in", (".wav",)) == [tmp_path / "in" / names[0] / "c.wav"]
 
 
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "in" / "mine").mkdir(parents=True)
+    (tmp_path / "in" / "theirs").mkdir()
+    listed = os.scandir
+
+    def refused(path):  # the tests may be run by root, who may read all
+        if Path(path).name == "theirs":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(UserError, match=r"theirs: cannot be read \(Permission denied\)"):
+        below(tmp_path / "in", (".wav",))
+    assert below(tmp_path / "in" / "mine", (".wav",)) == []
+
+
 HOLD = """
 import sys, time
 from snn_codec.files import exclusive
