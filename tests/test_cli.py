@@ -330,15 +330,19 @@ def test_a_name_and_a_format_that_contradict_each_other_are_refused(cli, tmp_pat
     assert cli("encode", sound)[0] == 0
     before, events = {path: path.read_bytes() for path in tmp_path.iterdir()}, tmp_path / "a.spk"
     encode, convert, wrong = ("encode", sound), ("convert", events), "is not the name of a file of"
+    own = f"{events}: is the input itself; give another name"
     for arguments, reason in {
         (*encode, "-o", tmp_path / "b.spk", "--format", "h5"): f"b.spk: {wrong} h5, which ends in .h5",
         (*encode, "-o", tmp_path / "b.WAV", "--format", "spk"): f"b.WAV: {wrong} spk",
         (*encode, "-o", "-", "--format", "h5"): "-: only a bitstream goes to stdout, not h5; give a file",
         (*convert, tmp_path / "b.spk", "--to", "h5"): f"b.spk: {wrong} h5",
         (*convert, tmp_path / "b.nwb", "--to", "shd"): f"b.nwb: {wrong} shd, which ends in .h5",
-        (*convert, events, "--force"): f"{events}: is the input itself; give another name",
+        (*convert, events, "--force"): own,
         (*encode, "-o", sound, "--force", "--format", "spk"): f"a.wav: {wrong} spk",
-        ("decode", events, "-o", events, "--force"): f"{events}: is the input itself; give another name",
+        ("decode", events, "-o", events, "--force"): own,
+        ("export", "spikes", events, "--to", "shd", "-o", events, "--force"): own,
+        ("listen", "compare", sound, events, "-o", events, "--force"): own,
+        ("import", sound, "--like", events, "-o", events, "--force"): own,
     }.items():
         status, out, err = cli(*arguments)
         assert (status, out, len(err.splitlines())) == (2, "", 1) and reason in err

@@ -59,6 +59,13 @@ def test_a_file_in_the_folder_that_it_was_made_of_is_no_input_the_next_time(fold
     assert h5.read(alone / "all.h5") == A
 
 
+def test_a_recording_of_a_file_does_not_take_its_place(tmp_path):
+    h5.write(tmp_path / "y.h5", {"x": A, "y": B})
+    with pytest.raises(UserError, match=r"y\.h5: is the input itself"):
+        event_files.convert([tmp_path / "y.h5"], tmp_path, "shd", name="y", force=True)
+    assert dict(h5.SpikeTrains(tmp_path / "y.h5")) == {"x": A, "y": B}
+
+
 def test_one_file_becomes_a_folder_of_files(folder, tmp_path):
     event_files.convert([folder], tmp_path / "all.h5")
     out = tmp_path / "out"

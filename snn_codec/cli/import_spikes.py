@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snn_codec.cli.common import add_force, file_name
 from snn_codec.errors import UserError
+from snn_codec.files import check_not_input
 from snn_codec.pipes import name_of
 
 HELP = "Make an event file of the spikes that another simulator returned."
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec.hardware.exchange import spikes_back
 
     event_kind(options.output)
+    for source in (options.spikes, options.like):
+        check_not_input(options.output, source)
     if options.late < 0:
         raise UserError(f"--late {options.late}: must be 0 or more")
     events = spikes_back(options.spikes, options.like, late=options.late, cut=options.cut)

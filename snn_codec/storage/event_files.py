@@ -7,6 +7,7 @@ h5     HDF5 spike trains (`snn_codec.storage.h5`): any number of recordings
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -218,7 +219,7 @@ def convert(
                     yield found, events
 
         if output.is_dir():
-            return _write_each(output, kind, every(), **how)
+            return _write_each(output, kind, every(), [file for file, _ in files], **how)
         if kind in ONE_RECORDING:
             _check_single(files, name, output, kind)
         write(output, kind, every(), **how)
@@ -226,15 +227,22 @@ def convert(
 
 
 def _write_each(
-    folder: Path, kind: str, items: Iterable[tuple[str, EventMatrix]], **options: Any
+    folder: Path,
+    kind: str,
+    items: Iterable[tuple[str, EventMatrix]],
+    sources: Iterable[Path],
+    **options: Any,
 ) -> list[Path]:
-    """Write a file a recording, with the options of `write`; the files."""
+    """Write a file a recording, none of them a source, with the options of `write`; the files."""
     written: list[Path] = []
+    inputs = {os.path.realpath(source) for source in sources}
     try:
         for found, events in items:
             target = folder / (_file_name(found) + _SUFFIX.get(kind, f".{kind}"))
             if target in written:
                 raise UserError(f"{target}: two recordings would become this file; rename one of them")
+            if os.path.realpath(target) in inputs:
+                raise UserError(f"{target}: is the input itself; give another folder")
             write(target, kind, [(found, events)], **options)
             written.append(target)
     except UserError as error:

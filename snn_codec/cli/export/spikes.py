@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, file_name
+from snn_codec.files import check_not_input
 
 HELP = "Write events as the input of another simulation."
 
@@ -29,12 +30,13 @@ def run(options: argparse.Namespace) -> int:
     from snn_codec.hardware import streams
     from snn_codec.storage import event_files
 
+    output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
+    check_not_input(output, options.events)
     entropy_model = entropy_models(options.model)
     recordings = list(event_files.recordings(options.events, options.recording, entropy_model=entropy_model))
     for _, events in recordings:
         if not options.as_bits:
             checkpoints.check_spikes(options.events, events.fingerprint, options.model)
-    output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
     streams.write(output, options.to, recordings, force=options.force)
     print(f"{options.events} -> {output}: {len(recordings)} recording(s) for {options.to}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from snn_codec.cli.common import add_force, file_name
+from snn_codec.files import check_not_input
 
 HELP = "Make one page to hear versions of one recording, in sync."
 
@@ -33,6 +34,8 @@ def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec.listening.compare import compare
 
+    for version in options.inputs:
+        check_not_input(options.output, version)
     compare(
         options.inputs, options.output,
         model=options.model, recording=options.recording,
