@@ -180,10 +180,28 @@ def test_a_folder_of_the_version_before_needs_its_data(run, data):
     assert steps(run) == ["2", "4"]
 
 
-def test_a_damaged_note_is_named(run):
-    (run / "run.json").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"data": 5}',
+        '{"data": [5]}',
+        '{"init_from": 7}',
+        '{"recordings": {"train": 5}}',
+        '{"threads": 0.5}',
+    ],
+)
+def test_a_damaged_note_is_named(run, text):
+    (run / "run.json").write_text(text)
     with pytest.raises(UserError, match=r"run\.json: is damaged"):
         resumed(Run([], run), None, [])
+
+
+def test_damaged_settings_are_named_also_where_others_are_given(run, preset, data, capsys):
+    (run / "config.json").write_text("{")
+    assert resume(run, str(preset), *(f"--set={setting}" for setting in TINY)) == 2
+    assert "config.json: is not JSON" in capsys.readouterr().err
 
 
 def test_differences_are_by_the_names_of_settings():

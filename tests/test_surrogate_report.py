@@ -70,6 +70,23 @@ def found(tmp_path):
     return collect(study(), tmp_path)
 
 
+@pytest.mark.parametrize("text", ["[]", "5", '{"status": "failed"}', '{"status": "do'])
+def test_a_run_whose_result_is_damaged_has_not_ended(tmp_path, text):
+    fill(tmp_path, study())
+    cell = study().cells()[3]
+    (cell.folder(tmp_path) / "result.json").write_text(text)
+    assert collect(study(), tmp_path).missing == [cell]
+
+
+@pytest.mark.parametrize("file, content", [("log.csv", b""), ("log.csv", b"\xff"), ("levels.csv", b"a\n1\n")])
+def test_a_run_whose_tables_are_damaged_is_named(tmp_path, file, content):
+    fill(tmp_path, study())
+    place = study().cells()[3].folder(tmp_path)
+    (place / file).write_bytes(content)
+    with pytest.raises(UserError, match=f"{place}: its log.csv or levels.csv is damaged"):
+        collect(study(), tmp_path)
+
+
 def test_rows_are_runs_and_validated_steps(found):
     assert len(found.rows) == 2 * 3 * 4 * 2 and len(found.cells) == 2 * 3 * 4
     row = next(

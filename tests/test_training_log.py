@@ -16,6 +16,15 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("tail", [b"\0" * 40, b"\xff\xfe\n", b"x,1,2\n"], ids=["zeros", "bytes", "letter"])
+def test_what_a_power_cut_leaves_in_a_table_is_named(tmp_path, tail):
+    Log(tmp_path / "log.csv", COLUMNS, 0).add({"step": 50, "loss": 1})
+    with open(tmp_path / "log.csv", "ab") as file:
+        file.write(tail)
+    with pytest.raises(UserError, match=r"log\.csv: is damaged"):
+        Log(tmp_path / "log.csv", COLUMNS, 100)
+
+
 def test_rows_after_the_step_of_the_state_are_dropped(tmp_path):
     log = Log(tmp_path / "log.csv", COLUMNS, 0)
     for step in (50, 100, 150):

@@ -391,6 +391,9 @@ def test_a_damaged_state_is_named(run):
     (folder / "state.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match=r"state\.safetensors: is damaged"):
         run("a", resume=True)
+    shutil.copy(folder / "best" / "model.safetensors", folder / "state.safetensors")
+    with pytest.raises(UserError, match=r"state\.safetensors: is damaged, or of another run \(.*Missing key"):
+        run("a", resume=True)
 
 
 def test_frozen_norms_keep_their_statistics_and_learn_on(run, checkpoint, codec, tmp_path):

@@ -96,15 +96,16 @@ def read(root: Path) -> Study:
         raise
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give the folder of a study") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"{path}: is damaged ({error!r}); give another folder") from error
 
 
 def result(cell: Cell, root: Path) -> dict[str, str] | None:
-    """How a run ended, `status` ("done" or "failed") and `reason`; None if it has not."""
+    """How a run ended, `status` ("done" or "failed") and `reason`; None if it has not, or it is not known."""
     try:
-        return json.loads((cell.folder(root) / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((cell.folder(root) / "result.json").read_text(encoding="utf-8"))
+        return {name: str(found[name]) for name in ("status", "reason")}
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from snn_codec import settings as config
+from snn_codec.errors import UserError
 from snn_codec.models import surrogates
 from snn_codec.stats import holm, mean_interval, paired
 from snn_codec.surrogate_study import level_curve
@@ -133,6 +134,9 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
 
     The reference is the one given; ours, if none is given or it has no finished run in some setting; else the first
     choice that has.
+
+    Raises:
+        UserError: The log or the levels of a run cannot be read.
     """
     choices = list(study.choices)
     rows, cells, failed, missing, curves = [], [], {}, [], {}
@@ -141,10 +145,17 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
         if ended and ended["status"] == "failed":
             failed[cell] = ended["reason"]
         elif ended:
-            found, last = _run(cell, study, root)
+            place = cell.folder(root)
+            try:
+                found, last = _run(cell, study, root)
+                curve = level_curve.read(place)
+            except (ValueError, LookupError, TypeError, csv.Error) as error:
+                raise UserError(
+                    f"{place}: its log.csv or levels.csv is damaged ({error!r}); restore it, or remove the folder and "
+                    "run the study again"
+                ) from error
             rows += found
             cells.append(last)
-            curve = level_curve.read(cell.folder(root))
             if curve:
                 curves[cell] = curve
         elif Cell("free", cell.choice, cell.seed) in failed:

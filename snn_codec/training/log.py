@@ -20,7 +20,7 @@ class Log:
         tensorboard: A folder for TensorBoard's event files, if these are to be written.
 
     Raises:
-        UserError: TensorBoard is not installed.
+        UserError: TensorBoard is not installed, or the table is damaged.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], step: int, tensorboard: Path | None = None):
@@ -36,8 +36,13 @@ class Log:
             self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1)
         rows = []
         if path.exists() and step:
-            with open(path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            try:
+                with open(path, newline="") as file:
+                    rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            except (ValueError, KeyError, csv.Error) as error:
+                raise UserError(
+                    f"{path}: is damaged ({error!r}); take out the damaged lines, or remove it to begin a new one"
+                ) from error
         with replacing(path, force=True) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             writer.writeheader()

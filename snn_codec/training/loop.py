@@ -227,10 +227,17 @@ class Loop:
                     f"{path}: is of a run whose {name} is {facts.get(name)}, not {value}; "
                     "resume with the same one"
                 )
-        load_state(tensors, self.phase.modules(), self.phase.optimisers())
-        self.step, self.best = int(facts["step"]), float(facts["best"])
-        self.elapsed = float(facts["elapsed"])
-        self.phase.set_counters(json.loads(facts.get("counters", "{}")))
+        try:
+            load_state(tensors, self.phase.modules(), self.phase.optimisers())
+            self.step, self.best = int(facts["step"]), float(facts["best"])
+            self.elapsed = float(facts["elapsed"])
+            self.phase.set_counters(json.loads(facts.get("counters", "{}")))
+        except (LookupError, ValueError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path}: is damaged, or of another run ({reason[:200]}); put that of this run there, or start again "
+                "without --resume"
+            ) from error
         scaler, saved = gradient_scaler(self.fabric), json.loads(facts.get("scaler", "{}"))
         if scaler and saved:
             scaler.load_state_dict(saved)

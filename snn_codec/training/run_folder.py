@@ -159,7 +159,7 @@ def check(run: Run, settings: config.Config, recordings: Recordings) -> None:
     Raises:
         UserError: Something else than `ADJUSTABLE` differs, or the recordings do (without `force`).
     """
-    own = config.from_dict(config.Config, json.loads(run.config_file.read_text()), str(run.config_file))
+    own = config.load(str(run.config_file))
     for name, (before, now) in differences(own, settings).items():
         if name not in ADJUSTABLE:
             raise UserError(
@@ -247,11 +247,22 @@ def _read_noted(run: Run) -> dict[str, Any]:
         return {}
     try:
         noted = json.loads(run.run_file.read_text())
-    except ValueError as error:
+        _check_noted(noted)
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{run.run_file}: is damaged ({error}); name --data and --init-from, and remove it"
         ) from error
-    return noted if isinstance(noted, dict) else {}
+    return noted
+
+
+def _check_noted(noted: Any) -> None:
+    """That what `run.json` says is what `note` may have written; raises what Python does if not."""
+    [Path(folder) for folder in noted.get("data", ())]
+    Path(noted.get("init_from") or "")
+    for sizes in (noted.get("recordings") or {}).values():
+        sizes.keys()
+    if (noted.get("threads") or 1) < 1:
+        raise ValueError("threads must be 1 or more")
 
 
 def _absolute(checkpoint: str | None) -> str | None:

@@ -58,7 +58,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            facts = file.metadata()
+            facts = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: is damaged ({error}); start again without --resume") from error
     for old, new in OLD_NAMES.items():
