@@ -35,6 +35,7 @@ CHANNELS = ("mix", "left", "right")
 _SMALL_BLOCK = 1 << 10  # of files that may be damaged: what is read together with a damaged part is lost
 _GUESSED = ("MPEG_LAYER_I", "MPEG_LAYER_II")  # libsndfile only guesses the length of these
 _MOST = 1 << 62  # samples, more than any file has
+_MOST_SECONDS = 64  # of a block that is resampled; 65 536 samples at 1 Hz would become 5.8 GB
 # dB; channels that have nothing in common lose 3.01 dB, so this is a sign that they cancel each other
 _MOST_LOSS = 3.1
 
@@ -366,7 +367,7 @@ def resampled(blocks: Iterable[ArrayLike], source_rate: int, target_rate: int) -
         else None
     )
     taken = given = 0
-    for block in _reblocked(_checked(blocks)):
+    for block in _reblocked(_checked(blocks), min(BLOCK, _MOST_SECONDS * source_rate)):
         taken += len(block)
         if stream is not None:
             block = stream.resample_chunk(block)
@@ -395,13 +396,13 @@ def _checked(blocks: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
         yield _finite(mixed(block), "the audio")
 
 
-def _reblocked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Cut anew into blocks of `BLOCK`, so that nothing downstream depends on how audio arrived."""
+def _reblocked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Cut anew into blocks of `size`, so that nothing downstream depends on how audio arrived."""
     rest: list[np.ndarray] = []
     held = 0
     for block in blocks:
-        while held + len(block) >= BLOCK:
-            cut = BLOCK - held
+        while held + len(block) >= size:
+            cut = size - held
             yield np.concatenate([*rest, block[:cut]])
             rest, held, block = [], 0, block[cut:]
         rest.append(block)

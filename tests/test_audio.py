@@ -44,6 +44,12 @@ def test_resampled_length_is_rounded_up(n, source):
     assert sum(map(len, out)) == -(-n * 22050 // source)
 
 
+def test_a_rate_of_hardly_any_hertz_costs_no_memory():
+    """As a damaged header may have it."""
+    first = next(audio.resampled([np.ones(200_000, np.float32)], 50, 22050))
+    assert len(first) < 2_000_000
+
+
 def test_blocks_are_cut_anew():
     pieces = [np.full(50_000, number, np.float32) for number in range(4)]
     found = list(audio.resampled(pieces, 22050, 22050))
