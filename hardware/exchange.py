@@ -29,7 +29,7 @@ OPTIONAL = ("floor",)  # files of earlier versions have none
 MOST_SECONDS = 1e9  # of a simulation
 ROUNDING = 0.01  # of a step; times of k steps may be a little less than k times the step
 UNREADABLE = (
-    OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError, OverflowError,
+    OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 

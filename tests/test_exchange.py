@@ -178,6 +178,12 @@ def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path):
         (tmp_path / name).mkdir()
         with pytest.raises(UserError, match=rf"{name}: cannot be read \(Is a directory\); give an .npy"):
             exchange.spikes_back(tmp_path / name, like)
+    with open(tmp_path / "huge.npy", "wb") as file:  # says that it holds 7 TB
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+        )
+    with pytest.raises(UserError, match=r"huge.npy: cannot be read \(it is damaged"):
+        exchange.spikes_back(tmp_path / "huge.npy", like)
     with h5py.File(tmp_path / "odd.h5", "w") as file:
         file["nodes"] = 3
     with pytest.raises(UserError, match=r"odd.h5: cannot be read \(it is damaged"):

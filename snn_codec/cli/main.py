@@ -46,6 +46,9 @@ COMMANDS = {
     "listen": listen,
 }
 
+# What PyTorch says in a RuntimeError: of a GPU, of a CPU, of libraries of CUDA.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0, or 2 with one line on stderr for each thing that cannot be used."""
@@ -65,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fatal(error)
     except KeyboardInterrupt:
         return 130
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(text in str(error) for text in _OUT_OF_MEMORY):
+            raise
+        return fatal(_out_of_memory(error))
     except BrokenPipeError:  # the reader of our output has closed the pipe
         _forget_stdout()
         return 141
@@ -74,6 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _out_of_memory(error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else "nothing is left"
+    return UserError(
+        f"there is not enough memory ({reason}); compute less at once, as by a smaller batch or fewer workers, or on "
+        "another device"
+    )
 
 
 def _end_on_sigterm() -> Any:
