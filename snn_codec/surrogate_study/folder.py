@@ -16,6 +16,8 @@ from snn_codec.training.run_folder import changed, described, differences
 def write(study: Study, root: Path) -> Study:
     """Note the study in its folder; with what was noted there before, what the folder now holds.
 
+    The data may have moved since, as when the folder was copied to another machine.
+
     Raises:
         UserError: The folder holds a study with other settings or data, or the data cannot be used.
     """
@@ -29,18 +31,19 @@ def write(study: Study, root: Path) -> Study:
                     f"{path}: its {setting.upper()} runs have {name} = {old}, not {new}; "
                     "give the same as before, or another folder"
                 )
-        noted = json.loads(path.read_text(encoding="utf-8")).get("recordings", recordings)
-        if noted != recordings:
+        noted = json.loads(path.read_text(encoding="utf-8")).get("recordings")
+        if noted not in (None, recordings):
             raise UserError(
                 f"{path}: the recordings are not those that its runs had: {'; '.join(changed(noted, recordings))}; "
                 "restore them, or give another folder"
             )
-        if before.data != study.data:
+        if noted is None and before.data != study.data:
             raise UserError(
                 f"{path}: its runs use the data in {', '.join(map(str, before.data))}; "
                 "give the same, or another folder"
             )
-        if before.entropy_model != study.entropy_model:
+        # an earlier version noted the folder of a shipped one
+        if study.entropy_model not in (before.entropy_model, Path(before.entropy_model).name):
             raise UserError(
                 f"{path}: its runs have the entropy model {before.entropy_model or '(none)'}, not "
                 f"{study.entropy_model or '(none)'}; give the same as before, or another folder"

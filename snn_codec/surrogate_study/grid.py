@@ -54,7 +54,8 @@ class Study:
         choices: Labels: a surrogate's (`surrogates.label`) or, with a neuron that has a memory, that and the neuron's
             (`neurons.label`), joined by `@`.
         seeds: Seeds 0 to `seeds` - 1.
-        entropy_model: Folder of the checkpoint whose entropy model counts the bytes of runs with levels; or empty.
+        entropy_model: Folder of the checkpoint, or name of a shipped one, whose entropy model counts the bytes of runs
+            with levels; or empty.
     """
 
     base: dict[str, config.Config]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from snn_codec import corpus
-from snn_codec.checkpoints import Checkpoint
+from snn_codec.checkpoints import FOLDERS, Checkpoint
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.files import replacing
@@ -29,7 +29,7 @@ CLIPS = 8
 
 
 def check(name: str, model: Model) -> str:
-    """The folder of the checkpoint `name`, whose entropy model can code the events of `model`.
+    """The folder of the checkpoint `name`, or the name of a shipped one; its entropy model can code events of `model`.
 
     Raises:
         UserError: There is none, it has no entropy model, its events have other units or levels, or `model` has none.
@@ -45,7 +45,8 @@ def check(name: str, model: Model) -> str:
     same = (found.bottleneck.kind, found.units, found.levels, found.hop)
     if same != (model.bottleneck.kind, model.units, model.levels, model.hop):
         raise UserError(f"{name}: its events have other units or levels than those of the study's runs")
-    return str(checkpoint.folder.resolve())
+    shipped = checkpoint.folder.parent in FOLDERS  # whose folder is another on each machine
+    return checkpoint.folder.name if shipped else str(checkpoint.folder.resolve())
 
 
 def measure(folder: Path, validation: Sequence[Path], entropy_model: str) -> list[dict[str, float]]:
@@ -55,7 +56,7 @@ def measure(folder: Path, validation: Sequence[Path], entropy_model: str) -> lis
     that is empty, of the better coder without a trained model.
     """
     codec = Codec.load(folder / "best")
-    coder = Checkpoint(Path(entropy_model)).entropy_model if entropy_model else None
+    coder = Checkpoint.find(entropy_model).entropy_model if entropy_model else None
     grid = codec.settings
     clips = list(corpus.clips(validation, grid.chunk_steps * grid.hop, grid.sample_rate, each=1))
     places = np.linspace(0, len(clips) - 1, min(len(clips), CLIPS)).round().astype(int)

@@ -1,0 +1,121 @@
+"""A study whose folder was copied to another place without its checkpoints and states, and goes on there."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+from conftest import small_model
+
+from snn_codec import settings as config
+from snn_codec.cli import main
+from snn_codec.errors import UserError
+from snn_codec.surrogate_study import report, runner, worker
+from snn_codec.surrogate_study.folder import read, write
+from snn_codec.surrogate_study.grid import Cell, plan
+
+pytest.importorskip("matplotlib")
+
+FREE, SPARSE = Cell("free", "atan:2", 0), Cell("sparse", "atan:2", 0)
+TINY = [
+    "training.batch=2",
+    "training.seconds=0.3",
+    "training.validation_clips=1",
+    "training.precision=32-true",
+]
+
+
+@pytest.fixture(scope="module")
+def compare(tmp_path_factory):
+    """Run the command in the working directory, on the recordings in `data`: its status, and the runs it trained."""
+    preset = tmp_path_factory.mktemp("preset") / "tiny.json"
+    preset.write_text(json.dumps(config.to_dict(config.Config(small_model(bottleneck=config.Spiking())))))
+    trained = []
+
+    def in_this_process(command, **_):
+        trained.append("/".join(Path(command[-1]).parts[-3:]))
+        status = worker.main(Path(command[-1]))
+        return SimpleNamespace(poll=lambda: status, returncode=status, stdin=None)
+
+    def run(*more):
+        trained.clear()
+        command = [
+            "compare-surrogates", "--surrogates", "atan", "--data", "data", "-o", "study", "--steps", "4",
+            "--jobs", "1", "--preset", str(preset), *(part for change in TINY for part in ("--set", change)), *more,
+        ]  # fmt: skip
+        return main(command), [*trained]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "_end_with_parent", lambda: None)
+        patch.setattr(runner.subprocess, "Popen", in_this_process)
+        patch.setattr(report, "figures", Mock())  # which are drawn in test_surrogate_report
+        yield run
+
+
+@pytest.fixture(scope="module")
+def kept(compare, music, tmp_path_factory):
+    """Of a study of one seed, what a repository would hold; the place where it was made is gone."""
+    first, kept = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("kept")
+    shutil.copytree(music, first / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(first)
+        assert compare("--seeds", "1") == (0, ["free/atan-2/seed0", "sparse/atan-2/seed0"])
+    for path in [
+        first / "study/study.json",
+        *first.glob("study/*/*/*/log.csv"),
+        *first.glob("study/*/*/*/result.json"),
+    ]:
+        copy = kept / path.relative_to(first / "study")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    shutil.rmtree(first)
+    return kept
+
+
+@pytest.fixture
+def elsewhere(kept, music, tmp_path, monkeypatch):
+    """The working directory of another machine: the study and the recordings."""
+    shutil.copytree(kept, tmp_path / "study")
+    shutil.copytree(music, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def scores(folder):
+    with open(folder / "study/report/runs.csv", newline="") as file:
+        return {(row["setting"], row["seed"], row["step"]): row["si_snr"] for row in csv.DictReader(file)}
+
+
+def test_it_goes_on_with_the_seeds_that_are_missing(compare, elsewhere, capsys):
+    assert compare("--seeds", "1") == (0, []), capsys.readouterr().err
+    before = scores(elsewhere)
+    assert compare("--seeds", "2") == (0, ["free/atan-2/seed1", "sparse/atan-2/seed1"]), (
+        capsys.readouterr().err
+    )
+    after = scores(elsewhere)
+    assert before.items() < after.items() and len(after) == 2 * len(before)
+    assert read(elsewhere / "study").data == (elsewhere / "data",)
+
+
+def test_a_shipped_entropy_model_is_the_same_on_all_machines(music, tmp_path):
+    changes = ["phase.kind=plain"]
+    study = plan(["atan"], [music], seeds=1, steps=1, settings=["free"], preset="cpu-wide", changes=changes,
+                 entropy_model="wide")  # fmt: skip
+    write(study, tmp_path)
+    noted = json.loads((tmp_path / "study.json").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(noted | {"entropy_model": "/elsewhere/pretrained/wide"}))
+    assert write(study, tmp_path).entropy_model == read(tmp_path).entropy_model == "wide"
+    with pytest.raises(UserError, match=r"have the entropy model wide, not \(none\)"):
+        write(replace(study, entropy_model=""), tmp_path)
+
+
+def test_other_recordings_are_refused(compare, elsewhere, capsys):
+    name = sorted(json.loads((elsewhere / "study/study.json").read_text())["recordings"]["train"])[0]
+    with open(elsewhere / "data" / name, "ab") as file:
+        file.write(b"\0")
+    assert compare("--seeds", "2") == (2, [])
+    assert f"are not those that its runs had: 1 changed in train ({name})" in capsys.readouterr().err
