@@ -486,7 +486,7 @@ def test_the_command_says_what_is_wrong(preset, music, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     assert main(command(preset, music, tmp_path / "run", "--reference", "atan")) == 2
     assert (
-        "--reference atan: is not among --surrogates"
+        "--reference atan: is not among the choices; name one of fast_sigmoid:2, triangular:1"
         in capsys.readouterr().err
     )
     assert main(command(preset, music, tmp_path / "run", "--jobs", "0")) == 2

@@ -101,6 +101,17 @@ def test_it_goes_on_with_the_seeds_that_are_missing(compare, elsewhere, capsys):
     assert read(elsewhere / "study").data == (elsewhere / "data",)
 
 
+def test_it_is_reported_without_the_recordings(compare, elsewhere, capsys):
+    shutil.rmtree(elsewhere / "data")
+    was = (elsewhere / "study/study.json").read_bytes()
+    assert compare("--report-only") == (0, []), capsys.readouterr().err
+    assert "| `atan:2` | 1 |" in capsys.readouterr().out
+    assert (elsewhere / "study/study.json").read_bytes() == was
+    assert compare("--report-only", "--reference", "heaviside")[0] == 2
+    assert "--reference heaviside: is not among the choices; name one of atan:2" in capsys.readouterr().err
+    assert compare()[0] == 2 and "data: no such folder" in capsys.readouterr().err
+
+
 def test_a_shipped_entropy_model_is_the_same_on_all_machines(music, tmp_path):
     changes = ["phase.kind=plain"]
     study = plan(["atan"], [music], seeds=1, steps=1, settings=["free"], preset="cpu-wide", changes=changes,

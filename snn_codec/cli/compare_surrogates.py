@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from snn_codec.errors import UserError
+
+if TYPE_CHECKING:
+    from snn_codec.surrogate_study.grid import Study
 
 HELP = "Train with one surrogate gradient after another, and compare."
 
@@ -61,7 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report-only", action="store_true",
-        help="train nothing; report finished runs, also while another process trains",
+        help="train nothing; report the folder's finished runs, also while another process trains, or without the data",
     )  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="rerun failed runs")
 
@@ -70,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     """The command; its exit status."""
     from snn_codec import corpus
 
-    corpus.training_paths(options.data)
+    if not options.report_only:
+        corpus.training_paths(options.data)
 
     from snn_codec.parallel import cores
     from snn_codec.plots import check_matplotlib
@@ -82,22 +87,12 @@ def run(options: argparse.Namespace) -> int:
     jobs = cores() if options.jobs is None else options.jobs
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: must be at least 1")
-    study = grid.plan(
-        _parts(options.surrogates),
-        options.data,
-        seeds=options.seeds,
-        steps=options.steps,
-        sparse_steps=options.sparse_steps,
-        settings=_parts(options.settings),
-        preset=options.preset,
-        changes=options.changes,
-        sparse_changes=options.sparse_changes,
-        neuron_specs=_parts(options.neurons),
-        entropy_model=options.entropy_model,
-    )
+    study = folder.read(options.output) if options.report_only else _planned(options)
     reference = grid.choice_label(options.reference) if options.reference else None
     if reference and reference not in study.choices:
-        raise UserError(f"--reference {options.reference}: is not among --surrogates; add it")
+        raise UserError(
+            f"--reference {options.reference}: is not among the choices; name one of {', '.join(study.choices)}"
+        )
     bad = {}
     if not options.report_only:
         bad = runner.run(
@@ -119,6 +114,24 @@ def run(options: argparse.Namespace) -> int:
             f"{len(unfinished)} runs did not end, as {cell}: {bad[cell]}; the same command goes on with them"
         )
     return 0
+
+
+def _planned(options: argparse.Namespace) -> Study:
+    from snn_codec.surrogate_study.grid import plan
+
+    return plan(
+        _parts(options.surrogates),
+        options.data,
+        seeds=options.seeds,
+        steps=options.steps,
+        sparse_steps=options.sparse_steps,
+        settings=_parts(options.settings),
+        preset=options.preset,
+        changes=options.changes,
+        sparse_changes=options.sparse_changes,
+        neuron_specs=_parts(options.neurons),
+        entropy_model=options.entropy_model,
+    )
 
 
 def _parts(text: str) -> list[str]:
