@@ -130,3 +130,21 @@ def test_other_recordings_are_refused(compare, elsewhere, capsys):
         file.write(b"\0")
     assert compare("--seeds", "2") == (2, [])
     assert f"are not those that its runs had: 1 changed in train ({name})" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_a_run_begins_with_and_that_is_gone_is_named(compare, elsewhere, capsys):
+    """FREE has ended and SPARSE has not."""
+    shutil.rmtree(SPARSE.folder(elsewhere / "study"))
+    was = (elsewhere / "study/study.json").read_bytes()
+    assert compare("--seeds", "2") == (2, [])
+    said = capsys.readouterr().err
+    assert (
+        "study/free/atan-2/seed0/best: is not there, and a run of SPARSE that has not ended begins with it"
+        in said
+    )
+    assert "or remove study/free/atan-2/seed0 to train that run again" in said
+    assert (elsewhere / "study/study.json").read_bytes() == was
+    shutil.rmtree(FREE.folder(elsewhere / "study"))
+    assert compare("--seeds", "1") == (0, ["free/atan-2/seed0", "sparse/atan-2/seed0"]), (
+        capsys.readouterr().err
+    )

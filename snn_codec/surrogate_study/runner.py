@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from snn_codec import settings as config
+from snn_codec.errors import UserError
 from snn_codec.files import exclusive, make_folder, replacing
 from snn_codec.models import surrogates
 from snn_codec.surrogate_study.folder import ended_well, make, result, write
@@ -37,17 +38,42 @@ def run(
     are, the next time.
 
     Raises:
-        UserError: The folder holds another study, or one that is at work.
+        UserError: The folder holds another study, one that is at work, or one from which checkpoints were left out that
+            runs begin with.
     """
     console = console or Console(stderr=True)
     make(root)
     with exclusive(root / "lock"):
+        _check_beginnings(study, root, retry)
         write(study, root)
         if retry:
             for cell in study.cells():
                 if (result(cell, root) or {}).get("status") == "failed":
                     (cell.folder(root) / "result.json").unlink()
         return _Runner(study, root, jobs, accelerator, console).run()
+
+
+def _check_beginnings(study: Study, root: Path, retry: bool) -> None:
+    """See that the checkpoints are there that runs of SPARSE begin with, if their FREE runs have ended.
+
+    Raises:
+        UserError: Some are not, as in a copy of the folder without them.
+    """
+    gone = []
+    for cell in study.cells():
+        before, ended = Cell("free", cell.choice, cell.seed), (result(cell, root) or {}).get("status")
+        if cell.setting == "free" or ended == "done" or (ended and not retry) or not ended_well(before, root):
+            continue
+        best = before.folder(root) / "best"
+        begun = (cell.folder(root) / "state.safetensors").is_file()
+        if not begun and not (best / "config.json").is_file():
+            gone.append(best)
+    if gone:
+        raise UserError(
+            f"{gone[0]}: is not there, and a run of SPARSE that has not ended begins with it "
+            f"({len(gone)} {'are' if len(gone) > 1 else 'is'} missing); bring it back, or remove {gone[0].parent} "
+            "to train that run again"
+        )
 
 
 class _Runner:
