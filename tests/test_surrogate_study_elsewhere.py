@@ -148,3 +148,16 @@ def test_a_checkpoint_that_a_run_begins_with_and_that_is_gone_is_named(compare, 
     assert compare("--seeds", "1") == (0, ["free/atan-2/seed0", "sparse/atan-2/seed0"]), (
         capsys.readouterr().err
     )
+
+
+def test_a_log_that_was_cut_is_named(compare, elsewhere, capsys):
+    log = SPARSE.folder(elsewhere / "study") / "log.csv"
+    log.write_text("\n".join(log.read_text().splitlines()[:-1]))
+    assert compare("--report-only")[0] == 2
+    assert (
+        "seed0: its log.csv or levels.csv is damaged (ValueError('it ends before step 4'))"
+        in capsys.readouterr().err
+    )
+    log.unlink()
+    assert compare("--report-only")[0] == 2
+    assert "seed0: its log.csv or levels.csv is damaged (FileNotFoundError" in capsys.readouterr().err

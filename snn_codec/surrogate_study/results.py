@@ -149,7 +149,7 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
             try:
                 found, last = _run(cell, study, root)
                 curve = level_curve.read(place)
-            except (ValueError, LookupError, TypeError, csv.Error) as error:
+            except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
                 raise UserError(
                     f"{place}: its log.csv or levels.csv is damaged ({error!r}); restore it, or remove the folder and "
                     "run the study again"
@@ -199,6 +199,9 @@ def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], di
             }
             values["events_per_second"] = values["density"] * grid.units * grid.sample_rate / grid.hop
             rows.append(names | {"step": int(line["step"]), "seconds": _number(line["seconds"])} | values)
+    steps = study.base[cell.setting].training.steps
+    if rows[-1]["step"] < steps:
+        raise ValueError(f"it ends before step {steps}")
     gradients = [_number(line["encoder_gradient"]) for line in log]
     last = rows[-1] | {
         "encoder_gradient": median_of.median(gradients),
