@@ -123,6 +123,14 @@ def test_recordings_that_have_changed_are_noticed(run, data, capsys):
     assert resume(run, "--set", "training.steps=4") == 0  # they are its recordings now
 
 
+def test_a_best_checkpoint_that_is_gone_is_missed(run, capsys):
+    """The run would say that it is there, and keep no other one that is worse."""
+    shutil.rmtree(run / "best")
+    assert resume(run, "--set", "training.steps=4") == 2
+    assert f"{run / 'best'}: is not there, though the run has kept a checkpoint" in capsys.readouterr().err
+    assert json.loads((run / "config.json").read_text())["training"]["steps"] == 2
+
+
 def test_a_data_folder_may_move(run, data, tmp_path, capsys):
     moved = data.rename(tmp_path / "elsewhere")
     assert resume(run) == 2 and "no such folder" in capsys.readouterr().err

@@ -238,6 +238,11 @@ class Loop:
                 f"{path}: is damaged, or of another run ({reason[:200]}); put that of this run there, or start again "
                 "without --resume"
             ) from error
+        if not math.isinf(self.best) and not (self.place.best / "config.json").is_file():
+            raise UserError(
+                f"{self.place.best}: is not there, though the run has kept a checkpoint; bring it back, or remove "
+                f"{path.name} to train from the beginning"
+            )
         scaler, saved = gradient_scaler(self.fabric), json.loads(facts.get("scaler", "{}"))
         if scaler and saved:
             scaler.load_state_dict(saved)
