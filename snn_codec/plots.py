@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 INK, NOTE = "#1f2933", "#b4482f"
 KEYS = 21, 108  # pitches of a piano
-WINDOW = 2048  # samples of a spectrogram
+WINDOW, HOP = 2048, 512  # samples of a spectrogram
+# Beyond twice as many, columns or rows are taken together: no figure has so many pixels, and hours would take gigabytes
+COLUMNS, ROWS = 2048, 1024
 
 
 def check_matplotlib() -> None:
@@ -112,9 +114,9 @@ def overview(
         if notes:
             _roll(next(rows), notes)
         top = max(np.abs(original).max(initial=0), 1e-9)
-        _spectrogram(next(rows), original / top, events.sample_rate, "original")
+        _spectrogram(next(rows), original, top, events.sample_rate, "original", first, last)
         _raster(next(rows), events, first, last)
-        _spectrogram(next(rows), decoded / top, events.sample_rate, "decoded")
+        _spectrogram(next(rows), decoded, top, events.sample_rate, "decoded", first, last)
         axes[-1].set_xlabel("time (s)")
         axes[-1].set_xlim(first, last)
         if title:
@@ -175,9 +177,8 @@ def rasters(
         axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
         rows = iter(axes[:, 0])
         if sound is not None:
-            _spectrogram(
-                next(rows), sound / max(np.abs(sound).max(initial=0), 1e-9), sample_rate, "recording"
-            )
+            top = max(np.abs(sound).max(initial=0), 1e-9)
+            _spectrogram(next(rows), sound, top, sample_rate, "recording", first, last)
         if notes is not None:
             _roll(axis := next(rows), notes)
             axis.set_ylim(*_keys_in_view(notes, first, last))
@@ -223,15 +224,28 @@ def _raster_by_frequency(
     axis, events: EventMatrix, hertz: NDArray[np.float64], first: float, last: float
 ) -> None:
     """Each cell of step and frequency as a dash as long as the step, darker with the number of its events."""
+    from matplotlib.collections import LineCollection
+
     step, unit = events.indices()
     seen = (step + 1 > first * events.step_rate) & (step < last * events.step_rate)
-    places, number = np.unique(np.stack([step[seen], hertz[unit[seen]]]), axis=1, return_counts=True)
-    start, shade = places[0] / events.step_rate, np.clip(0.25 + 0.75 * np.log2(number + 1) / 4, 0, 1)
-    axis.hlines(
-        places[1], start, start + 1 / events.step_rate, colors=[(0.12, 0.16, 0.2, each) for each in shade],
-        linewidth=0.9, capstyle="butt", rasterized=True,
-    )  # fmt: skip
+    step, unit = step[seen], unit[seen]
+    together = max(int(np.ptp(step)) // COLUMNS, 1) if len(step) else 1  # steps of a dash
+    _, of, pitches = np.unique(hertz, return_index=True, return_inverse=True)
+    places, number = np.unique(step // together * len(of) + pitches[unit], return_counts=True)
+    column, pitch = np.divmod(places, len(of))
+    start = column * together / events.step_rate
+    dashes = np.empty((len(places), 2, 2))
+    dashes[:, 0, 0], dashes[:, 1, 0] = start, start + together / events.step_rate
+    dashes[..., 1] = np.log10(hertz[of][pitch])[:, None]
+    colours = np.full((len(places), 4), (0.12, 0.16, 0.2, 0.0))
+    colours[:, 3] = np.clip(0.25 + 0.75 * np.log2(number / together + 1) / 4, 0, 1)
     axis.set_yscale("log")
+    # on the axis that is logarithmic already: matplotlib would take the logarithm dash by dash
+    place = axis.transLimits + axis.transAxes
+    lines = LineCollection(
+        list(dashes), colors=colours, linewidth=0.9, capstyle="butt", rasterized=True, transform=place
+    )
+    axis.add_collection(lines, autolim=False)
     axis.set_yticks(
         [50, 100, 200, 300, 500, 1000, 2000, 3000, 5000],
         ["50", "100", "200", "300", "500", "1k", "2k", "3k", "5k"],
@@ -248,11 +262,19 @@ def _roll(axis, notes: Notes) -> None:
     axis.grid(axis="x", color="#d9dee3", linewidth=0.5)
 
 
-def _spectrogram(axis, audio: np.ndarray, sample_rate: int, name: str) -> None:
+def _spectrogram(
+    axis, audio: np.ndarray, top: float, sample_rate: int, name: str, first: float, last: float
+) -> None:
+    """The part from `first` to `last` seconds, in decibels below `top`."""
+    begin = max(int(first * sample_rate) // HOP - WINDOW // HOP, 0) * HOP
+    audio = audio[begin : int(last * sample_rate) + WINDOW] / top
     audio = np.pad(audio, (0, max(WINDOW - len(audio), 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(audio, WINDOW)[::HOP]
+    together = max(len(windows) // COLUMNS, 1)
     frequencies, times, power = signal.spectrogram(
-        audio, sample_rate, "hann", WINDOW, WINDOW - 512, scaling="spectrum"
+        windows[::together].ravel(), sample_rate, "hann", WINDOW, 0, scaling="spectrum"
     )
+    times = (begin + np.arange(len(times)) * together * HOP + WINDOW / 2) / sample_rate
     decibels = 10 * np.log10(power + 1e-12)
     axis.pcolormesh(
         times, frequencies, decibels, cmap="magma", vmin=-90, vmax=-20, shading="nearest", rasterized=True
@@ -271,13 +293,27 @@ def _raster(axis, events: EventMatrix, first: float, last: float) -> None:
     axis.set_ylabel("unit")
     axis.set_ylim(-0.5, events.n_units - 0.5)
     if stop > start:  # a recording may end before what is shown of others
+        image, up, across = _image(events, start, stop)
+        right, above = start + across * image.shape[1], up * image.shape[0]
         axis.imshow(
-            events.window(start, stop),
+            image,
             aspect="auto",
             cmap="Greys",
             vmin=0,
             vmax=1,
             interpolation="nearest",
             origin="lower",
-            extent=(start / events.step_rate, stop / events.step_rate, -0.5, events.n_units - 0.5),
+            extent=(start / events.step_rate, right / events.step_rate, -0.5, above - 0.5),
         )
+
+
+def _image(events: EventMatrix, start: int, stop: int) -> tuple[NDArray[Any], int, int]:
+    """Steps [start, stop) as pixels, and the units and steps of one: the darker, the more events are in it."""
+    if events.n_units * (stop - start) <= 2 * COLUMNS * ROWS:
+        return events.window(start, stop), 1, 1
+    up, across = max(events.n_units // ROWS, 1), max((stop - start) // COLUMNS, 1)
+    rows, columns = -(-events.n_units // up), -(-(stop - start) // across)
+    step, unit = events.cells.indices(start, stop)
+    number = np.bincount(unit // up * columns + step // across, minlength=rows * columns)
+    shade = np.log2(number + 1.0) / np.log2(max(int(np.max(number)), 1) + 1.0)
+    return shade.reshape(rows, columns), up, across

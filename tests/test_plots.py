@@ -41,8 +41,10 @@ def test_rasters_of_several_models_share_seconds(codec, tmp_path, drawn):
     *_, dense, sparse = figure.axes
     assert dense.get_xlim() == sparse.get_xlim() == (0, 2)
     assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
-    dashes = [segment for some in sparse.collections for segment in some.get_segments()]
-    places = {(round(float(piece[0][0]) * 22050 / hop, 3), float(piece[0][1])) for piece in dashes}
+    dashes = sparse.collections[0].get_segments()  # where the axis is linear: at logarithms of frequencies
+    places = {
+        (round(float(piece[0][0]) * 22050 / hop, 3), round(10 ** float(piece[0][1]), 3)) for piece in dashes
+    }
     assert {(2.0, 250.0), (2.0, 900.0), (9.0, 400.0)} <= places  # two events of one frequency are one dash
     shades = sparse.collections[0].get_colors()[:, 3]
     assert shades[0] > shades[1] == shades[2]
@@ -63,6 +65,48 @@ def test_no_notes_short_sounds_and_recordings_that_have_ended_are_drawn(tmp_path
     sound = np.zeros(samples, np.float32)
     plots.rasters(tmp_path / "a.png", models, notes=none, sound=sound, seconds=(0.5, 1.0))
     plots.overview(tmp_path / "b.png", sound, sound, events, none)
+
+
+def test_rasters_of_many_cells_are_bounded_and_show_every_event(tmp_path, drawn):
+    units, steps, rate = 38_400, 9000, 22050 / 2048
+    random = np.random.default_rng(0)
+    places = np.unique(random.integers(0, units * steps, 3000))
+    step, unit = np.divmod(places, units)
+    many = EventMatrix.from_indices(step, unit, units, sample_rate=22050, hop=2048, n_samples=steps * 2048)
+    hertz = np.geomspace(50, 3000, 100)[np.arange(units) // 384]
+    plots.rasters(tmp_path / "a.png", [plots.Raster("by number", many), plots.Raster("a", many, hertz)])
+    by_number, by_frequency = drawn[0].axes
+    (image,) = by_number.images
+    shade, (left, right, low, high) = image.get_array(), image.get_extent()
+    assert shade.size <= 4 * plots.COLUMNS * plots.ROWS and shade.max() == 1
+    row = (unit - low) / (high - low) * shade.shape[0]
+    column = (step + 0.5) / rate / (right - left) * shade.shape[1]
+    seen = np.zeros(shade.shape, bool)
+    seen[row.astype(int), column.astype(int)] = True
+    np.testing.assert_array_equal(shade > 0, seen)
+    dashes = np.stack(by_frequency.collections[0].get_segments())
+    assert len(np.unique(dashes[:, 0, 0])) <= 2 * plots.COLUMNS
+    found = {(round(x * rate / 4), y) for x, y in dashes[:, 0].round(6).tolist()}
+    assert found == set(zip((step // 4).tolist(), np.log10(hertz[unit]).round(6).tolist(), strict=True))
+
+
+def test_only_what_is_shown_of_a_sound_is_drawn(tmp_path, drawn):
+    sound = np.zeros(200 * 22050, np.float32)
+    sound[int(100.5 * 22050)] = 1
+    one = EventMatrix(np.ones((2, 8), bool), 22050, 512, 8 * 512)
+    for seconds in ((100, 101), None):
+        plots.rasters(
+            tmp_path / "a.png",
+            [plots.Raster("one", one)],
+            sound=sound,
+            seconds=seconds or (0, 200),
+            force=True,
+        )
+        (mesh,) = drawn[-1].axes[0].collections
+        assert mesh.get_array().shape[1] <= (50 if seconds else 2 * plots.COLUMNS)
+        loudest = np.unravel_index(mesh.get_array().argmax(), mesh.get_array().shape)
+        at = mesh.get_coordinates()[loudest][0]
+        assert at == pytest.approx(100.5, abs=0.1)
 
 
 def test_a_raster_of_events_alone_is_black(tmp_path, drawn):
