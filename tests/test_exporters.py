@@ -7,6 +7,7 @@ import pytest
 from rasters import matrix, raster
 
 from snn_codec.errors import UserError
+from snn_codec.events import EventMatrix
 from snn_codec.storage.exporters import EXPORTERS, export
 
 PAIR = {"a": matrix(raster(80, 300, 0.05)), "b é": matrix(raster(80, 40, 0.3, 1), loudness=False)}
@@ -35,6 +36,24 @@ def test_npz_holds_all_recordings(tmp_path):
             again[file["unit"][part], file["step"][part]] = True
             np.testing.assert_array_equal(again, events.events)
             assert file["recording"][row] == name and file["n_samples"][row] == events.n_samples
+
+
+def test_csv_and_npz_are_written_chunk_by_chunk(tmp_path, monkeypatch):
+    """As hours of lists of events would take gigabytes; npz with the bytes that numpy writes."""
+    lists = {name: events.indices() for name, events in PAIR.items()}
+    wanted = {
+        field: np.array([getattr(events, field) for events in PAIR.values()])
+        for field in ("sample_rate", "hop", "n_samples", "n_units", "n_steps", "fingerprint")
+    }
+    wanted["recording"] = np.array(list(PAIR))
+    wanted["indptr"] = np.cumsum([0, *(len(unit) for _, unit in lists.values())])
+    wanted["unit"] = np.concatenate([unit for _, unit in lists.values()])
+    wanted["step"] = np.concatenate([step for step, _ in lists.values()])
+    np.savez_compressed(tmp_path / "numpy.npz", **wanted)
+    monkeypatch.delattr(EventMatrix, "indices")
+    for kind in ("csv", "npz"):
+        export(tmp_path / f"a.{kind}", kind, PAIR)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
 
 
 def test_shd_has_the_layout_of_the_heidelberg_digits(tmp_path):

@@ -18,7 +18,7 @@ from snn_codec.cli.main import main, parser
 from snn_codec.codec import Codec
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
-from snn_codec.hardware import exchange, interpreter, netx
+from snn_codec.hardware import exchange, interpreter, netx, streams
 from snn_codec.hardware.agreement import rounded_down
 from snn_codec.hardware.fold import fold
 from snn_codec.hardware.interpreter import lava_python
@@ -302,6 +302,17 @@ def test_spike_streams(cli, codec, tmp_path, kind):
     elif kind == "sonata":
         assert h5.read(written) == events
     assert cli("export", "spikes", tmp_path / "a.h5", "--to", kind)[0] == 2  # exists
+
+
+def test_a_stream_for_lava_is_written_some_units_at_a_time(tmp_path, monkeypatch):
+    """As the matrix of an hour would take 6 GB; with the bytes that numpy writes."""
+    events = EventMatrix(np.random.default_rng(0).random((80, 130)) < 0.2, 22050, 512, 130 * 512)
+    fields = {"sample_rate": events.sample_rate, "hop": events.hop}
+    np.savez_compressed(tmp_path / "numpy.npz", data=events.events.astype(np.int32), **fields)
+    monkeypatch.delattr(EventMatrix, "events")
+    monkeypatch.setattr(streams, "BLOCK_CELLS", 7 * events.n_steps)
+    streams.write(tmp_path / "a.npz", "lava", [("piece", events)])
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
 
 
 @pytest.mark.parametrize("command", ["export spikes a.h5 --to lava", "convert a.h5 a.nwb"])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix
 from snn_codec.files import new_file, replacing
+from snn_codec.storage import npz
 
 Recordings = Mapping[str, EventMatrix] | Iterable[tuple[str, EventMatrix]]
 
@@ -57,6 +58,13 @@ def _times(events: EventMatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit, step and second of every event, by step and then by unit."""
     step, unit = events.indices()
     return unit, step, events.seconds(step)
+
+
+def _by_chunk(events: EventMatrix) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Step and unit of every event, chunk by chunk: lists of hours take hundreds of megabytes."""
+    for number, cells in enumerate(events.chunk_cells()):
+        step, unit = cells.indices()
+        yield step + number * events.chunk_steps, unit
 
 
 def _shd(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
@@ -129,24 +137,24 @@ def _csv(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
         table = csv.writer(file)
         table.writerow(["recording", "unit", "step", "seconds"])
         for name, events in items:
-            unit, step, second = _times(events)
-            table.writerows(
-                (name, *row) for row in zip(unit.tolist(), step.tolist(), np.round(second, 6), strict=True)
-            )
+            for step, unit in _by_chunk(events):
+                second = np.round(events.seconds(step), 6).tolist()
+                table.writerows(
+                    (name, *row) for row in zip(unit.tolist(), step.tolist(), second, strict=True)
+                )
 
 
 def _npz(path: Path, items: list[tuple[str, EventMatrix]]) -> None:
-    lists = [_times(events)[:2] for _, events in items]
     fields = ("sample_rate", "hop", "n_samples", "n_units", "n_steps", "fingerprint")
     arrays: dict[str, Any] = {
         field: np.array([getattr(events, field) for _, events in items]) for field in fields
     }
     arrays["recording"] = np.array([name for name, _ in items])
-    arrays["indptr"] = np.cumsum([0, *(len(unit) for unit, _ in lists)])
-    arrays["unit"] = np.concatenate([unit for unit, _ in lists])
-    arrays["step"] = np.concatenate([step for _, step in lists])
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    arrays["indptr"] = np.cumsum([0, *(events.n_events for _, events in items)])
+    shape = (int(arrays["indptr"][-1]),)
+    arrays["unit"] = npz.Parts(shape, np.int64, (unit for _, each in items for _, unit in _by_chunk(each)))
+    arrays["step"] = npz.Parts(shape, np.int64, (step for _, each in items for step, _ in _by_chunk(each)))
+    npz.write(path, arrays)
 
 
 EXPORTERS: dict[str, Callable[[Path, list[tuple[str, EventMatrix]]], None]] = {
