@@ -1,6 +1,7 @@
 import numpy as np
 
-from snn_codec.hardware.agreement import agreement, rounded_down
+from snn_codec.events import EventMatrix
+from snn_codec.hardware.agreement import agreement, agreement_of, rounded_down
 
 
 def test_cells_do_not_see_that_rare_events_are_missing_but_events_do():
@@ -28,3 +29,13 @@ def test_nothing_but_all_is_a_hundred_percent():
         "100.00",
         "0.00",
     ]
+
+
+def test_chunk_by_chunk_it_is_the_same(monkeypatch):
+    random = np.random.default_rng(0)
+    some, other = (random.random((9, 600)) < 0.1 for _ in range(2))
+    pair = [EventMatrix(events, 22050, 512, 600 * 512) for events in (some, some & other)]
+    monkeypatch.delattr(EventMatrix, "events")
+    assert agreement_of(*pair) == agreement(some, some & other)
+    silent = EventMatrix(np.zeros((3, 4), bool), 22050, 512, 4 * 512)
+    assert agreement_of(silent, silent) == (1, 1)

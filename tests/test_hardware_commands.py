@@ -21,6 +21,7 @@ from snn_codec.events import EventMatrix
 from snn_codec.hardware import exchange, interpreter, netx, streams
 from snn_codec.hardware.agreement import rounded_down
 from snn_codec.hardware.fold import fold
+from snn_codec.hardware.integers import IntegerLayer
 from snn_codec.hardware.interpreter import lava_python
 from snn_codec.storage import event_files, h5
 
@@ -111,6 +112,28 @@ def test_a_recording_becomes_events_that_decode(cli, request, sound, tmp_path, m
     assert re.search(r"bottleneck macs +\d+\n.*dense macs +\d+", out, re.S) and "0.0000 % clipped" in out
     assert cli("decode", tmp_path / "a.h5", "--model", folder)[0] == 2  # a.wav is the recording
     assert cli("decode", tmp_path / "a.h5", "--model", folder, "-o", tmp_path / "b.wav")[0] == 0
+
+
+def test_a_long_recording_is_simulated_some_steps_at_a_time(cli, plain, sound, tmp_path, monkeypatch):
+    widths, at_once = [], IntegerLayer.spikes
+
+    def spikes(layer, graded):
+        widths.append(graded.shape[1])
+        return at_once(layer, graded)
+
+    monkeypatch.setattr(IntegerLayer, "spikes", spikes)
+    found, said = [], []
+    for cells in (1 << 22, 80 * 50):
+        monkeypatch.setattr("snn_codec.cells.BLOCK_CELLS", cells)
+        path = tmp_path / f"{cells}.h5"
+        status, out, _ = cli(
+            "simulate", sound, "--model", plain, "-o", path, "--backend", "integer", "--report"
+        )
+        assert status == 0
+        found.append(h5.read(path))
+        said.append(re.findall(r"% of .*|graded input.*|.*(?:events|macs|operations) +\d+", out))
+    assert found[0] == found[1] and said[0] == said[1] and len(said[0]) >= 6
+    assert widths[0] > 50 and max(widths[2:]) == 50
 
 
 def test_the_encoder_is_simulated_too(cli, tmp_path, plain):

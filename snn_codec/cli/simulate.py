@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,24 +195,26 @@ class _Simulation:
         return codec, integers_of(codec, self.net, **self.bits)
 
     def __call__(self, codec: tuple[Any, Any], job: batch.Job) -> dict[str, Any]:
-        import numpy as np
-
-        from snn_codec.hardware.agreement import agreement, rounded_down
+        from snn_codec.events import Builder
+        from snn_codec.hardware.agreement import agreement_of, rounded_down
         from snn_codec.hardware.features import kept_steps
         from snn_codec.storage import event_files
 
         floats, integers = codec
         events, runs = self._inputs(floats, integers, job.file)
         began = time.perf_counter()
-        parts = self._spikes(floats, integers, runs)
-        took = time.perf_counter() - began
+        parts: Iterable[Any] = self._spikes(floats, integers, runs)
         if not floats.bottleneck.stateless:
-            parts = [part[:, keep] for part, keep in zip(parts, kept_steps(floats, events), strict=True)]
-        found = events.replace(events=np.concatenate(parts, 1))
+            parts = (part[:, keep] for part, keep in zip(parts, kept_steps(floats, events), strict=True))
+        builder = Builder(events.n_units)
+        for part in parts:
+            builder.append(part)
+        found = events.replace(events=builder.build())
+        took = time.perf_counter() - began
         event_files.write(
             job.target, self.kind, [(job.name, found)], entropy_model=floats.entropy_model, force=self.force
         )
-        same = agreement(found.events, events.events)
+        same = agreement_of(found, events)
         cells, spikes = (rounded_down(share, 3) for share in same)
         alike = f"{cells} % of {events.n_cells} cells and {spikes} % of events as in torch"
         remarks = [f"{self.backend} took {took:.2f} s, {alike}"]
@@ -230,14 +232,14 @@ class _Simulation:
         events, sound = _followed(encode_with_audio, codec, file, self.level, self.shows_progress)
         return events, [integers.frames(sound, events.hop)]
 
-    def _spikes(self, codec: Any, integers: Any, runs: Sequence[Any]) -> list[Any]:
-        """The spikes of each run."""
+    def _spikes(self, codec: Any, integers: Any, runs: Sequence[Any]) -> Iterable[Any]:
+        """The spikes of each run; in integers, of each piece."""
         from snn_codec.hardware.fold import fold
         from snn_codec.hardware.simulate import in_lava
 
-        graded = runs if self.encoder else [integers.graded(run) for run in runs]
         if self.backend == "integer":
-            return [integers.spikes(run) for run in graded]
+            return self._in_integers(integers, _pieces(codec, runs))
+        graded = runs if self.encoder else [integers.graded(run) for run in runs]
         floating = self.backend == "lava-float"
         layer, inputs = (fold(codec.bottleneck), runs) if floating else (integers, graded)
         steps = sum(run.shape[1] for run in runs)
@@ -245,6 +247,25 @@ class _Simulation:
             return in_lava(
                 layer, inputs, net=self.net, python=self.python, timeout=self.timeout, progress=advance
             )
+
+    def _in_integers(self, integers: Any, pieces: Sequence[Any]) -> Iterator[Any]:
+        """The spikes of each piece, with a bar."""
+        done, steps = 0, sum(piece.shape[1] for piece in pieces)
+        with progress.bar("integers", steps, shown=self.shows_progress) as advance:
+            for piece in pieces:
+                yield integers.spikes(piece if self.encoder else integers.graded(piece))
+                done += piece.shape[1]
+                advance(done)
+
+
+def _pieces(codec: Any, runs: Sequence[Any]) -> list[Any]:
+    """Runs of stateless neurons cut into some steps at a time: all membranes of an hour would be gigabytes."""
+    from snn_codec.cells import blocks
+
+    if not codec.bottleneck.stateless:
+        return list(runs)
+    units = codec.settings.units
+    return [run[:, start:stop] for run in runs for start, stop in blocks(units, run.shape[1])]
 
 
 def _report(codec: Any, integers: Any, runs: Sequence[Any], step_rate: float) -> list[str]:
@@ -255,22 +276,27 @@ def _report(codec: Any, integers: Any, runs: Sequence[Any], step_rate: float) ->
     from snn_codec.hardware.fold import decoder_matrix
     from snn_codec.hardware.operations import operations
 
-    decoder = decoder_matrix(codec.bottleneck)
+    decoder, pieces = decoder_matrix(codec.bottleneck), _pieces(codec, runs)
+    seconds = sum(run.shape[1] for run in runs) / step_rate  # with the margins of each chunk
     if isinstance(integers, IntegerEncoder):
-        (frames,) = runs
-        full = np.mean(np.abs(frames) == FULL_SCALE)
-        counts = encoder_operations(integers, frames, frames.shape[1] / step_rate, decoder)
+        full = sum(np.count_nonzero(np.abs(each) == FULL_SCALE) for each in pieces) / runs[0].size
+        counts = _summed(encoder_operations(integers, each, seconds, decoder) for each in pieces)
         return [f"audio: 16 bits, {100 * full:.4f} % at full scale", *_per_second(counts)]
-    graded = [integers.graded(run) for run in runs]
     full_scale = np.reshape(integers.scale, (-1, 1)) * integers.largest_input
     clipped = np.mean([np.mean(np.abs(run) > full_scale) for run in runs])
-    seconds = sum(run.shape[1] for run in runs) / step_rate  # with the margins of each chunk
-    spikes = np.concatenate([integers.spikes(run) for run in graded], 1)
-    counts = operations(integers, np.concatenate(graded, 1), spikes, seconds, decoder)
+    graded = (integers.graded(each) for each in pieces)
+    counts = _summed(operations(integers, each, integers.spikes(each), seconds, decoder) for each in graded)
     return [
         f"graded input: {integers.input_bits} bits, {100 * clipped:.4f} % clipped",
         *_per_second(counts),
     ]
+
+
+def _summed(counts: Iterable[dict[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for each in counts:
+        total = {name: total.get(name, 0.0) + count for name, count in each.items()}
+    return total
 
 
 def _per_second(counts: dict[str, float]) -> list[str]:
