@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -197,6 +198,14 @@ def test_recordings_of_one_name_have_their_pages_in_folders(checkpoint, tmp_path
 
 def test_the_page_of_a_long_recording_has_its_beginning(checkpoint, codec, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command, "LONGEST_PAGE", 12)
+    decoded, blocks = [], Codec.decode_blocks
+
+    def counted(self, events):
+        for block in blocks(self, events):
+            decoded.append(len(block))
+            yield block
+
+    monkeypatch.setattr(Codec, "decode_blocks", counted)
     score(tmp_path / "a.mid")
     events = codec.encode(tones(20.0), 22050)
     spk.write(tmp_path / "a.spk", events)
@@ -207,6 +216,9 @@ def test_the_page_of_a_long_recording_has_its_beginning(checkpoint, codec, tmp_p
     assert data["title"] == "a.spk (the first 0.2 of 0.3 minutes)" and data["steps"] == 516
     bits = np.frombuffer(base64.b64decode(data["events"]), np.uint8).reshape(events.n_units, -1)
     np.testing.assert_array_equal(np.unpackbits(bits, axis=1, count=516), events.window(0, 516))
+    assert len(decoded) == 3 and events.n_chunks == 4  # no more than is shown
+    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(data["sounds"][0]["flac"])), dtype="float32")
+    np.testing.assert_allclose(sound, np.clip(codec.decode(events), -1, 1)[: 516 * 512], atol=1e-4)
 
 
 def test_no_empty_folder_stays_of_what_fails(checkpoint, tmp_path, capsys, monkeypatch):

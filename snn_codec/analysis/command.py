@@ -14,7 +14,7 @@ import numpy as np
 
 from snn_codec import audio, plots
 from snn_codec.analysis import figures, index, notes, readout, report, results, rows
-from snn_codec.analysis.items import Column, Item, columns, find, folders_of, has_table
+from snn_codec.analysis.items import Column, Item, beginning, columns, find, folders_of, has_table
 from snn_codec.analysis.notes import Score
 from snn_codec.analysis.readout import Example
 from snn_codec.analysis.rows import Rows
@@ -266,12 +266,12 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
 
 def _page(path: Path, one: Study, item: Item, model: Column, title: str, options: Options) -> None:
     events = model.events(item)
-    sounds = {}
+    sounds, steps = {}, int(LONGEST_PAGE * events.step_rate)
+    most = min(steps * events.hop, events.n_samples)
     if item.is_sound:
-        sounds["original"] = item.sound(events.sample_rate)
+        sounds["original"] = item.sound(events.sample_rate, most)
     if model.codec is not None:
-        sounds["decoded"] = model.codec.decode(events)
-    steps = int(LONGEST_PAGE * events.step_rate)
+        sounds["decoded"] = beginning(model.codec.decode_blocks(events), most)
     if events.n_steps > steps:
         title += f" (the first {LONGEST_PAGE / 60:g} of {events.duration / 60:.1f} minutes)"
         step, unit = (each[: events.step_counts()[:steps].sum()] for each in events.indices())
@@ -279,7 +279,6 @@ def _page(path: Path, one: Study, item: Item, model: Column, title: str, options
             step, unit, events.n_units, sample_rate=events.sample_rate, hop=events.hop, n_samples=steps * events.hop,
             fingerprint=events.fingerprint,
         )  # fmt: skip
-    sounds = {name: sound[: events.n_samples] for name, sound in sounds.items()}
     report.write(path, one, events, options.score(item), sounds, title=title, force=options.force)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -73,10 +73,10 @@ class Item:
         """The name of this recording in an event file that may hold several; None in a bitstream."""
         return None if event_files.is_bitstream(self.path) else self.name
 
-    def sound(self, sample_rate: int) -> np.ndarray:
-        """The recording at this rate: float32 `[samples]`, channels mixed down."""
+    def sound(self, sample_rate: int, most: int | None = None) -> np.ndarray:
+        """The recording at this rate, or `most` samples of it: float32 `[samples]`, channels mixed down."""
         rate = audio.info(self.path).sample_rate
-        return np.concatenate(list(audio.resampled(audio.read_blocks(self.path), rate, sample_rate)))
+        return beginning(audio.resampled(audio.read_blocks(self.path), rate, sample_rate), most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,17 @@ class Column:
     def events(self, item: Item) -> EventMatrix:
         """The events of a recording (`Item.events`)."""
         return item.events(self.codec, self.level)
+
+
+def beginning(blocks: Iterable[np.ndarray], most: int | None) -> np.ndarray:
+    """The first `most` samples of blocks, of which no more than that takes are made; None for all."""
+    taken, held = [], 0
+    for block in blocks:
+        taken.append(block)
+        held += len(block)
+        if most is not None and held >= most:
+            break
+    return np.concatenate(taken)[:most]
 
 
 def folders_of(items: Sequence[Item]) -> list[tuple[str, ...]]:
