@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from snn_codec.cli.info import described
 from snn_codec.errors import UserError
 from snn_codec.events import EventMatrix, steps_for
 from snn_codec.storage import h5
@@ -329,3 +330,14 @@ def test_a_file_that_crashes_the_library_is_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="the HDF5 library cannot read it; the file is damaged"):
         h5.check_content(path)
+
+
+def test_info_counts_events_without_reading_them(tmp_path, monkeypatch):
+    made = {"a": events(12, 600 * 512, 0.1), "b": events(12, 40 * 512, 0.5, chunk=7)}
+    h5.write(tmp_path / "a.h5", made)
+    monkeypatch.delattr(h5.SpikeTrains, "_clips")
+    found = described(tmp_path / "a.h5")["recordings"]
+    assert {name: row["events"] for name, row in found.items()} == {
+        name: each.n_events for name, each in made.items()
+    }
+    assert found["a"]["bits"] == made["a"].costs

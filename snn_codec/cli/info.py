@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snn_codec import progress
 from snn_codec.cli.common import MAKER, add_json, add_model, entropy_models, maker
 from snn_codec.files import shown
 from snn_codec.pipes import name_of, seekable
 
 if TYPE_CHECKING:
-    from snn_codec.events import EventMatrix
+    from snn_codec.storage.h5 import Recording
     from snn_codec.storage.spk import Header
 
 HELP = "Show metadata and a size breakdown of an event file."
@@ -79,11 +80,12 @@ def _spike_trains(path: Path) -> dict[str, Any]:
     if not sealed:
         h5.check_content(path)
     with h5.SpikeTrains(path, sealed=sealed) as trains:
-        return {"recordings": {name: _recording(trains[name]) for name in trains}, "sealed": sealed}
-
-
-def _recording(events: EventMatrix) -> dict[str, Any]:
-    return _row(events, events.n_samples, events.n_events, events.levels, events.floor.shape[1])
+        found = {name: (trains.info(name), trains.n_events(name), trains.levels(name)) for name in trains}
+    rows = {
+        name: _row(made, made.n_samples, n_events, levels, made.floor_bands)
+        for name, (made, n_events, levels) in found.items()
+    }
+    return {"recordings": rows, "sealed": sealed}
 
 
 def _bitstream(path: Path, name: str, model: str | None, decode: bool) -> dict[str, Any]:
@@ -94,13 +96,14 @@ def _bitstream(path: Path, name: str, model: str | None, decode: bool) -> dict[s
     if n_events is None and decode:
         entropy_model = entropy_models(model or maker(path))
         if entropy_model is not None and entropy_model.fingerprint == header.entropy_model:
-            n_events = spk.read(path, entropy_model=entropy_model).n_events
+            with progress.bar("counting", None):
+                n_events = spk.read(path, entropy_model=entropy_model).n_events
     row = _row(header, found.n_samples, n_events, found.levels, header.floor_bands)
     return {"recordings": {name: row}, "parts": found.parts, "entropy_model": header.entropy_model}
 
 
 def _row(
-    made: EventMatrix | Header, n_samples: int, n_events: int | None, levels: Iterable[int], floor_bands: int
+    made: Recording | Header, n_samples: int, n_events: int | None, levels: Iterable[int], floor_bands: int
 ) -> dict[str, Any]:
     """Of one recording; without what its number of events says if that is None."""
     from snn_codec.costs import all_bits

@@ -114,7 +114,7 @@ class SpikeTrains(Mapping[str, EventMatrix]):
         for first in range(0, recording.n_clips, at_once):
             builder.append(self._clips(recording, clip, first, min(first + at_once, recording.n_clips)))
         loudness = self._tables.loudness[clip : clip + recording.n_clips * recording.has_loudness]
-        levels = self._tables.levels[clip : clip + recording.n_clips * recording.has_levels]
+        levels = self.levels(name)
         bands = recording.floor_bands
         floor = (
             self._tables.floor[code : code + recording.n_clips * bands].reshape(-1, bands) if bands else None
@@ -129,6 +129,24 @@ class SpikeTrains(Mapping[str, EventMatrix]):
             UserError: No such recording.
         """
         return self._find(name)[0]
+
+    def n_events(self, name: str) -> int:
+        """The number of a recording's events, by the file's index, without reading them.
+
+        Raises:
+            UserError: No such recording.
+        """
+        recording, clip, _ = self._find(name)
+        return int(self._indptr[clip + recording.n_clips] - self._indptr[clip])
+
+    def levels(self, name: str) -> np.ndarray:
+        """`EventMatrix.levels` of a recording, without reading its events.
+
+        Raises:
+            UserError: No such recording.
+        """
+        recording, clip, _ = self._find(name)
+        return self._tables.levels[clip : clip + recording.n_clips * recording.has_levels]
 
     def window(self, name: str, start: int, stop: int) -> np.ndarray:
         """The events of steps [start, stop) of a recording: bool `[units, stop - start]`.
