@@ -105,6 +105,7 @@ def _reseal(options: argparse.Namespace, output: Path) -> int:
     if output == PIPE:
         raise UserError("-: an .h5 file does not go to stdout; give a file")
     event_files.check_suffix(output, "h5")
-    h5.reseal(source, output, force=options.force)
+    with progress.bar("checking", None):
+        h5.reseal(source, output, force=options.force)
     print(f"{shown(source)} -> {shown(output)}: every recording was read, and the file is sealed")
     return 0

@@ -129,7 +129,8 @@ class _Decoding:
     def __call__(self, codec: Any, job: batch.Job) -> dict[str, Any]:
         from snn_codec import audio
 
-        events, damages = self._read(codec, job.file)
+        with progress.bar(f"{job.name}: reading", None, shown=self.shows_progress):
+            events, damages = self._read(codec, job.file)
 
         def blocks() -> Iterator[Any]:
             done = 0

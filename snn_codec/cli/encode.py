@@ -159,7 +159,8 @@ class _Encoding:
         found |= {"events_per_second": events.events_per_second, "density": events.density}
         if self.min_si_snr is not None:
             found["chunks_below"] = unreached
-        n_bytes = self._write(events, job, codec.entropy_model)
+        with progress.bar(f"{job.name}: writing", None, shown=self.shows_progress):
+            n_bytes = self._write(events, job, codec.entropy_model)
         if n_bytes is None:
             return found
         rate = {"kbps": events.kbps(n_bytes)} if self.kind == "spk" else {}  # HDF5 costs kilobytes a file

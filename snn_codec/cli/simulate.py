@@ -211,9 +211,14 @@ class _Simulation:
             builder.append(part)
         found = events.replace(events=builder.build())
         took = time.perf_counter() - began
-        event_files.write(
-            job.target, self.kind, [(job.name, found)], entropy_model=floats.entropy_model, force=self.force
-        )
+        with progress.bar(f"{job.name}: writing", None, shown=self.shows_progress):
+            event_files.write(
+                job.target,
+                self.kind,
+                [(job.name, found)],
+                entropy_model=floats.entropy_model,
+                force=self.force,
+            )
         same = agreement_of(found, events)
         cells, spikes = (rounded_down(share, 3) for share in same)
         alike = f"{cells} % of {events.n_cells} cells and {spikes} % of events as in torch"

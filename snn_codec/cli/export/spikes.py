@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from snn_codec import progress
 from snn_codec.cli.common import MAKER, add_force, add_model, entropy_models, file_name
 from snn_codec.files import check_not_input
 
@@ -33,10 +34,13 @@ def run(options: argparse.Namespace) -> int:
     output = options.output or options.events.with_suffix(streams.SUFFIXES[options.to])
     check_not_input(output, options.events)
     entropy_model = entropy_models(options.model)
-    recordings = list(event_files.recordings(options.events, options.recording, entropy_model=entropy_model))
-    for _, events in recordings:
-        if not options.as_bits:
-            checkpoints.check_spikes(options.events, events.fingerprint, options.model)
-    streams.write(output, options.to, recordings, force=options.force)
+    with progress.bar("exporting", None):
+        recordings = list(
+            event_files.recordings(options.events, options.recording, entropy_model=entropy_model)
+        )
+        for _, events in recordings:
+            if not options.as_bits:
+                checkpoints.check_spikes(options.events, events.fingerprint, options.model)
+        streams.write(output, options.to, recordings, force=options.force)
     print(f"{options.events} -> {output}: {len(recordings)} recording(s) for {options.to}")
     return 0
