@@ -309,9 +309,9 @@ def _raster(axis, events: EventMatrix, first: float, last: float) -> None:
 
 def _image(events: EventMatrix, start: int, stop: int) -> tuple[NDArray[Any], int, int]:
     """Steps [start, stop) as pixels, and the units and steps of one: the darker, the more events are in it."""
-    if events.n_units * (stop - start) <= 2 * COLUMNS * ROWS:
-        return events.window(start, stop), 1, 1
     up, across = max(events.n_units // ROWS, 1), max((stop - start) // COLUMNS, 1)
+    if up == across == 1:
+        return events.window(start, stop), 1, 1
     rows, columns = -(-events.n_units // up), -(-(stop - start) // across)
     step, unit = events.cells.indices(start, stop)
     number = np.bincount(unit // up * columns + step // across, minlength=rows * columns)

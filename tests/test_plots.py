@@ -90,6 +90,15 @@ def test_rasters_of_many_cells_are_bounded_and_show_every_event(tmp_path, drawn)
     assert found == set(zip((step // 4).tolist(), np.log10(hertz[unit]).round(6).tolist(), strict=True))
 
 
+def test_few_steps_of_many_units_show_every_event(tmp_path, drawn):
+    step, unit = np.arange(40), np.arange(40) * 950 + 7
+    few = EventMatrix.from_indices(step, unit, 38_400, sample_rate=22050, hop=2048, n_samples=40 * 2048)
+    plots.rasters(tmp_path / "a.png", [plots.Raster("few", few)])
+    shade = drawn[0].axes[0].images[0].get_array()
+    assert len(shade) <= 2 * plots.ROWS  # of more rows, a figure would leave out most
+    assert (shade > 0).sum() == 40
+
+
 def test_only_what_is_shown_of_a_sound_is_drawn(tmp_path, drawn):
     sound = np.zeros(200 * 22050, np.float32)
     sound[int(100.5 * 22050)] = 1
