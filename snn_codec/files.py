@@ -28,7 +28,7 @@ _NO_ROOM = {
 def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Files at any depth below a folder that are not hidden and end in one of the suffixes (lower case), sorted.
 
-    Symbolic links to folders are followed, each folder once.
+    Symbolic links to folders are followed, each folder once. Pipes are passed over, as nobody may ever write to them.
 
     Raises:
         UserError: A folder cannot be read, so that files would be missing.
@@ -43,7 +43,8 @@ def below(folder: Path, suffixes: Collection[str]) -> list[Path]:
         seen.add(real)
         folders.sort()
         found += (Path(place, name) for name in names if not name.startswith("."))
-    return sorted(path for path in found if path.suffix.lower() in suffixes)
+    named = (path for path in found if path.suffix.lower() in suffixes)
+    return sorted(path for path in named if not path.is_fifo())
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -268,6 +268,13 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path, monkeypatch):
     assert below(tmp_path / "in" / "mine", (".wav",)) == []
 
 
+def test_pipes_in_a_folder_are_passed_over(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    os.symlink(tmp_path / "gone", tmp_path / "b.wav")
+    (tmp_path / "c.wav").touch()
+    assert [path.name for path in below(tmp_path, (".wav",))] == ["b.wav", "c.wav"]
+
+
 HOLD = """
 import sys, time
 from snn_codec.files import exclusive
