@@ -4,7 +4,8 @@ SHELL := bash
 ifndef AT_ONCE
 .NOTPARALLEL:
 endif
-unexport PYTHONPATH PYTHONHOME
+# Without bytecode, which many images forbid, every process that a test starts compiles PyTorch anew.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 PYTHON ?=
 LAVA_PYTHON ?=
