@@ -17,6 +17,7 @@ from snn_codec.errors import UserError
 from snn_codec.surrogate_study import report, runner, worker
 from snn_codec.surrogate_study.folder import read, write
 from snn_codec.surrogate_study.grid import Cell, plan
+from snn_codec.surrogate_study.results import collect
 
 pytest.importorskip("matplotlib")
 
@@ -161,3 +162,14 @@ def test_a_log_that_was_cut_is_named(compare, elsewhere, capsys):
     log.unlink()
     assert compare("--report-only")[0] == 2
     assert "seed0: its log.csv or levels.csv is damaged (FileNotFoundError" in capsys.readouterr().err
+
+
+def test_our_study_at_scale_can_be_read():
+    folder = Path(__file__).parent.parent / "experiments/surrogates-at-scale"
+    study = read(folder)
+    found = collect(study, folder)
+    ended = {(cell["setting"], cell["choice"], cell["seed"]) for cell in found.cells}
+    assert len(study.cells()) == 60 and len(ended) >= 12 and not found.failed
+    assert len(ended) + len(found.missing) == 60
+    for setting, choice, seed in ended:  # none begins with a checkpoint that is not there
+        assert ("sparse" if setting == "free" else "free", choice, seed) in ended
