@@ -322,10 +322,12 @@ class _Worker:
 
     @classmethod
     def stop(cls, *_: object) -> None:
-        cls.stopped = True
+        again, cls.stopped = cls.stopped, True
         if not cls.busy:
             os._exit(1)  # nothing to clean up, and no traceback of a process that was waiting
-        raise KeyboardInterrupt
+        # the parent asks, and then ends: a second interrupt would end what cleans up after the first
+        if not again:
+            raise KeyboardInterrupt
 
     @classmethod
     def do(cls, job: Any) -> Any:

@@ -87,6 +87,14 @@ def test_workers_end_with_their_parent_and_leave_nothing_half_written(tmp_path, 
     assert ("KeyboardInterrupt" in said) == (number == signal.SIGINT)
 
 
+def test_a_worker_that_cleans_up_is_not_interrupted_again(monkeypatch):
+    monkeypatch.setattr(parallel._Worker, "busy", True)
+    monkeypatch.setattr(parallel._Worker, "stopped", False)
+    with pytest.raises(KeyboardInterrupt):
+        parallel._Worker.stop(signal.SIGTERM, None)
+    parallel._Worker.stop(signal.SIGTERM, None)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
 def test_a_worker_that_has_nothing_to_do_ends_as_well(tmp_path, number):
     ended_by(number, tmp_path, "quick", "slow")
