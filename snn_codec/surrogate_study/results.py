@@ -190,7 +190,7 @@ def _run(cell: Cell, study: Study, root: Path) -> tuple[list[dict[str, Any]], di
         log = list(csv.DictReader(file))
     grid = study.base[cell.setting].model
     names = {"setting": cell.setting, "choice": cell.choice, "seed": cell.seed}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in log:
         if line["validation_si_snr"]:
             values = {
