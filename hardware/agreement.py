@@ -34,8 +34,7 @@ class Agreement(NamedTuple):
 
 def agreement(found: np.ndarray, expected: np.ndarray) -> Agreement:
     """Compare events, bool `[units, steps]` each."""
-    either, both = int(np.sum(found | expected)), int(np.sum(found & expected))
-    return Agreement(1 - (either - both) / found.size, both / either if either else 1.0)
+    return _shares(int(np.sum(found & expected)), int(np.sum(found | expected)), found.size)
 
 
 def agreement_of(found: EventMatrix, expected: EventMatrix) -> Agreement:
@@ -44,8 +43,12 @@ def agreement_of(found: EventMatrix, expected: EventMatrix) -> Agreement:
     for pair in zip(found.chunk_cells(), expected.chunk_cells(), strict=True):
         one, other = (step * found.n_units + unit for step, unit in (cells.indices() for cells in pair))
         both += len(np.intersect1d(one, other, assume_unique=True))
-    either = found.n_events + expected.n_events - both
-    return Agreement(1 - (either - both) / found.n_cells, both / either if either else 1.0)
+    return _shares(both, found.n_events + expected.n_events - both, found.n_cells)
+
+
+def _shares(both: int, either: int, cells: int) -> Agreement:
+    """Of events in both, and in one or the other, among all cells."""
+    return Agreement(1 - (either - both) / cells, both / either if either else 1.0)
 
 
 def rounded_down(share: float, digits: int) -> str:
