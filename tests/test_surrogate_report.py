@@ -282,6 +282,25 @@ def test_the_report(tmp_path, found):
     assert all((folder / name).stat().st_size > 10_000 for name in ("learning.png", "ranking.png"))
 
 
+def test_a_study_on_several_machines_says_which(tmp_path, found):
+    assert "Trained on" not in surrogate_report.text(study(), found)  # none is known
+    for cell in study().cells():
+        path = cell.folder(tmp_path) / "result.json"
+        machine = "CPU, 32-true" if cell.seed == 0 else "NVIDIA H200, bf16-mixed"
+        path.write_text(json.dumps({"status": "done", "reason": "", "trained_on": machine}))
+    results = collect(study(), tmp_path)
+    said = "Trained on: CPU, 32-true (seed 0); NVIDIA H200, bf16-mixed (seed 1, 2, 3); "
+    assert said + "no difference is between machines. ms a step" in surrogate_report.text(study(), results)
+    surrogate_report.write(study(), results, tmp_path / "report")
+    noted = json.loads((tmp_path / "report/summary.json").read_text())["trained_on"]
+    assert len(noted) == len(study().cells()) and noted[-1]["trained_on"] == "NVIDIA H200, bf16-mixed"
+
+    path = Cell("sparse", "atan:2", 2).folder(tmp_path) / "result.json"  # by an earlier version
+    path.write_text('{"status": "done", "reason": ""}')
+    said = surrogate_report.text(study(), collect(study(), tmp_path))
+    assert "; not known (seed 2); some differences are between machines, too." in said
+
+
 def test_a_report_of_one_seed_and_of_failures(tmp_path):
     pytest.importorskip("matplotlib")
     planned = study(seeds=1)

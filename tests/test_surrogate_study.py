@@ -361,6 +361,7 @@ def test_only_a_training_that_failed_is_a_result(make, tmp_path, monkeypatch):
     }
     (folder / "cell.json").write_text(json.dumps(content))
     monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
+    where = {"trained_on": "CPU, 32-true"}
     for error, status in ((UserError("a file is gone"), 1), (TrainingFailed("it diverged"), 2)):
 
         def trained(*_, error=error):
@@ -369,7 +370,7 @@ def test_only_a_training_that_failed_is_a_result(make, tmp_path, monkeypatch):
         monkeypatch.setattr(worker, "train", trained)
         assert worker.main(folder) == status
         assert result(cell, tmp_path) == (
-            None if status == 1 else {"status": "failed", "reason": "it diverged"}
+            None if status == 1 else {"status": "failed", "reason": "it diverged"} | where
         )
 
 
@@ -409,8 +410,9 @@ def test_a_killed_study_goes_on_exactly(preset, music, tmp_path, capsys, monkeyp
     monkeypatch.setattr(runner.subprocess, "Popen", in_this_process)
     for root in (killed, whole):
         assert main(command(preset, music, root)) == 0, capsys.readouterr().err
+    ended = {"status": "done", "reason": "", "trained_on": "CPU, 32-true"}
     for cell in read(whole).cells():
-        assert result(cell, killed) == result(cell, whole) == {"status": "done", "reason": ""}
+        assert result(cell, killed) == result(cell, whole) == ended
         assert log(cell.folder(killed)) == log(cell.folder(whole))
     free, sparse = (Cell(setting, "triangular:1", 0).folder(whole) for setting in ("free", "sparse"))
     assert len(log(free)) == 8 and float(log(sparse)[-1]["lambda"]) == 0.1

@@ -104,10 +104,14 @@ def read(root: Path) -> Study:
 
 
 def result(cell: Cell, root: Path) -> dict[str, str] | None:
-    """How a run ended, `status` ("done" or "failed") and `reason`; None if it has not, or it is not known."""
+    """How a run ended; None if it has not, or it is not known.
+
+    `status` is "done" or "failed", with its `reason`; `trained_on` says where it ended, "" if that is not known.
+    """
     try:
         found = json.loads((cell.folder(root) / "result.json").read_text(encoding="utf-8"))
-        return {name: str(found[name]) for name in ("status", "reason")}
+        ended = {name: str(found[name]) for name in ("status", "reason")}
+        return ended | {"trained_on": str(found.get("trained_on", ""))}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

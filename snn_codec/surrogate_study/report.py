@@ -69,6 +69,7 @@ def text(study: Study, results: Results, asked: str | None = None, equal: AtEqua
         lines += ["", f"`{asked}` has no finished run in some setting, so it is not the reference."]
     if results.missing:
         lines += ["", *_missing(study, results)]
+    lines += _trained_on(results)
     for setting in results.settings():
         lines += ["", *_setting(study, results, setting)]
         lines += _over_levels(study, setting, equal.over_levels[setting])
@@ -154,6 +155,24 @@ def _missing(study: Study, results: Results) -> list[str]:
         f"**Partial:** {len(results.missing)} of {len(study.cells())} runs have not ended; the same command goes on "
         f"with them. Missing: {'; '.join(said)}."
     ]
+
+
+def _trained_on(results: Results) -> list[str]:
+    """Which seeds were trained on which machines, if there are several."""
+    seeds: dict[str, set[int]] = {}
+    machines: dict[tuple[str, int], set[str]] = {}  # of runs that are compared
+    for cell in results.cells:
+        seeds.setdefault(cell["trained_on"], set()).add(cell["seed"])
+        machines.setdefault((cell["setting"], cell["seed"]), set()).add(cell["trained_on"])
+    if len(seeds) < 2:
+        return []
+    said = (
+        f"{machine or 'not known'} (seed {', '.join(map(str, sorted(of_machine)))})"
+        for machine, of_machine in seeds.items()
+    )
+    mixed = any(len(each) > 1 for each in machines.values())
+    means = "some differences are between machines, too" if mixed else "no difference is between machines"
+    return ["", f"Trained on: {'; '.join(said)}; {means}. ms a step is a mean over all."]
 
 
 def _equal_bytes(found: EqualBytes | None) -> list[str]:
@@ -254,6 +273,10 @@ def _json(study: Study, results: Results, equal: AtEqualBytes) -> dict[str, Any]
             for setting, at_rates in equal.over_levels.items()
         },
         "missing": [str(cell) for cell in results.missing],
+        "trained_on": [
+            {name: cell[name] for name in ("setting", "choice", "seed", "trained_on")}
+            for cell in results.cells
+        ],
         "failed": [{"run": str(cell), "reason": reason} for cell, reason in results.failed.items()],
         "measures": list(MEASURES),
     }

@@ -60,7 +60,7 @@ class Results:
     Attributes:
         rows: One for each run and validated step: setting, choice, seed, step and the measures.
         cells: One for each finished run: the measures at its last step, but for the median over the logged steps of
-            `encoder_gradient`, and `seconds_per_step`.
+            `encoder_gradient`, `seconds_per_step`, and `trained_on`, which is "" if it is not known.
         summary: One for each setting and choice: of each measure mean, low and high (95 % interval over seeds).
         pairs: One for each setting, measure of `TESTED` and two choices: paired difference a - b with its interval,
             p of the t-test, and p after Holm, over all pairs of choices (`holm`).
@@ -155,7 +155,7 @@ def collect(study: Study, root: Path, reference: str | None = None) -> Results:
                     "run the study again"
                 ) from error
             rows += found
-            cells.append(last)
+            cells.append(last | {"trained_on": ended["trained_on"]})
             if curve:
                 curves[cell] = curve
         elif Cell("free", cell.choice, cell.seed) in failed:

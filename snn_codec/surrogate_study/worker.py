@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from snn_codec import corpus
@@ -19,7 +20,7 @@ from snn_codec import settings as config
 from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.files import exclusive, replacing
 from snn_codec.surrogate_study import level_curve
-from snn_codec.training.loop import train
+from snn_codec.training.loop import precision, train
 from snn_codec.training.run_folder import Run
 
 
@@ -39,20 +40,27 @@ def main(folder: Path) -> int:
             threads=1,
         )
         settings = config.from_dict(config.Config, cell["config"], str(folder / "cell.json"))
-        result = {"status": "done", "reason": ""}
+        result = {"status": "done", "reason": "", "trained_on": _machine(settings, cell["accelerator"])}
         try:
             train(settings, run, Console(stderr=True))
             if settings.model.levels:
                 held_out = sum(corpus.training_paths(run.data)["validation"], [])
                 level_curve.write(folder, level_curve.measure(folder, held_out, cell["entropy_model"]))
         except TrainingFailed as error:
-            result = {"status": "failed", "reason": " ".join(str(error).split())}
+            result |= {"status": "failed", "reason": " ".join(str(error).split())}
         except UserError as error:  # no result: it may be mended
             print(" ".join(str(error).split()), file=sys.stderr)
             return 1
         with replacing(folder / "result.json", force=True) as temporary:
             temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
     return 0 if result["status"] == "done" else 2
+
+
+def _machine(settings: config.Config, accelerator: str) -> str:
+    """What numbers depend on, as in `NVIDIA H200, bf16-mixed`."""
+    cuda = accelerator == "cuda" and torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else accelerator.upper()
+    return f"{device}, {precision(settings.training.precision, accelerator)}"
 
 
 def _end_with_parent() -> None:

@@ -257,14 +257,15 @@ def _fabric(settings: config.Config, run: Run) -> lightning_fabric.Fabric:
         devices=run.devices,
         num_nodes=run.nodes,
         strategy="ddp" if run.devices * run.nodes > 1 else "auto",
-        precision=_precision(settings.training.precision, run.accelerator),
+        precision=precision(settings.training.precision, run.accelerator),
     )
     fabric.launch()
     end_with_launcher(fabric)
     return fabric
 
 
-def _precision(wanted: str, accelerator: str) -> str:
+def precision(wanted: str, accelerator: str) -> str:
+    """The setting `training.precision` as Fabric names it: `auto` is bfloat16 where the device computes in it."""
     if wanted != "auto":
         return wanted
     if accelerator != "cpu" and torch.cuda.is_available():
