@@ -61,6 +61,16 @@ def test_a_run_is_resumed_by_its_folder_alone_and_can_be_given_more_steps(run, d
     assert resume(run) == 0 and steps(run) == ["2", "4"]  # the new length is its own now
 
 
+def test_a_run_is_not_resumed_to_fewer_steps_than_it_has_done(run, capsys):
+    was = (run / "config.json").read_bytes()
+    assert resume(run, "--set", "training.steps=1") == 2
+    assert (
+        "the run has done 2 steps, more than training.steps = 1; give at least as many"
+        in capsys.readouterr().err
+    )
+    assert (run / "config.json").read_bytes() == was
+
+
 def test_a_run_is_not_resumed_with_another_checkpoint_or_another_batch(run, checkpoint, capsys):
     noted = json.loads((run / "run.json").read_text())
     assert noted["init_from"] is None and noted["processes"] == 1

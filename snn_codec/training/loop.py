@@ -238,6 +238,11 @@ class Loop:
                 f"{path}: is damaged, or of another run ({reason[:200]}); put that of this run there, or start again "
                 "without --resume"
             ) from error
+        if self.step > self.training.steps:
+            raise UserError(
+                f"{path}: the run has done {self.step} steps, more than training.steps = {self.training.steps}; "
+                "give at least as many, or start another run"
+            )
         if not math.isinf(self.best) and not (self.place.best / "config.json").is_file():
             raise UserError(
                 f"{self.place.best}: is not there, though the run has kept a checkpoint; bring it back, or remove "
