@@ -164,6 +164,17 @@ def test_a_log_that_was_cut_is_named(compare, elsewhere, capsys):
     assert "seed0: its log.csv or levels.csv is damaged (FileNotFoundError" in capsys.readouterr().err
 
 
+def test_our_study_of_neurons_can_be_read():
+    folder = Path(__file__).parent.parent / "experiments/neurons-at-scale"
+    found = collect(read(folder), folder)
+    ended = [(cell["setting"], cell["seed"]) for cell in found.cells]
+    assert len(ended) == 42 and len(found.missing) == 14 and not found.failed
+    assert {seed for setting, seed in ended if setting == "free"} == {0, 1, 2, 3}
+    assert {seed for setting, seed in ended if setting == "sparse"} == {0, 1}
+    for choice, row in found.against("free", "si_snr", found.reference).items():
+        assert row["high"] < 0 and row["p_holm"] < 0.05, choice
+
+
 def test_our_study_at_scale_can_be_read():
     folder = Path(__file__).parent.parent / "experiments/surrogates-at-scale"
     study = read(folder)
