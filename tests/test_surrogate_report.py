@@ -335,26 +335,6 @@ def test_a_choice_that_failed_is_not_the_reference(tmp_path):
     assert "no finished run in some setting" not in surrogate_report.text(planned, found)
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(1180, 1240), (300, 420), (100, 900), (50, 3000), (0.71, 0.74), (2.0, 2.0001)]
-)
-def test_an_axis_has_numbers_however_narrow_its_range(low, high):
-    figure = pytest.importorskip("matplotlib.figure").Figure()
-    from snn_codec.surrogate_study.figures import _log_ticks
-
-    axis = figure.subplots()
-    axis.plot([low, high], [0, 1])
-    _log_ticks(axis)
-    figure.draw_without_rendering()
-    left, right = axis.get_xlim()
-    shown = [
-        label.get_text()
-        for place, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
-        if left <= place <= right
-    ]
-    assert 3 <= len(shown) <= 13 and len(set(shown)) == len(shown)
-
-
 def with_rates(results, rates):
     """The rows of SPARSE runs with these coded kbps, by choice, and an SI-SNR that is log2 of them plus the gain."""
     rows = []

@@ -61,7 +61,8 @@ def _looks(choices: Sequence[str]) -> dict[str, dict]:
 def learning(path: str | os.PathLike, results: Results) -> None:
     """Every measure over the steps, a column a setting: mean over seeds, and its 95 % interval as a band.
 
-    SI-SNR and STFT distance of choices that end very far from the others are outside the frame.
+    The frame holds the runs, so that the wide bands of two seeds are cut; SI-SNR and STFT distance of choices that end
+    very far from the others are outside.
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -78,8 +79,6 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 axis = axes[row, column]
                 for choice in order:
                     _curve(axis, results, setting, choice, measure, looks[choice])
-                if measure in ("si_snr", "stft_distance"):
-                    _frame(axis, results, setting, measure)
                 axis.grid(color=GRID, linewidth=0.6)
                 if not column:
                     axis.set_ylabel(name)
@@ -90,6 +89,8 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 elif measure in ("dead_units", "saturated_units"):
                     top = max(1.0, axis.get_ylim()[1])
                     axis.set_ylim(-0.03 * top, top)
+                if measure not in ("dead_units", "saturated_units"):
+                    _frame(axis, results, setting, measure)
                 axis.set_xlim(left=0)
         from matplotlib.lines import Line2D
 
@@ -100,16 +101,21 @@ def learning(path: str | os.PathLike, results: Results) -> None:
 
 
 def _frame(axis, results: Results, setting: str, measure: str) -> None:
-    """Leave curves that end very far from the others out of the frame, if they are not in it anyway."""
-    means = {choice: results.of(setting, choice)[measure]["mean"] for choice in results.choices(setting)}
-    near = set(means) - set(_far(means))
-    values = [
+    """Frame the runs; those of choices that end very far from the others in quality are left out."""
+    near = set(results.choices(setting))
+    if measure in ("si_snr", "stft_distance"):
+        near -= set(_far({choice: results.of(setting, choice)[measure]["mean"] for choice in near}))
+    log = axis.get_yscale() == "log"
+    values = np.array([
         row[measure] for row in results.rows
         if row["setting"] == setting and row["choice"] in near and not math.isnan(row[measure])
-    ]  # fmt: skip
-    if values and len(near) < len(means):
-        margin = 0.05 * (max(values) - min(values))
-        axis.set_ylim(min(values) - margin, max(values) + margin)
+        and (row[measure] > 0 or not log)
+    ])  # fmt: skip
+    if len(values) and values.min() < values.max():
+        ends = np.log(values) if log else values
+        margin = 0.1 * (ends.max() - ends.min())
+        bounds = ends.min() - margin, ends.max() + margin
+        axis.set_ylim(*(np.exp(bounds) if log else bounds))
 
 
 def _curve(axis, results: Results, setting: str, choice: str, measure: str, look: dict) -> None:
