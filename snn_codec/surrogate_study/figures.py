@@ -82,14 +82,13 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 axis.grid(color=GRID, linewidth=0.6)
                 if not column:
                     axis.set_ylabel(name)
-                if measure == "encoder_gradient":
-                    # none where the encoder is a fixed transform
-                    if any(row[measure] > 0 for row in results.rows):
-                        axis.set_yscale("log")
-                elif measure in ("dead_units", "saturated_units"):
+                if measure in ("dead_units", "saturated_units"):
                     top = max(1.0, axis.get_ylim()[1])
                     axis.set_ylim(-0.03 * top, top)
-                if measure not in ("dead_units", "saturated_units"):
+                else:
+                    # no gradient where the encoder is a fixed transform
+                    if measure == "encoder_gradient" and any(row[measure] > 0 for row in results.rows):
+                        axis.set_yscale("log")
                     _frame(axis, results, setting, measure)
                 axis.set_xlim(left=0)
         from matplotlib.lines import Line2D
