@@ -34,6 +34,10 @@ def example(seed, delay=2, miss=0.0):
     return Example(events, notes, RATE, HOP)
 
 
+def windows(one):
+    return np.concatenate([rows for _, rows in readout._windows(one)])
+
+
 def test_planted_notes_are_read():
     pytest.importorskip("mir_eval")
     trained = readout.fit([partial(example, seed) for seed in range(6)])
@@ -85,10 +89,25 @@ def test_a_coarse_grid_is_read_as_well():
         events[grid.key - 39, np.minimum(grid.onset + 2, STEPS // 4 - 1)] = 3.0
         return Example(events, notes, RATE, hop)
 
-    assert readout._windows(coarse(0)).shape == (STEPS // 4, 12 * 5 + 1)
+    assert windows(coarse(0)).shape == (STEPS // 4, 12 * 5 + 1)
     trained = readout.fit([partial(coarse, seed) for seed in range(6)])
     (row,) = readout.evaluate(trained, [partial(coarse, 10)])
     assert row["f1"] > 0.9
+
+
+@pytest.mark.parametrize("steps", [1, 3, 100, STEPS - 1])
+def test_a_long_recording_is_taken_in_blocks(steps, monkeypatch):
+    """The windows at the borders of blocks are those of the whole."""
+    one = example(3)
+    whole, sums = windows(one), readout._sums(one)
+    likely = readout.Readout(readout._solved(sums, 0.1), 0.5, 0.1)(one)
+    monkeypatch.setattr(readout, "BLOCK_CELLS", steps * whole.shape[1])
+    blocks = [rows for _, rows in readout._windows(one)]
+    assert {len(rows) for rows in blocks[:-1]} == {steps} and np.array_equal(np.concatenate(blocks), whole)
+    for part, of_whole in zip(readout._sums(one), sums, strict=True):
+        np.testing.assert_allclose(part, of_whole, rtol=1e-12)
+    trained = readout.Readout(readout._solved(sums, 0.1), 0.5, 0.1)
+    np.testing.assert_allclose(trained(one), likely, atol=1e-6)
 
 
 def test_ridge_solves_its_equations():
@@ -96,7 +115,7 @@ def test_ridge_solves_its_equations():
     one = example(3)
     square, cross, wanted = sums = readout._sums(one)
     weights = readout._solved(sums, 0.1)
-    rows = readout._windows(one).astype(float)
+    rows = windows(one).astype(float)
     assert rows.shape == (STEPS, 15 * 11 + 1) and np.allclose(rows.T @ rows, square)
     spread = rows[:, :-1].std(0) * np.sqrt(0.1 * STEPS)
     spread = np.maximum(spread, np.sqrt(0.1 * 1e-6 * STEPS))

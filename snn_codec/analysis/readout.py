@@ -12,7 +12,7 @@ mir_eval comes with the extra `analysis`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of standardised features, a s
 THRESHOLDS = tuple(np.round(np.geomspace(0.05, 0.6, 12), 3))
 TARGET = (0.5, 1.0, 0.5)  # an onset near the border of two steps is in both, if both are within the tolerance
 HELD_OUT = 5
+BLOCK_CELLS = 1 << 23  # of the windows that are in memory at once
 
 
 class Example(NamedTuple):
@@ -60,7 +61,10 @@ class Readout(NamedTuple):
 
     def __call__(self, example: Example) -> np.ndarray:
         """How likely each key starts at each step: float32 `[88, T]`, 1 for sure."""
-        return (_windows(example) @ self.weights).T
+        likely = np.zeros((self.weights.shape[1], example.features.shape[1]), np.float32)
+        for steps, rows in _windows(example):
+            likely[:, steps] = (rows @ self.weights).T
+        return likely
 
     def notes(self, example: Example) -> tuple[np.ndarray, np.ndarray]:
         """Onsets in seconds and MIDI numbers of the notes found."""
@@ -116,25 +120,34 @@ def mel(audio: np.ndarray, sample_rate: int, hop: int, bands: int, *, window: in
     return np.maximum(found / 80 + 1, 0).astype(np.float32)
 
 
-def _windows(example: Example) -> np.ndarray:
-    """float32 `[T, features x window + 1]`, zeros beyond the ends, ones in the last column."""
-    features, steps = example.features, math.ceil(example.steps(CONTEXT))
-    padded = np.pad(features.astype(np.float32), ((0, 0), (steps, steps)))
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * steps + 1, axis=1)
-    rows = around.transpose(1, 0, 2).reshape(features.shape[1], -1)
-    return np.hstack([rows, np.ones((len(rows), 1), np.float32)])
+def _windows(example: Example) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of steps: float32 `[steps, features x window + 1]`, zeros beyond the ends, ones in the last column."""
+    features, total, around = example.features, example.features.shape[1], math.ceil(example.steps(CONTEXT))
+    window = 2 * around + 1
+    block = max(1, BLOCK_CELLS // (len(features) * window + 1))
+    for first in range(0, total, block):
+        last = min(first + block, total)
+        part = features[:, max(0, first - around) : last + around].astype(np.float32)
+        padded = np.pad(part, ((0, 0), (max(0, around - first), max(0, last + around - total))))
+        rows = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1).transpose(1, 0, 2)
+        yield (
+            slice(first, last),
+            np.hstack([rows.reshape(last - first, -1), np.ones((last - first, 1), np.float32)]),
+        )
 
 
 def _sums(example: Example) -> list[np.ndarray]:
     """What ridge regression needs of a recording: X'X, X'Y, and the sum of Y^2."""
-    rows = _windows(example)
-    grid = example.score.grid(len(rows), example.sample_rate, example.hop)
+    grid = example.score.grid(example.features.shape[1], example.sample_rate, example.hop)
     wanted = grid.onsets().astype(np.float32)
     if example.steps(TOLERANCE) >= 2:
         wanted = ndimage.convolve1d(wanted, TARGET, axis=1, mode="constant")
     wanted = np.minimum(wanted, 1).T.astype(float)
-    rows = rows.astype(float)  # in float32, X'X of fewer steps than features is not positive definite
-    return [rows.T @ rows, rows.T @ wanted, np.square(wanted).sum(0)]
+    square, cross = np.zeros(()), np.zeros(())
+    for steps, block in _windows(example):
+        rows = block.astype(float)  # in float32, X'X of fewer steps than features is not positive definite
+        square, cross = square + rows.T @ rows, cross + rows.T @ wanted[steps]
+    return [square, cross, np.square(wanted).sum(0)]
 
 
 def _added(examples: Examples) -> list[np.ndarray]:
