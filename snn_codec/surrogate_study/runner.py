@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +32,7 @@ def run(
     jobs: int,
     accelerator: str = "cpu",
     retry: bool = False,
+    share_crops: bool = False,
     console: Console | None = None,
 ) -> dict[Cell, str]:
     """Train all cells that are not finished, `jobs` at once; those that did not end well, with the reason.
@@ -37,9 +40,12 @@ def run(
     Runs that fail (diverged, collapsed: a result as well) are not tried again, unless `retry`. Runs that were killed
     are, the next time.
 
+    Args:
+        share_crops: Make the crops of a seed once, for all its runs, and keep them in the folder until those ended.
+
     Raises:
         UserError: The folder holds another study, one that is at work, or one from which checkpoints were left out that
-            runs begin with.
+            runs begin with; or there is no room for the crops of a seed.
     """
     console = console or Console(stderr=True)
     make(root)
@@ -50,7 +56,7 @@ def run(
             for cell in study.cells():
                 if (result(cell, root) or {}).get("status") == "failed":
                     (cell.folder(root) / "result.json").unlink()
-        return _Runner(study, root, jobs, accelerator, console).run()
+        return _Runner(study, root, jobs, accelerator, share_crops, console).run()
 
 
 def _check_beginnings(study: Study, root: Path, retry: bool) -> None:
@@ -77,9 +83,12 @@ def _check_beginnings(study: Study, root: Path, retry: bool) -> None:
 
 
 class _Runner:
-    def __init__(self, study: Study, root: Path, jobs: int, accelerator: str, console: Console):
+    def __init__(
+        self, study: Study, root: Path, jobs: int, accelerator: str, share_crops: bool, console: Console
+    ):
         self.study, self.root, self.jobs = study, root, jobs
-        self.accelerator, self.console = accelerator, console
+        self.accelerator, self.share_crops, self.console = accelerator, share_crops, console
+        self.crops = root.resolve() / "crops"
         self.waiting = [cell for cell in study.cells() if result(cell, root) is None]
         self.total = len(self.waiting)
         self.at_start = {cell: self._step(cell) for cell in self.waiting}
@@ -94,6 +103,9 @@ class _Runner:
 
     def run(self) -> dict[Cell, str]:
         every = len(self.study.cells())
+        self._drop_crops()
+        if self.share_crops and self.waiting:
+            self._check_room()
         self.console.print(
             f"{self.total} runs to train, {every - self.total} finished before; {self.jobs} at once",
             highlight=False,
@@ -126,6 +138,7 @@ class _Runner:
             for process in self.running.values():  # after Ctrl-C; they go on from where they are
                 process.kill()
                 process.wait()
+            self._drop_crops()
         return self.bad
 
     def _start(self) -> None:
@@ -149,6 +162,7 @@ class _Runner:
             "init_from": str(best) if cell.setting == "sparse" else None,
             "accelerator": self.accelerator,
             "entropy_model": self.study.entropy_model,
+            "crops": str(self.crops / f"seed{cell.seed}") if self.share_crops else None,
         }
         with replacing(folder / "cell.json", force=True) as temporary:
             temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
@@ -166,11 +180,36 @@ class _Runner:
                 start_new_session=True,  # Ctrl-C is for this process alone
             )
 
+    def _check_room(self) -> None:
+        """See that the disk has room for the crops of a seed, beside those that are there."""
+        bases = [self.study.base[setting] for setting in {cell.setting for cell in self.waiting}]
+        samples = max(
+            base.training.steps * base.training.batch * round(base.training.seconds * base.model.sample_rate)
+            for base in bases
+        )
+        there = sum(path.stat().st_size for path in self.crops.glob("*/*/*.f32"))
+        needed, free = 4 * samples - there, shutil.disk_usage(self.root).free
+        if free < needed:
+            raise UserError(
+                f"{self.root}: --share-crops keeps up to {4 * samples / 1e9:.2g} GB here, and {free / 1e9:.2g} GB are "
+                "free; make room, or leave it out"
+            )
+
+    def _drop_crops(self) -> None:
+        """Remove the crops of seeds none of whose runs is left."""
+        left = {f"seed{cell.seed}" for cell in (*self.waiting, *self.running)}
+        for folder in self.crops.glob("seed*"):
+            if folder.name not in left:
+                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            self.crops.rmdir()
+
     def _end(self, cell: Cell) -> None:
         process = self.running.pop(cell)
         if process.stdin is not None:
             process.stdin.close()
         self.ended.append(cell)
+        self._drop_crops()
         found = result(cell, self.root)
         if found is None:
             output = cell.folder(self.root) / "output.txt"

@@ -38,6 +38,7 @@ def main(folder: Path) -> int:
             accelerator=cell["accelerator"],
             workers=0,
             threads=1,
+            shared_crops=Path(cell["crops"]) if cell.get("crops") else None,
         )
         settings = config.from_dict(config.Config, cell["config"], str(folder / "cell.json"))
         result = {"status": "done", "reason": "", "trained_on": _machine(settings, cell["accelerator"])}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,8 @@ from torch.utils.data import Dataset, Sampler
 
 from snn_codec import audio, loudness
 from snn_codec import settings as config
+from snn_codec.errors import UserError
+from snn_codec.files import make_folder
 from snn_codec.training.augmentation import augment
 
 # seconds beside a crop that its filters hear: the tail of a room, the response of an equaliser
@@ -67,6 +74,53 @@ class Crops(Dataset[Tensor]):
         first = round(before * self.sample_rate / rate)
         inner = slice(first, first + self.length)
         return np.pad(block, (0, max(0, inner.stop - len(block)))), inner
+
+
+class SharedCrops(Crops):
+    """Crops that several runs share: each is made once, by the first run that needs it, and kept in a folder.
+
+    The crops are those of `Crops`, bit by bit. They take 4 bytes a sample until the folder is removed.
+
+    Args:
+        shared: The folder. Runs whose crops differ (other recordings, seed, length or augmentation) may share it.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], sample_rate: int, settings: config.Training, hop: int, shared: Path
+    ):
+        super().__init__(paths, sample_rate, settings, hop)
+        recordings = [(str(path), path.stat().st_size) for path in self.paths]
+        parts = [sample_rate, self.length, hop, settings.seed, asdict(settings.augmentation), recordings]
+        self.shared = make_folder(shared / hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16])
+
+    def __getitem__(self, index: int) -> Tensor:
+        """Crop `index`: float32 `[samples]`."""
+        path = self.shared / f"{index}.f32"
+        with suppress(OSError):
+            crop = np.fromfile(path, np.float32)
+            if crop.shape == (self.length,):
+                return torch.from_numpy(crop)
+        made = super().__getitem__(index)
+        mine = path.with_suffix(f".{os.getpid()}")
+        try:
+            mine.write_bytes(made.numpy().tobytes())
+            os.replace(mine, path)
+        except OSError as error:
+            with suppress(OSError):
+                mine.unlink(missing_ok=True)
+            raise UserError(
+                f"{path}: cannot be written ({error.strerror}); make room, or do not share crops"
+            ) from error
+        return made
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """The crops of a batch. Runs that are in step begin at different ones, and so share the work."""
+        first = os.getpid() % len(indices)
+        crops = {index: self[index] for index in (*indices[first:], *indices[:first])}
+        return [crops[index] for index in indices]
 
 
 def _tuning(settings: config.Augmentation, random: np.random.Generator) -> float:

@@ -29,7 +29,7 @@ from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.metrics import WINDOWS
 from snn_codec.parallel import end_with_launcher, fabric_of, free_cores
 from snn_codec.training import run_folder, unused
-from snn_codec.training.datasets import Crops, StepSampler
+from snn_codec.training.datasets import Crops, SharedCrops, StepSampler
 from snn_codec.training.frozen import with_model_of
 from snn_codec.training.log import Log
 from snn_codec.training.optim import gradient_scaler
@@ -86,7 +86,8 @@ class Loop:
             _on_main(fabric, lambda: run_folder.check(run, settings, contents))
         torch.manual_seed(self.training.seed)
         grid = settings.model
-        self.crops = Crops(sum(paths["train"], []), grid.sample_rate, self.training, grid.hop)
+        drawn = (sum(paths["train"], []), grid.sample_rate, self.training, grid.hop)
+        self.crops = SharedCrops(*drawn, run.shared_crops) if run.shared_crops else Crops(*drawn)
         if self.crops.length < max(WINDOWS):
             raise UserError(
                 f"training.seconds is {self.training.seconds:g}, {self.crops.length} samples; the losses need "

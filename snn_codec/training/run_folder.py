@@ -39,6 +39,7 @@ class Run:
         threads: Of each process; None is a number that suits how busy the machine is.
         tensorboard: Write TensorBoard's event files as well.
         force: Start a folder that holds a run again, or resume with recordings that have changed.
+        shared_crops: A folder of crops that runs on the same data share (`datasets.SharedCrops`).
     """
 
     data: Sequence[Path]
@@ -52,6 +53,7 @@ class Run:
     threads: int | None = None
     tensorboard: bool = False
     force: bool = False
+    shared_crops: Path | None = None
 
     @property
     def config_file(self) -> Path:
