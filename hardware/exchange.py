@@ -100,10 +100,15 @@ def grid(path: str | os.PathLike) -> tuple[int, Metadata]:
 
 def _metadata(found: dict[str, Any]) -> Metadata:
     numbers = {name: int(found[name]) for name in ("sample_rate", "hop", "n_samples", "chunk_steps")}
-    codes = {
-        name: np.asarray(found[name], np.uint8) for name in ("loudness", "levels", "floor") if name in found
-    }
+    codes = {name: _codes(name, found[name]) for name in ("loudness", "levels", "floor") if name in found}
     return cast(Metadata, {"fingerprint": str(found["fingerprint"]), **numbers, **codes})
+
+
+def _codes(name: str, values: Any) -> np.ndarray:
+    codes = np.asarray(values)
+    if codes.dtype != np.uint8 and np.any((codes < 0) | (codes > 255) | (codes % 1 != 0)):
+        raise ValueError(f"{name} must be whole numbers from 0 to 255")
+    return codes.astype(np.uint8)
 
 
 def features(path: str | os.PathLike) -> np.ndarray:

@@ -192,7 +192,8 @@ def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path):
         right = dict(file)
     for field, value in (
         ("n_units", "x"), ("n_units", 0), ("n_samples", [1, 2]), ("hop", 0), ("hop", 256), ("loudness", [1, 2, 3]),
-        ("floor", [1, 2]), ("levels", ["x", "y"]),
+        ("floor", [1, 2]), ("levels", ["x", "y"]), ("loudness", right["loudness"] + 256.0),
+        ("loudness", right["loudness"] - 1000.0), ("loudness", right["loudness"] + 0.5),
     ):  # fmt: skip
         np.savez(tmp_path / "wrong.npz", **(right | {field: value}))
         with pytest.raises(UserError, match=r"wrong.npz: is not of a recording \(.*\); export the features"):
