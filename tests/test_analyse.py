@@ -76,6 +76,20 @@ def test_a_data_set_with_two_models(corpus, checkpoint, tmp_path, capsys):
     assert status == 2 and "--force" in err
 
 
+def test_the_bar_goes_on_within_a_recording_and_while_a_readout_learns(corpus, codec, tmp_path):
+    pytest.importorskip("mir_eval")
+    told = []
+    command.analyse(
+        [corpus], tmp_path / "report", [("small", codec, None)], command.Options(readout=True), told.append
+    )
+    assert told == sorted(told) and told[-1] == 1
+    reads = 1 + 2 * (2 + 1 + 1)  # the recording; events and mel of two to learn from, one again, one to score
+    ends = np.arange(reads + 1) / reads
+    assert set(ends[1:]) <= set(told)
+    within = np.setdiff1d(told, ends)
+    assert len(within) and within[0] < ends[1], "the first recording is longer than a block"
+
+
 def test_sound_and_its_events_give_the_same(checkpoint, codec, tmp_path, capsys):
     sound = tones(20.0)
     soundfile.write(tmp_path / "a.wav", sound, 22050, subtype="FLOAT")

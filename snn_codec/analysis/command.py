@@ -115,6 +115,22 @@ def analyse(
         return _analysed(output, models, taken, learned, pages, options, progress)
 
 
+class _Work:
+    """Tells how much of the work is done, 1 for all: a recording is a part of it, each time that it is read."""
+
+    def __init__(self, tell: Callable[[float], None], parts: int):
+        self.tell, self.parts, self.done = tell, parts, 0
+
+    def reading(self, share: float) -> None:
+        """So much of a recording has been read."""
+        self.tell((self.done + share) / self.parts)
+
+    def read(self, *_: object) -> None:
+        """A recording is done."""
+        self.done += 1
+        self.reading(0)
+
+
 def _analysed(
     output: Path,
     models: Sequence[Column],
@@ -125,16 +141,22 @@ def _analysed(
     progress: Callable[[float], None],
 ) -> dict[str, object]:
     """Measure the models on their rows, `taken`, and write all files."""
-    total = sum(len(model.items) for model in models)
+    work = _Work(progress, sum(len(model.items) for model in models))
+    if options.readout:
+        each = len(learned) + len(
+            learned[1 :: readout.HELD_OUT]
+        )  # which are read again to choose a threshold
+        work.parts += sum(each + len(model.items) for model in (*models, models[0]))
     studies: list[Study] = []
     for model, grouped in zip(models, taken, strict=True):
         names = _names(model.items)
-        recordings = ((names[item], model.events(item), options.score(item)) for item in model.items)
-        share = partial(_share, progress, sum(len(one.recordings) for one in studies), total)
-        studies.append(study(recordings, model.name, rows=grouped, times=options.times, progress=share))
+        recordings = (
+            (names[item], model.events(item, work.reading), options.score(item)) for item in model.items
+        )
+        studies.append(study(recordings, model.name, rows=grouped, times=options.times, progress=work.read))
     summary: dict[str, object] = {"models": [one.summary() for one in studies]}
     if options.readout:
-        summary["onset_readout"] = _readouts(learned, models, taken, options)
+        summary["onset_readout"] = _readouts(learned, models, taken, options, work)
     summary = without_nan(summary)
     examples = [(model.events(model.items[0]), options.score(model.items[0])) for model in models]
     hertz = [model.hertz for model in models]
@@ -238,10 +260,6 @@ def _check_files(output: Path, pages: Iterable[Path], options: Options) -> None:
         check_writable(path, force=options.force)
 
 
-def _share(progress: Callable[[float], None], before: int, total: int, done: int) -> None:
-    progress((before + done) / total)
-
-
 def lines(summary: dict[str, Any]) -> Iterator[str]:
     """The summary in words, a line at a time."""
 
@@ -283,17 +301,19 @@ def _page(path: Path, one: Study, item: Item, model: Column, title: str, options
 
 
 def _readouts(
-    learned: Sequence[Item], models: Sequence[Column], taken: Sequence[Rows], options: Options
+    learned: Sequence[Item], models: Sequence[Column], taken: Sequence[Rows], options: Options, work: _Work
 ) -> dict[str, dict[str, object]]:
     """F1 at 50 ms from each model's rows, as how many of their units fire, and from mel bands on the first's grid."""
 
     def of_events(item: Item, model: Column, grouped: Rows) -> Example:
-        events = model.events(item)
+        events = model.events(item, work.reading)
+        work.read()
         return Example(grouped.counts(events), options.score(item), events.sample_rate, events.hop)
 
     def of_mel(item: Item, settings: Settings, bands: int) -> Example:
         sound = item.sound(settings.sample_rate)
         features = readout.mel(sound, settings.sample_rate, settings.hop, bands)
+        work.read()
         return Example(features, options.score(item), settings.sample_rate, settings.hop)
 
     def scored(make: Callable[[Item], Example], items: Sequence[Item]) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -54,16 +54,25 @@ class Item:
         """
         return "" if self.is_sound else event_files.fingerprint(self.path, self.event_name)
 
-    def events(self, codec: Codec | None, level: float | None = None) -> EventMatrix:
+    def events(
+        self,
+        codec: Codec | None,
+        level: float | None = None,
+        progress: Callable[[float], None] = lambda share: None,
+    ) -> EventMatrix:
         """The events: of an event file as they are, of sound as `codec` encodes it.
+
+        Args:
+            progress: Is told how much of a sound has been read, 1 for all.
 
         Raises:
             UserError: The file cannot be read, or `codec` has no such level.
         """
         if self.is_sound:
             assert codec is not None  # `columns` gives no sound to a model that is not there
-            blocks, rate = audio.read_blocks(self.path), audio.info(self.path).sample_rate
-            return codec.encode_blocks(blocks, rate, level=level)
+            info = audio.info(self.path)
+            blocks = _told(audio.read_blocks(self.path), info.samples, progress)
+            return codec.encode_blocks(blocks, info.sample_rate, level=level)
         made_here = codec is not None and self.fingerprint == codec.fingerprint
         model = codec.entropy_model if made_here else checkpoints.shipped_entropy_model  # type: ignore[union-attr]
         return event_files.read(self.path, self.event_name, entropy_model=model)
@@ -97,9 +106,19 @@ class Column:
         """Centre frequencies of the units, if they have any (`Model.unit_hertz`)."""
         return None if self.codec is None else self.codec.settings.unit_hertz()
 
-    def events(self, item: Item) -> EventMatrix:
+    def events(self, item: Item, progress: Callable[[float], None] = lambda share: None) -> EventMatrix:
         """The events of a recording (`Item.events`)."""
-        return item.events(self.codec, self.level)
+        return item.events(self.codec, self.level, progress)
+
+
+def _told(
+    blocks: Iterable[np.ndarray], samples: int, progress: Callable[[float], None]
+) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block)
+        progress(min(1.0, done / max(1, samples)))
 
 
 def beginning(blocks: Iterable[np.ndarray], most: int | None) -> np.ndarray:
