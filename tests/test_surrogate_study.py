@@ -166,7 +166,10 @@ def test_a_run_that_fails_is_a_result_and_a_killed_one_is_not(make, instantly, t
     runner.run(make(), root, jobs=2, console=QUIET)
     assert started == ["free/fast_sigmoid-2/seed1"]
     started.clear()
+    state = Cell("free", "atan:2", 0).folder(root) / "state.safetensors"
+    state.touch()
     runner.run(make(), root, jobs=2, console=QUIET, retry=True)
+    assert not state.exists()  # it would go on with what failed
     assert sorted(started) == ["free/atan-2/seed0", "free/atan-2/seed1", "free/fast_sigmoid-2/seed1"]
 
 

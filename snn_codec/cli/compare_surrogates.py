@@ -72,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--report-only", action="store_true",
         help="train nothing; report the folder's finished runs, also while another process trains, or without the data",
     )  # fmt: skip
-    parser.add_argument("--retry", action="store_true", help="rerun failed runs")
+    parser.add_argument("--retry", action="store_true", help="train failed runs again, from their beginning")
 
 
 def run(options: argparse.Namespace) -> int:

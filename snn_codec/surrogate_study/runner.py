@@ -55,7 +55,7 @@ def run(
         if retry:
             for cell in study.cells():
                 if (result(cell, root) or {}).get("status") == "failed":
-                    (cell.folder(root) / "result.json").unlink()
+                    shutil.rmtree(cell.folder(root))  # going on with it would end as before
         return _Runner(study, root, jobs, accelerator, share_crops, console).run()
 
 
@@ -71,7 +71,7 @@ def _check_beginnings(study: Study, root: Path, retry: bool) -> None:
         if cell.setting == "free" or ended == "done" or (ended and not retry) or not ended_well(before, root):
             continue
         best = before.folder(root) / "best"
-        begun = (cell.folder(root) / "state.safetensors").is_file()
+        begun = not ended and (cell.folder(root) / "state.safetensors").is_file()
         if not begun and not (best / "config.json").is_file():
             gone.append(best)
     if gone:
