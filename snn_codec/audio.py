@@ -18,7 +18,7 @@ import soundfile
 import soxr
 from numpy.typing import ArrayLike
 
-from snn_codec import containers
+from snn_codec import containers, loudness
 from snn_codec.errors import UserError
 from snn_codec.files import new_file, replacing
 
@@ -92,7 +92,8 @@ def read_blocks(
         stop: The sample behind the last one, as far as the file goes; None for its end.
 
     Raises:
-        UserError: As `info`, or a file that holds no samples, or values that are not finite, or ends before `start`.
+        UserError: As `info`, or a file that holds no samples, or values that are not finite or 56,000 times full scale,
+            or ends before `start`.
         Incomplete: The file ends before its header says, or is damaged (without `incomplete_ok`).
     """
     if channel not in CHANNELS:
@@ -130,7 +131,7 @@ def _blocks(
         while len(block := file.read(min(size, wanted - done), "float32", always_2d=True)):
             done += len(block)
             loss.add(block)
-            yield _finite(_channel(block, channel), path)
+            yield _sound(_channel(block, channel), path)
     except soundfile.LibsndfileError as error:
         problem = f"it is damaged after {start + done} samples ({error})"
         if not incomplete_ok:
@@ -358,7 +359,7 @@ def resampled(blocks: Iterable[ArrayLike], source_rate: int, target_rate: int) -
     n samples become ceil(n target_rate / source_rate), at least one.
 
     Raises:
-        UserError: No samples, a rate that is not positive, not float, or not finite.
+        UserError: No samples, a rate that is not positive, not float, not finite, or 56,000 times full scale.
     """
     source_rate = whole_rate(source_rate)
     stream = (
@@ -393,7 +394,7 @@ def _checked(blocks: Iterable[ArrayLike]) -> Iterator[np.ndarray]:
             )
         if block.ndim == 2 and block.shape[1] > block.shape[0] > 0 and block.shape[1] > 64:
             raise UserError(f"audio of shape {block.shape} has more channels than samples; transpose it")
-        yield _finite(mixed(block), "the audio")
+        yield _sound(mixed(block), "the audio")
 
 
 def _reblocked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
@@ -411,9 +412,14 @@ def _reblocked(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.concatenate(rest)
 
 
-def _finite(block: np.ndarray, what: object) -> np.ndarray:
-    if not np.isfinite(block).all():
+def _sound(block: np.ndarray, what: object) -> np.ndarray:
+    peak = np.abs(block).max(initial=0)
+    if not np.isfinite(peak):
         raise UserError(f"{what}: holds values that are not numbers (NaN or infinity); export it again")
+    if peak > loudness.LARGEST:
+        raise UserError(
+            f"{what}: holds values to {peak:.2g}, where full scale is 1; divide it first, as 32-bit integers by 2**31"
+        )
     return block
 
 

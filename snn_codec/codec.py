@@ -97,8 +97,9 @@ class Codec(TensorCodec):
             The events, `[units, ceil(samples / hop)]` at the codec's rate.
 
         Raises:
-            UserError: The audio is empty, not float, not finite or has more than two dimensions; the sample rate is no
-                positive whole number; the model has no such level, or nothing to search in.
+            UserError: The audio is empty, not float, not finite, 56,000 times full scale, or has more than two
+                dimensions; the sample rate is no positive whole number; the model has no such level, or nothing to
+                search in.
 
         Examples:
             >>> codec.encode(np.zeros(22050, np.float32), 22050)  # doctest: +SKIP

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 FLOOR_DB = -160  # code 0; 24-bit silence is near -144 dB
+LARGEST = 10 ** ((255 + FLOOR_DB) / 20)  # of samples that no code is too small for, 95 dB above full scale
 
 
 def measure(audio: np.ndarray, hop: int) -> int:

@@ -131,6 +131,7 @@ BAD = {
     "no samples": _sound(np.zeros(0)),
     "NaN": _sound(np.full(1000, np.nan), subtype="FLOAT"),
     "infinite": _sound(np.full(1000, np.inf), subtype="FLOAT"),
+    "24-bit integers as float": _sound(tones(1.0) * 2**23, subtype="FLOAT"),
     "missing": lambda path: None,
     "folder": lambda path: path.mkdir(),
 }
@@ -141,6 +142,7 @@ RIGHT = {
     "zeros": _sound(np.zeros(22050)),
     "one sample": _sound(np.ones(1) * 0.5),
     "beyond full scale": _sound(tones(1.0) * 50, subtype="FLOAT"),
+    "16-bit integers as float": _sound(tones(1.0) * 2**15, subtype="FLOAT"),
 }
 
 

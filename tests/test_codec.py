@@ -133,6 +133,13 @@ def test_stereo_is_mixed_down(codec):
     assert codec.encode(stereo, 22050) == codec.encode(audio, 22050)
 
 
+def test_sound_far_beyond_full_scale_has_the_same_events(codec):
+    events = codec.encode(tones(3.0), 22050)
+    loud = codec.encode(tones(3.0) * 10 ** (85 / 20), 22050)
+    assert np.mean(loud.events != events.events) < 0.001
+    assert (loud.loudness == events.loudness + 85).all()
+
+
 @pytest.mark.parametrize(
     ("audio", "words"),
     [
@@ -140,6 +147,10 @@ def test_stereo_is_mixed_down(codec):
         (np.zeros(5, np.int16), "32768"),
         (np.array([0, np.nan], np.float32), "not numbers"),
         (np.array([0, np.inf], np.float32), "not numbers"),
+        (
+            np.full(600, -8388608, np.float32),
+            "holds values to 8.4e\\+06, where full scale is 1; divide it first",
+        ),
         (np.zeros((2, 2, 2), np.float32), "must be float"),
         (np.zeros((2, 1000), np.float32), "transpose"),
     ],
