@@ -51,7 +51,7 @@ def test_each_crop_is_made_once_and_is_the_same(shared, maestro, made):
     wanted = [plain[index] for index in (3, 0, 5)]
     made.clear()
     for _ in range(2):  # two runs
-        for crop, same in zip(shared().__getitems__([3, 0, 5]), wanted, strict=True):
+        for crop, same in zip(shared().batch([3, 0, 5]), wanted, strict=True):
             assert torch.equal(crop, same) and crop.dtype == torch.float32
     assert sorted(made) == [0, 3, 5]
 
@@ -93,7 +93,7 @@ def test_runs_in_step_share_the_work(shared, made, monkeypatch):
     """Two processes that make a batch together begin at different crops of it."""
     for process in (40, 44):
         monkeypatch.setattr(os, "getpid", lambda process=process: process)
-        shared(config.Training(seconds=0.5, seed=process)).__getitems__(range(8))
+        shared(config.Training(seconds=0.5, seed=process)).batch(range(8))
     assert made == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7, 0, 1, 2, 3]
 
 

@@ -56,6 +56,10 @@ class Crops(Dataset[Tensor]):
         settings = self.settings.augmentation
         return torch.from_numpy(augment(sound, self.sample_rate, settings, random, inner=inner, hop=self.hop))
 
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """Crops of these numbers: float32 `[batch, samples]`."""
+        return torch.stack([self[index] for index in indices])
+
     def _read(self, random: np.random.Generator) -> tuple[np.ndarray, slice]:
         """A crop with what is beside it, and where it is in that."""
         place = min(int(np.searchsorted(self.cumulative, random.random(), side="right")), len(self.paths) - 1)
@@ -116,11 +120,36 @@ class SharedCrops(Crops):
             ) from error
         return made
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
-        """The crops of a batch. Runs that are in step begin at different ones, and so share the work."""
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """Crops of these numbers: float32 `[batch, samples]`.
+
+        Runs that are in step begin at different ones, and so share the work.
+        """
         first = os.getpid() % len(indices)
         crops = {index: self[index] for index in (*indices[first:], *indices[:first])}
-        return [crops[index] for index in indices]
+        return torch.stack([crops[index] for index in indices])
+
+
+class Batches(Dataset[Tensor]):
+    """Batches of crops for a `DataLoader` that collates with `as_it_is`.
+
+    In the place of a batch that cannot be read comes the error: one that is raised in a process that reads would
+    come with its traceback as its text.
+    """
+
+    def __init__(self, crops: Crops):
+        self.crops = crops
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor | UserError:
+        try:
+            return self.crops.batch(indices)
+        except UserError as error:
+            return error
+
+
+def as_it_is(batch: Tensor | UserError) -> Tensor | UserError:
+    """The batch: `Batches` has collated it."""
+    return batch
 
 
 def _tuning(settings: config.Augmentation, random: np.random.Generator) -> float:

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from snn_codec import corpus
@@ -29,7 +28,7 @@ from snn_codec.errors import TrainingFailed, UserError
 from snn_codec.metrics import WINDOWS
 from snn_codec.parallel import end_with_launcher, fabric_of, free_cores
 from snn_codec.training import run_folder, unused
-from snn_codec.training.datasets import Crops, SharedCrops, StepSampler
+from snn_codec.training.datasets import Batches, Crops, SharedCrops, StepSampler, as_it_is
 from snn_codec.training.frozen import with_model_of
 from snn_codec.training.log import Log
 from snn_codec.training.optim import gradient_scaler
@@ -123,6 +122,8 @@ class Loop:
         with self._progress() as progress:
             bar = progress.add_task("training", total=self.training.steps, completed=self.step, note="")
             for batch in batches:
+                if isinstance(batch, UserError):
+                    raise batch
                 _seed(self.training.seed, self.step, self.fabric.global_rank)
                 row = self.phase.train_step(self.step, batch, logged=self._logs(self.step + 1))
                 self.step += 1
@@ -144,7 +145,7 @@ class Loop:
             )
         return self.place.best
 
-    def _batches(self) -> DataLoader[Tensor]:
+    def _batches(self) -> DataLoader:
         sampler = StepSampler(
             self.step,
             self.training.steps,
@@ -152,7 +153,13 @@ class Loop:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        loader = DataLoader(self.crops, self.training.batch, sampler=sampler, num_workers=self.place.workers)
+        loader = DataLoader(
+            Batches(self.crops),
+            self.training.batch,
+            sampler=sampler,
+            num_workers=self.place.workers,
+            collate_fn=as_it_is,
+        )
         return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
     def _progress(self) -> Progress:
