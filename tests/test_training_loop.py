@@ -8,9 +8,7 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 from conftest import small_model, tones
 from safetensors import safe_open
@@ -476,16 +474,3 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_in_the_end_refused(run, mo
     torch.testing.assert_close(weights[0]["encoder.project.weight"], weights[1]["encoder.project.weight"])
     with pytest.raises(UserError, match="diverged"):
         run("c", "training.steps=30")
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_recording_that_cannot_be_read_is_named_by_any_process(tmp_path, workers):
-    table = ["split,audio_filename"]
-    for split in ("train", "validation"):
-        table.append(f"{split},{split}.wav")
-        sound = tones(7.0) if split == "validation" else np.full(7 * 22050, np.nan)
-        soundfile.write(tmp_path / f"{split}.wav", sound, 22050, subtype="FLOAT")
-    (tmp_path / "table.csv").write_text("\n".join(table))
-    with pytest.raises(UserError) as error:
-        train(settings(), Run([tmp_path], tmp_path / "run", accelerator="cpu", workers=workers, threads=1))
-    assert str(error.value).startswith(f"{tmp_path / 'train.wav'}: holds values that are not numbers")

@@ -107,6 +107,19 @@ def run(options: argparse.Namespace) -> int:
     if options.resume:
         chosen, place = run_folder.resumed(place, options.preset, options.settings)
     settings.check_phase(chosen, options.phase)
-    best = train(chosen, place)
-    print(f"the best checkpoint is {best}")
+    try:
+        best = train(chosen, place)
+    except UserError:
+        if _is_first():
+            raise
+        return 2
+    if _is_first():
+        print(f"the best checkpoint is {best}")
     return 0
+
+
+def _is_first() -> bool:
+    """Whether this process is the one of several that says what is said once."""
+    from torch import distributed
+
+    return not distributed.is_initialized() or distributed.get_rank() == 0

@@ -119,31 +119,46 @@ class Loop:
         self.saved = time.monotonic()
         batches = self._batches()
         log = _on_main(self.fabric, self._open_log)
+        problem: UserError | None = None
         with self._progress() as progress:
             bar = progress.add_task("training", total=self.training.steps, completed=self.step, note="")
             for batch in batches:
-                if isinstance(batch, UserError):
-                    raise batch
+                self._agree(problem or (batch if isinstance(batch, UserError) else None))
                 _seed(self.training.seed, self.step, self.fabric.global_rank)
                 row = self.phase.train_step(self.step, batch, logged=self._logs(self.step + 1))
                 self.step += 1
-                if self._validates(self.step):
-                    row |= self._validate()
-                if log and self._logs(self.step):
-                    log.add({"step": self.step, "seconds": round(time.monotonic() - self.began, 3)} | row)
-                    progress.update(bar, note=self.phase.note(row))
-                if self._is_last() or time.monotonic() - self.saved > 60 * self.training.checkpoint_minutes:
-                    self._save()
+                try:
+                    if self._validates(self.step):
+                        row |= self._validate()
+                    if log and self._logs(self.step):
+                        log.add({"step": self.step, "seconds": round(time.monotonic() - self.began, 3)} | row)
+                        progress.update(bar, note=self.phase.note(row))
+                    if (
+                        self._is_last()
+                        or time.monotonic() - self.saved > 60 * self.training.checkpoint_minutes
+                    ):
+                        self._save()
+                except UserError as error:
+                    problem = error
                 progress.update(bar, completed=self.step)
+        self._agree(problem)
         if log:
             log.close()
-        self.fabric.barrier()
         if self.fabric.is_global_zero and math.isinf(self.best):
             raise TrainingFailed(
                 f"{self.place.folder}: no validation had a score, so no checkpoint was kept; the model diverged, or "
                 "all validation recordings begin with silence"
             )
         return self.place.best
+
+    def _agree(self, problem: UserError | None) -> None:
+        """Raise on all ranks what is wrong on one; the others would wait for it until their connection breaks."""
+        if not self.fabric.all_reduce(float(problem is not None), reduce_op="sum"):
+            return
+        said: list[str | None] = [None if problem is None else str(problem)] * self.fabric.world_size
+        if self.fabric.world_size > 1:
+            torch.distributed.all_gather_object(said, said[0])
+        raise problem or UserError(next(filter(None, said)))
 
     def _batches(self) -> DataLoader:
         sampler = StepSampler(
@@ -187,7 +202,8 @@ class Loop:
         return step % LOG_EVERY == 0 or self._validates(step)
 
     def _report(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
+        if self.fabric.is_global_zero:
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def _validate(self) -> Row:
         """Validate on the main rank, and keep the checkpoint if it is the best; the row."""
