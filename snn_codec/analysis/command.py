@@ -143,10 +143,8 @@ def _analysed(
     """Measure the models on their rows, `taken`, and write all files."""
     work = _Work(progress, sum(len(model.items) for model in models))
     if options.readout:
-        each = len(learned) + len(
-            learned[1 :: readout.HELD_OUT]
-        )  # which are read again to choose a threshold
-        work.parts += sum(each + len(model.items) for model in (*models, models[0]))
+        again = learned[1 :: readout.HELD_OUT]  # to choose a threshold
+        work.parts += sum(len(learned) + len(again) + len(model.items) for model in (*models, models[0]))
     studies: list[Study] = []
     for model, grouped in zip(models, taken, strict=True):
         names = _names(model.items)

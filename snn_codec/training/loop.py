@@ -133,10 +133,7 @@ class Loop:
                     if log and self._logs(self.step):
                         log.add({"step": self.step, "seconds": round(time.monotonic() - self.began, 3)} | row)
                         progress.update(bar, note=self.phase.note(row))
-                    if (
-                        self._is_last()
-                        or time.monotonic() - self.saved > 60 * self.training.checkpoint_minutes
-                    ):
+                    if self._saves():
                         self._save()
                 except UserError as error:
                     problem = error
@@ -153,12 +150,12 @@ class Loop:
 
     def _agree(self, problem: UserError | None) -> None:
         """Raise on all ranks what is wrong on one; the others would wait for it until their connection breaks."""
-        if not self.fabric.all_reduce(float(problem is not None), reduce_op="sum"):
-            return
-        said: list[str | None] = [None if problem is None else str(problem)] * self.fabric.world_size
-        if self.fabric.world_size > 1:
-            torch.distributed.all_gather_object(said, said[0])
-        raise problem or UserError(next(filter(None, said)))
+        if self.fabric.world_size > 1 and self.fabric.all_reduce(float(problem is not None), reduce_op="sum"):
+            said = [""] * self.fabric.world_size
+            torch.distributed.all_gather_object(said, str(problem or ""))
+            problem = problem or UserError(next(filter(None, said)))
+        if problem is not None:
+            raise problem
 
     def _batches(self) -> DataLoader:
         sampler = StepSampler(
@@ -192,8 +189,9 @@ class Loop:
         columns = ("step", "seconds", *self.phase.columns)
         return Log(self.place.log_file, columns, self.step, self.place.tensorboard_folder)
 
-    def _is_last(self) -> bool:
-        return self.step == self.training.steps
+    def _saves(self) -> bool:
+        late = time.monotonic() - self.saved > 60 * self.training.checkpoint_minutes
+        return late or self.step == self.training.steps
 
     def _validates(self, step: int) -> bool:
         return step == self.training.steps or step % self.training.validate_every == 0
