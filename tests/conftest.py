@@ -7,6 +7,8 @@ import os
 import socket
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
 
 # Before anything reads it, and for the processes that tests start: tests run side by side, a core each.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -37,6 +39,14 @@ def _same_random_numbers():
 
 
 SMALL = config.Spectral(width=16, blocks=1, kernel=3, expansion=2)
+
+
+def in_this_process(command, **_):
+    """A run of a study as its worker process does it, done when this returns; in the place of `subprocess.Popen`."""
+    from snn_codec.surrogate_study import worker
+
+    status = worker.main(Path(command[-1]))
+    return SimpleNamespace(poll=lambda: status, returncode=status, stdin=None)
 
 
 def small_model(**changes) -> config.Model:

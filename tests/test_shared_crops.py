@@ -3,12 +3,11 @@
 import csv
 import json
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import small_model
+from conftest import in_this_process, small_model
 from rich.console import Console
 
 from snn_codec import corpus
@@ -119,10 +118,6 @@ def study(music, tmp_path, monkeypatch):
     preset.write_text(json.dumps(config.to_dict(config.Config(small_model(bottleneck=config.Spiking())))))
     changes = ["training.batch=2", "training.seconds=0.3", "training.validation_clips=1"]
     changes += ["training.precision=32-true"]
-
-    def in_this_process(command, **_):
-        status = worker.main(Path(command[-1]))
-        return SimpleNamespace(poll=lambda: status, returncode=status, stdin=None)
 
     monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
     monkeypatch.setattr(runner.subprocess, "Popen", in_this_process)

@@ -9,11 +9,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import small_model, tones
+from conftest import in_this_process, small_model, tones
 from rich.console import Console
 
 from snn_codec import corpus
@@ -316,12 +315,6 @@ def command(preset, music, root, *more):
     for change in TINY:
         found += ["--set", change]
     return found
-
-
-def in_this_process(command, **options):
-    """A run as its worker process does it, done when this returns; without starting Python and PyTorch for it."""
-    status = worker.main(Path(command[-1]))
-    return SimpleNamespace(poll=lambda: status, returncode=status, stdin=None)
 
 
 def alive(pid):

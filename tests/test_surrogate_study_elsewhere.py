@@ -5,11 +5,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from conftest import small_model
+from conftest import in_this_process, small_model
 
 from snn_codec import settings as config
 from snn_codec.cli import main
@@ -37,10 +36,9 @@ def compare(tmp_path_factory):
     preset.write_text(json.dumps(config.to_dict(config.Config(small_model(bottleneck=config.Spiking())))))
     trained = []
 
-    def in_this_process(command, **_):
+    def noted(command, **options):
         trained.append("/".join(Path(command[-1]).parts[-3:]))
-        status = worker.main(Path(command[-1]))
-        return SimpleNamespace(poll=lambda: status, returncode=status, stdin=None)
+        return in_this_process(command, **options)
 
     def run(*more):
         trained.clear()
@@ -52,7 +50,7 @@ def compare(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "_end_with_parent", lambda: None)
-        patch.setattr(runner.subprocess, "Popen", in_this_process)
+        patch.setattr(runner.subprocess, "Popen", noted)
         patch.setattr(report, "figures", Mock())  # which are drawn in test_surrogate_report
         yield run
 

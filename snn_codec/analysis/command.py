@@ -122,7 +122,7 @@ class _Work:
         self.tell, self.parts, self.done = tell, parts, 0
 
     def reading(self, share: float) -> None:
-        """So much of a recording has been read."""
+        """So much of a recording is done."""
         self.tell((self.done + share) / self.parts)
 
     def read(self, *_: object) -> None:

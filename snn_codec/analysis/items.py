@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
@@ -63,7 +63,7 @@ class Item:
         """The events: of an event file as they are, of sound as `codec` encodes it.
 
         Args:
-            progress: Is told how much of a sound has been read, 1 for all.
+            progress: Is told how much of a sound is encoded, 1 for all.
 
         Raises:
             UserError: The file cannot be read, or `codec` has no such level.
@@ -71,8 +71,13 @@ class Item:
         if self.is_sound:
             assert codec is not None  # `columns` gives no sound to a model that is not there
             info = audio.info(self.path)
-            blocks = _told(audio.read_blocks(self.path), info.samples, progress)
-            return codec.encode_blocks(blocks, info.sample_rate, level=level)
+            length = max(1, info.samples) / info.sample_rate
+            return codec.encode_blocks(
+                audio.read_blocks(self.path),
+                info.sample_rate,
+                level=level,
+                progress=lambda seconds: progress(min(1.0, seconds / length)),
+            )
         made_here = codec is not None and self.fingerprint == codec.fingerprint
         model = codec.entropy_model if made_here else checkpoints.shipped_entropy_model  # type: ignore[union-attr]
         return event_files.read(self.path, self.event_name, entropy_model=model)
@@ -109,16 +114,6 @@ class Column:
     def events(self, item: Item, progress: Callable[[float], None] = lambda share: None) -> EventMatrix:
         """The events of a recording (`Item.events`)."""
         return item.events(self.codec, self.level, progress)
-
-
-def _told(
-    blocks: Iterable[np.ndarray], samples: int, progress: Callable[[float], None]
-) -> Iterator[np.ndarray]:
-    done = 0
-    for block in blocks:
-        yield block
-        done += len(block)
-        progress(min(1.0, done / max(1, samples)))
 
 
 def beginning(blocks: Iterable[np.ndarray], most: int | None) -> np.ndarray:

@@ -109,7 +109,7 @@ class SharedCrops(Crops):
                 return torch.from_numpy(crop)
         made = super().__getitem__(index)
         mine = path.with_suffix(f".{os.getpid()}")
-        try:
+        try:  # not flushed to disk, as by `files.replacing`: there are thousands
             mine.write_bytes(made.numpy().tobytes())
             os.replace(mine, path)
         except OSError as error:
