@@ -1,5 +1,7 @@
 """Figures of a study of surrogates that are hard to read if they are drawn as they come."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,54 @@ def test_the_wide_bands_of_two_seeds_do_not_set_the_frame(measure, scale):
     low, high = axis.get_ylim()
     assert 80 < high < 130
     assert np.isclose(low, 80**-0.1) if scale == "log" else np.isclose(low, 1 - 7.9)
+
+
+def rows_of(**columns):
+    """Two seeds of one choice, a row a seed and step."""
+    names = {"setting": "free", "choice": "atan:2"}
+    return [
+        names | {"seed": seed, "step": step} | dict.fromkeys(MEASURES, 1.0 + seed) | columns
+        for seed in (0, 1)
+        for step in (100, 200)
+    ]
+
+
+def results_of(rows):
+    one = {"setting": "free", "choice": "atan:2", "seeds": 2} | dict.fromkeys(MEASURES, {"mean": 1.5})
+    return Results(rows, [rows[1], rows[3]], [one], [], {}, [], "atan:2")
+
+
+def test_gradient_norms_have_a_geometric_mean_and_no_place_for_zero():
+    """The interval of an arithmetic mean reaches below zero, so down to the frame of a logarithmic axis."""
+    from snn_codec.surrogate_study.figures import _curve
+
+    rows = rows_of()
+    for row, norm in zip(rows, (0.1, 0.0, 10.0, 4.0), strict=True):
+        row["encoder_gradient"] = norm
+    axis = figure.Figure().subplots()
+    _curve(axis, results_of(rows), "free", "atan:2", "encoder_gradient", {"color": "black"})
+    assert np.allclose(axis.lines[0].get_ydata(), [1.0, np.nan], equal_nan=True)
+    band = axis.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() > 0 and np.isclose(band.min() * band.max(), 1)
+
+
+@pytest.mark.parametrize(
+    ("dead", "saturated", "panels", "said"),
+    [
+        (0, 0, 4, "no dead units and no saturated units in any run"),
+        (0, 2, 5, "no dead units in any run"),
+        (1, 2, 6, ""),
+        (np.nan, np.nan, 6, ""),
+    ],
+)
+def test_units_are_counted_where_some_are_dead_or_saturated(
+    tmp_path, monkeypatch, dead, saturated, panels, said
+):
+    from snn_codec.surrogate_study import figures
+
+    drawn = []
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, path, **_: drawn.append(self))
+    monkeypatch.setattr("snn_codec.plots.replacing", lambda path, force: nullcontext(path))
+    figures.learning(tmp_path / "a.png", results_of(rows_of(dead_units=dead, saturated_units=saturated)))
+    assert len(drawn[0].axes) == panels
+    assert [text.get_text() for text in drawn[0].texts] == ([said] if said else [])

@@ -28,6 +28,7 @@ CURVES = {
     "saturated_units": "saturated units",
     "encoder_gradient": "gradient norm\nat the encoder",
 }
+COUNTED = ("dead_units", "saturated_units")
 RANKED = {"si_snr": "SI-SNR (dB)", "stft_distance": "STFT distance", "events_per_second": "events per second"}
 TITLES = {"free": "FREE", "sparse": "SPARSE"}
 GRID = "#e3e7eb"
@@ -61,8 +62,9 @@ def _looks(choices: Sequence[str]) -> dict[str, dict]:
 def learning(path: str | os.PathLike, results: Results) -> None:
     """Every measure over the steps, a column a setting: mean over seeds, and its 95 % interval as a band.
 
-    The frame holds the runs, so that the wide bands of two seeds are cut; SI-SNR and STFT distance of choices that end
-    very far from the others are outside.
+    The mean of gradient norms is geometric. The frame holds the runs, so that the wide bands of two seeds are cut;
+    SI-SNR and STFT distance of choices that end very far from the others are outside. Dead and saturated units are left
+    out, and a line says so, if no run has any.
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -70,19 +72,21 @@ def learning(path: str | os.PathLike, results: Results) -> None:
     settings = results.settings()
     order = results.choices(settings[0])
     looks = _looks(list(dict.fromkeys(row["choice"] for row in results.summary)))
-    with _figure(path, 3.6 * len(settings) + 1.6, 1.55 * len(CURVES) + 0.5) as figure:
-        axes = figure.subplots(len(CURVES), len(settings), sharex="col", squeeze=False)
+    without = [measure for measure in COUNTED if all(row[measure] == 0 for row in results.rows)]
+    curves = {measure: name for measure, name in CURVES.items() if measure not in without}
+    with _figure(path, 3.6 * len(settings) + 1.6, 1.55 * len(curves) + 0.5) as figure:
+        axes = figure.subplots(len(curves), len(settings), sharex="col", squeeze=False)
         for column, setting in enumerate(settings):
             axes[0, column].set_title(TITLES[setting], loc="left", fontsize=10)
             axes[-1, column].set_xlabel("step")
-            for row, (measure, name) in enumerate(CURVES.items()):
+            for row, (measure, name) in enumerate(curves.items()):
                 axis = axes[row, column]
                 for choice in order:
                     _curve(axis, results, setting, choice, measure, looks[choice])
                 axis.grid(color=GRID, linewidth=0.6)
                 if not column:
                     axis.set_ylabel(name)
-                if measure in ("dead_units", "saturated_units"):
+                if measure in COUNTED:
                     top = max(1.0, axis.get_ylim()[1])
                     axis.set_ylim(-0.03 * top, top)
                 else:
@@ -97,6 +101,9 @@ def learning(path: str | os.PathLike, results: Results) -> None:
         title = f"by final SI-SNR, {TITLES[settings[0]]}"
         legend = figure.legend(handles, order, loc="outside right upper", frameon=False, title=title)
         legend.get_title().set_fontsize(8)
+        if without:
+            none = " and ".join(f"no {CURVES[measure]}" for measure in without)
+            figure.supxlabel(f"{none} in any run", fontsize=7.5)
 
 
 def _frame(axis, results: Results, setting: str, measure: str) -> None:
@@ -126,11 +133,14 @@ def _curve(axis, results: Results, setting: str, choice: str, measure: str, look
         return
     most = max(map(len, by_step.values()))
     steps = sorted(step for step, values in by_step.items() if len(values) == most)
-    mean, low, high = mean_interval(np.array([by_step[step] for step in steps]).T)
+    values = np.array([by_step[step] for step in steps]).T
+    if measure == "encoder_gradient":  # over orders of magnitude; a norm of 0 has no place on their axis
+        values = np.log(np.where(values > 0, values, np.nan))
+    ends = mean_interval(values)
+    mean, low, high = np.exp(ends) if measure == "encoder_gradient" else ends
     axis.plot(steps, mean, linewidth=1.4, **look)
     if not np.isnan(low).all():
-        floor = 1e-6 if measure == "encoder_gradient" else -np.inf
-        axis.fill_between(steps, np.maximum(low, floor), high, color=look["color"], alpha=0.12, linewidth=0)
+        axis.fill_between(steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
 
 
 def ranking(path: str | os.PathLike, results: Results) -> None:
