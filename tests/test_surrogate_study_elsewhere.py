@@ -179,6 +179,7 @@ def test_our_study_at_scale_can_be_read():
     found = collect(study, folder)
     assert len(study.cells()) == len(found.cells) == 60 and not found.failed and not found.missing
     steep = {
-        setting: found.against(setting, "si_snr", found.reference)["fast_sigmoid:25"] for setting in study.base
+        setting: found.against(setting, "si_snr", found.reference)["fast_sigmoid:25"]
+        for setting in study.base
     }
     assert steep["free"]["high"] < 0 < steep["sparse"]["low"]
