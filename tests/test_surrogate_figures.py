@@ -84,22 +84,22 @@ def test_gradient_norms_have_a_geometric_mean_and_no_place_for_zero():
 
 
 @pytest.mark.parametrize(
-    ("dead", "saturated", "panels", "said"),
+    ("dead", "saturated", "gradient", "panels", "said"),
     [
-        (0, 0, 4, "no dead units and no saturated units in any run"),
-        (0, 2, 5, "no dead units in any run"),
-        (1, 2, 6, ""),
-        (np.nan, np.nan, 6, ""),
+        (0, 0, 1, 4, "no dead units and no saturated units in any run"),
+        (0, 2, 1, 5, "no dead units in any run"),
+        (1, 2, 1, 6, ""),
+        (np.nan, np.nan, 1, 6, ""),
+        (1, 2, 0, 5, "no gradient norm at the encoder in any run"),
     ],
 )
-def test_units_are_counted_where_some_are_dead_or_saturated(
-    tmp_path, monkeypatch, dead, saturated, panels, said
-):
+def test_what_no_run_has_is_left_out(tmp_path, monkeypatch, dead, saturated, gradient, panels, said):
     from snn_codec.surrogate_study import figures
 
     drawn = []
     monkeypatch.setattr(figure.Figure, "savefig", lambda self, path, **_: drawn.append(self))
     monkeypatch.setattr("snn_codec.plots.replacing", lambda path, force: nullcontext(path))
-    figures.learning(tmp_path / "a.png", results_of(rows_of(dead_units=dead, saturated_units=saturated)))
+    rows = rows_of(dead_units=dead, saturated_units=saturated, encoder_gradient=gradient)
+    figures.learning(tmp_path / "a.png", results_of(rows))
     assert len(drawn[0].axes) == panels
     assert [text.get_text() for text in drawn[0].texts] == ([said] if said else [])

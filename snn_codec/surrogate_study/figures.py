@@ -28,7 +28,6 @@ CURVES = {
     "saturated_units": "saturated units",
     "encoder_gradient": "gradient norm\nat the encoder",
 }
-COUNTED = ("dead_units", "saturated_units")
 RANKED = {"si_snr": "SI-SNR (dB)", "stft_distance": "STFT distance", "events_per_second": "events per second"}
 TITLES = {"free": "FREE", "sparse": "SPARSE"}
 GRID = "#e3e7eb"
@@ -63,8 +62,8 @@ def learning(path: str | os.PathLike, results: Results) -> None:
     """Every measure over the steps, a column a setting: mean over seeds, and its 95 % interval as a band.
 
     The mean of gradient norms is geometric. The frame holds the runs, so that the wide bands of two seeds are cut;
-    SI-SNR and STFT distance of choices that end very far from the others are outside. Dead and saturated units are left
-    out, and a line says so, if no run has any.
+    SI-SNR and STFT distance of choices that end very far from the others are outside. What no run has any of, as dead
+    units or a gradient of an encoder that is a fixed transform, is left out, and a line says so.
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -72,7 +71,7 @@ def learning(path: str | os.PathLike, results: Results) -> None:
     settings = results.settings()
     order = results.choices(settings[0])
     looks = _looks(list(dict.fromkeys(row["choice"] for row in results.summary)))
-    without = [measure for measure in COUNTED if all(row[measure] == 0 for row in results.rows)]
+    without = [measure for measure in CURVES if all(row[measure] == 0 for row in results.rows)]
     curves = {measure: name for measure, name in CURVES.items() if measure not in without}
     with _figure(path, 3.6 * len(settings) + 1.6, 1.55 * len(curves) + 0.5) as figure:
         axes = figure.subplots(len(curves), len(settings), sharex="col", squeeze=False)
@@ -86,12 +85,11 @@ def learning(path: str | os.PathLike, results: Results) -> None:
                 axis.grid(color=GRID, linewidth=0.6)
                 if not column:
                     axis.set_ylabel(name)
-                if measure in COUNTED:
+                if measure in ("dead_units", "saturated_units"):
                     top = max(1.0, axis.get_ylim()[1])
                     axis.set_ylim(-0.03 * top, top)
                 else:
-                    # no gradient where the encoder is a fixed transform
-                    if measure == "encoder_gradient" and any(row[measure] > 0 for row in results.rows):
+                    if measure == "encoder_gradient":
                         axis.set_yscale("log")
                     _frame(axis, results, setting, measure)
                 axis.set_xlim(left=0)
@@ -102,7 +100,7 @@ def learning(path: str | os.PathLike, results: Results) -> None:
         legend = figure.legend(handles, order, loc="outside right upper", frameon=False, title=title)
         legend.get_title().set_fontsize(8)
         if without:
-            none = " and ".join(f"no {CURVES[measure]}" for measure in without)
+            none = " and ".join(f"no {CURVES[measure]}" for measure in without).replace("\n", " ")
             figure.supxlabel(f"{none} in any run", fontsize=7.5)
 
 
